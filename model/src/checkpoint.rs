@@ -1,0 +1,87 @@
+//! Weights in files: safetensors in the published layout (PyTorch's names and orientation), so that a file of ours opens
+//! in the published code and the other way round.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::store::{
+    BurnToPyTorchAdapter, FloatCastAdapter, ModuleAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore,
+};
+use burn::tensor::DType;
+
+use crate::{Error, Result};
+
+/// How a module's field names become the published keys, as regular expressions: `(published, ours)`.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyMap {
+    /// Applied to the file's keys when loading.
+    pub to_ours: Option<(&'static str, &'static str)>,
+    /// Applied to our keys when saving.
+    pub to_published: Option<(&'static str, &'static str)>,
+    /// Keys that published files may carry without being weights.
+    pub leftovers: &'static [&'static str],
+}
+
+/// RandAR's keys: the trunk's have no prefix. Caches appear when a state dict was saved after generation.
+pub const RANDAR_KEYS: KeyMap = KeyMap {
+    to_ours: Some((r"^(cls_embedding|tok_embeddings|layers|norm|output)\.", "trunk.${1}.")),
+    to_published: Some((r"^trunk\.", "")),
+    leftovers: &["kv_cache", "freqs_cis"],
+};
+
+/// The LlamaGen tokenizer's keys; `codebook_used` is a usage counter of training.
+pub const VQ_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &["codebook_used"] };
+
+/// Fills a module with the weights of a safetensors file, in f32 whatever the file holds.
+///
+/// # Errors
+/// Names `file` and the missing, unexpected or ill-shaped tensors.
+pub fn load<M: Module>(mut module: M, bytes: Vec<u8>, keys: &KeyMap, file: impl AsRef<Path>) -> Result<M> {
+    let refuse = |cause: String| Error::file(&file, cause, "Use a file of this family and size");
+    let names = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| refuse(error.to_string()))?;
+    let unreadable = names.names().is_empty();
+    if unreadable {
+        return Err(refuse("it holds no tensors".into()));
+    }
+    let mut store = SafetensorsStore::from_bytes(Some(bytes))
+        .with_from_adapter(PyTorchToBurnAdapter.chain(FloatCastAdapter::to(DType::F32)))
+        .validate(false)
+        .allow_partial(true);
+    if let Some((published, ours)) = keys.to_ours {
+        store = store.with_key_remapping(published, ours);
+    }
+    let applied = module.load_from(&mut store).map_err(|error| refuse(error.to_string()))?;
+    let unexpected = applied.unused.iter().filter(|key| !keys.leftovers.iter().any(|left| key.contains(left)));
+    let complaints = [
+        ("missing", applied.missing.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>()),
+        ("unexpected", unexpected.cloned().collect()),
+        ("unfit", applied.errors.iter().map(ToString::to_string).collect()),
+    ];
+    let complaints: Vec<String> =
+        complaints.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| summary(what, list)).collect();
+    if complaints.is_empty() { Ok(module) } else { Err(refuse(complaints.join("; "))) }
+}
+
+/// At most three of a list, and how many there are.
+fn summary(what: &str, list: &[String]) -> String {
+    let shown = list.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    let more = if list.len() > 3 { format!(" and {} more", list.len() - 3) } else { String::new() };
+    format!("{what} {shown}{more}")
+}
+
+/// A module as a safetensors file in f16, with the published keys.
+///
+/// # Errors
+/// If the weights cannot be read back from the device.
+pub fn export<M: Module>(module: &M, keys: &KeyMap) -> Result<Vec<u8>> {
+    let mut store = SafetensorsStore::from_bytes(None)
+        .with_to_adapter(BurnToPyTorchAdapter.chain(FloatCastAdapter::to(DType::F16)))
+        .skip_enum_variants(true)
+        .clear_metadata();
+    if let Some((ours, published)) = keys.to_published {
+        store = store.with_key_remapping(ours, published);
+    }
+    let failed = |error: String| Error::device("weights", error, "Try again with `--device cpu`");
+    module.save_into(&mut store).map_err(|error| failed(error.to_string()))?;
+    store.get_bytes().map_err(|error| failed(error.to_string()))
+}

@@ -1,0 +1,144 @@
+//! Which device computes, and why: a GPU through wgpu, or the processor through burn's Flex backend.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::prelude::*;
+
+use crate::{Error, Result};
+
+/// What the person asked for: `auto`, `cpu` or `wgpu[:N]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// A GPU where there is one, otherwise the processor. Software adapters do not count: they are slower than the
+    /// processor itself.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The adapter with this number in [`adapters`]; without a number the first GPU, or else the first adapter.
+    Wgpu(Option<usize>),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "wgpu" => Ok(Self::Wgpu(None)),
+            Some(("wgpu", number)) if number.parse::<usize>().is_ok() => Ok(Self::Wgpu(number.parse().ok())),
+            _ => {
+                let cause = format!("“{text}” is not a device");
+                Err(Error::control("device", cause, "Use auto, cpu, wgpu or wgpu:N with N from `andamento doctor`"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Wgpu(None) => f.write_str("wgpu"),
+            Self::Wgpu(Some(number)) => write!(f, "wgpu:{number}"),
+        }
+    }
+}
+
+/// An adapter that wgpu found.
+#[derive(Debug, Clone)]
+pub struct Adapter {
+    /// The adapter's own name.
+    pub name: String,
+    /// The graphics interface, such as Vulkan.
+    pub backend: String,
+    /// Whether it computes on the processor.
+    pub software: bool,
+    kind: wgpu::DeviceType,
+    /// Its number among the adapters of its kind.
+    index: usize,
+}
+
+/// Every adapter, in the order in which `wgpu:N` counts them.
+pub fn adapters() -> Vec<Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let found = pollster::block_on(instance.enumerate_adapters(backends));
+    let mut adapters: Vec<Adapter> = Vec::new();
+    for info in found.iter().map(wgpu::Adapter::get_info) {
+        let index = adapters.iter().filter(|other| other.kind == info.device_type).count();
+        adapters.push(Adapter {
+            name: info.name,
+            backend: info.backend.to_string(),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            kind: info.device_type,
+            index,
+        });
+    }
+    adapters
+}
+
+/// The device that was taken.
+#[derive(Debug, Clone)]
+pub struct ChosenDevice {
+    /// The device for tensors.
+    pub device: Device,
+    /// What a person knows it by.
+    pub name: String,
+    /// Why it was taken.
+    pub reason: String,
+    /// Whether it is a GPU that runs our own kernels.
+    pub gpu: bool,
+}
+
+/// Takes the device that was asked for.
+///
+/// # Errors
+/// If the adapter that was asked for does not exist.
+pub fn choose(choice: DeviceChoice) -> Result<ChosenDevice> {
+    let processor = |reason: &str| ChosenDevice {
+        device: Device::flex(),
+        name: "Processor".into(),
+        reason: reason.into(),
+        gpu: false,
+    };
+    if choice == DeviceChoice::Cpu {
+        return Ok(processor("asked for"));
+    }
+    let adapters = adapters();
+    let first_gpu = adapters.iter().position(|adapter| !adapter.software);
+    match (choice, first_gpu) {
+        (DeviceChoice::Auto, Some(number)) => Ok(on_adapter(&adapters[number], "the first GPU")),
+        (DeviceChoice::Auto, None) if adapters.is_empty() => Ok(processor("no graphics adapter was found")),
+        (DeviceChoice::Auto, None) => Ok(processor("the only graphics adapter is software, which is slower")),
+        (DeviceChoice::Wgpu(None), Some(number)) => Ok(on_adapter(&adapters[number], "asked for")),
+        (DeviceChoice::Wgpu(number), _) => match adapters.get(number.unwrap_or(0)) {
+            Some(adapter) => Ok(on_adapter(adapter, "asked for")),
+            None => Err(Error::device(
+                choice.to_string(),
+                format!("there is no such adapter; {} found", adapters.len()),
+                "See `andamento doctor`, or use --device cpu",
+            )),
+        },
+        (DeviceChoice::Cpu, _) => Ok(processor("asked for")),
+    }
+}
+
+fn on_adapter(adapter: &Adapter, reason: &str) -> ChosenDevice {
+    let kind = match adapter.kind {
+        wgpu::DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu(adapter.index),
+        wgpu::DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu(adapter.index),
+        wgpu::DeviceType::VirtualGpu => DeviceKind::VirtualGpu(adapter.index),
+        wgpu::DeviceType::Cpu => DeviceKind::Cpu,
+        wgpu::DeviceType::Other => DeviceKind::DefaultDevice,
+    };
+    ChosenDevice {
+        device: Device::wgpu(kind),
+        name: format!("{} · {}", adapter.backend, adapter.name),
+        reason: reason.into(),
+        gpu: true,
+    }
+}

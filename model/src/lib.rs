@@ -1,0 +1,26 @@
+//! Autoregressive image generators: networks, tokenizers, orders, decoding and training.
+//!
+//! Everything without a window, a thread or a clock. [`paint`](paint::paint) is the whole path on one screen.
+
+pub mod checkpoint;
+pub mod composite;
+pub mod decode;
+pub mod device;
+mod error;
+pub mod frame;
+pub mod lattice;
+pub mod ledger;
+pub mod library;
+pub mod network;
+pub mod networks;
+pub mod order;
+pub mod paint;
+pub mod picture;
+pub mod plan;
+pub mod sample;
+pub mod schedule;
+pub mod tokenizer;
+pub mod tokenizers;
+pub mod train;
+
+pub use error::{Error, Result};

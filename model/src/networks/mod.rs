@@ -1,0 +1,4 @@
+//! One paper, one file.
+
+pub mod llamagen;
+pub mod randar;

@@ -1,0 +1,311 @@
+//! RandAR: decoder-only generation in random orders (Pang et al., arXiv 2412.01827).
+//!
+//! Published code: `ziqipang/RandAR`, `RandAR/model/randar_gpt.py`. The trunk is LlamaGen's. One learnable vector,
+//! turned by the rotary angles of a site, becomes that site's *position-instruction token* (§3.2); it stands before the
+//! site's image token in the sequence and is where the prediction for the site is read:
+//!
+//! ```text
+//! [class]  P(π₀) x(π₀)  P(π₁) x(π₁)  …
+//! ```
+//!
+//! Parallel decoding (§3.3) asks for several sites at once by feeding their instruction tokens compactly; once their
+//! image tokens are known the sequence is re-interleaved, and the cache rewritten, by the next call.
+
+use burn::module::{Module, Param};
+use burn::prelude::*;
+use burn::tensor::{Int, s};
+
+use super::llamagen::{KvCache, Rope, TransformerConfig, Trunk, causal_mask, instruction_parameter};
+use crate::lattice::{Grid, Lattice, Site, Token};
+use crate::network::{Network, Prompt, Spec, check_class};
+use crate::{Error, Result};
+
+/// The published sizes: RandAR-L (0.3 B), -XL (0.7 B) and -XXL (1.4 B; the paper's table A, never released).
+pub const PRESETS: [(&str, TransformerConfig); 3] =
+    [("L", preset(1024, 24, 16)), ("XL", preset(1280, 36, 20)), ("XXL", preset(1536, 48, 24))];
+
+const fn preset(dim: usize, n_layer: usize, n_head: usize) -> TransformerConfig {
+    TransformerConfig {
+        dim,
+        n_layer,
+        n_head,
+        vocab_size: 16_384,
+        num_classes: 1000,
+        multiple_of: 256,
+        norm_eps: 1e-5,
+        rope_base: 10_000.0,
+    }
+}
+
+/// The network's weights.
+#[derive(Module, Debug)]
+pub struct RandAr {
+    /// What it shares with LlamaGen.
+    pub trunk: Trunk,
+    /// The vector shared by all position-instruction tokens: `[1, dim]`. The only addition to LlamaGen.
+    pub pos_instruct_embeddings: Param<Tensor<2>>,
+}
+
+/// The drop-out rates of training (`randar_gpt.py`); evaluation uses none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dropout {
+    /// On the embeddings of image tokens, not on class or instruction tokens.
+    pub token: f64,
+    /// On the output of attention and of the feed-forward layer.
+    pub residual: f64,
+}
+
+impl RandAr {
+    /// Fresh weights.
+    pub fn new(config: &TransformerConfig, device: &Device) -> Self {
+        Self {
+            trunk: Trunk::new(config, device),
+            pos_instruct_embeddings: instruction_parameter(config.dim, device),
+        }
+    }
+
+    /// Position-instruction tokens for rows of the rotary table (site + 1), `[batch, sites]`: the shared vector seen as
+    /// heads, each turned by the site's angles. `[batch, sites, dim]`
+    pub fn position_instruction_tokens(&self, rope: &Rope, rows: Tensor<2, Int>, n_head: usize) -> Tensor<3> {
+        let [batch, sites] = rows.dims();
+        let dim = self.pos_instruct_embeddings.dims()[1];
+        let shared: Tensor<4> = self.pos_instruct_embeddings.val().reshape([1, n_head, 1, dim / n_head]);
+        let shared = shared.expand([batch, n_head, sites, dim / n_head]);
+        rope.at(rows).rotate(shared).swap_dims(1, 2).reshape([batch, sites, dim])
+    }
+
+    /// A whole sequence at once, as in training (`randar_gpt.py`, `forward`).
+    ///
+    /// `classes` is `[batch]`, `tokens` and `order` are `[batch, sites]` in generation order, `order` holding raster
+    /// indices. Returns the last block's output at every slot, `[batch, 1 + 2 * sites, dim]`.
+    pub fn hidden(
+        &self,
+        classes: Tensor<1, Int>,
+        tokens: Tensor<2, Int>,
+        order: Tensor<2, Int>,
+        rope: &Rope,
+        n_head: usize,
+        dropout: Dropout,
+    ) -> Tensor<3> {
+        let [batch, sites] = order.dims();
+        let device = order.device();
+        let dim = self.pos_instruct_embeddings.dims()[1];
+        let slots = 1 + 2 * sites;
+
+        let class = self.trunk.cls_embedding.embedding_table.forward(classes.reshape([batch, 1]));
+        let images = drop(self.trunk.tok_embeddings.forward(tokens), dropout.token);
+        let rows = order + 1;
+        let instructions = self.position_instruction_tokens(rope, rows.clone(), n_head);
+        let pairs: Tensor<4> = Tensor::stack(vec![instructions, images], 2);
+        let mut x = Tensor::cat(vec![class, pairs.reshape([batch, 2 * sites, dim])], 1);
+
+        let rows: Tensor<3, Int> = Tensor::stack(vec![rows.clone(), rows], 2);
+        let class_row = Tensor::<2, Int>::zeros([batch, 1], &device);
+        let angles = rope.at(Tensor::cat(vec![class_row, rows.reshape([batch, 2 * sites])], 1));
+        let mask = causal_mask(slots, &device);
+        for layer in &self.trunk.layers {
+            x = layer.forward(x, &angles, &mask, &|x| drop(x, dropout.residual));
+        }
+        x
+    }
+
+    /// Of hidden states at every slot, those of the instruction tokens, in generation order: `[batch, sites, dim]`.
+    pub fn at_instructions(hidden: Tensor<3>) -> Tensor<3> {
+        let [batch, slots, dim] = hidden.dims();
+        let sites = (slots - 1) / 2;
+        let pairs: Tensor<4> = hidden.slice(s![.., 1.., ..]).reshape([batch, sites, 2, dim]);
+        pairs.slice(s![.., .., 0..1, ..]).reshape([batch, sites, dim])
+    }
+
+    /// The last norm and the head: `[batch, slots, dim]` to logits `[batch, slots, vocab]`.
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.trunk.output.forward(self.trunk.norm.forward(hidden))
+    }
+}
+
+/// Zeroes a share of `x` and scales up the rest, in training only.
+fn drop(x: Tensor<3>, share: f64) -> Tensor<3> {
+    if share == 0.0 {
+        return x;
+    }
+    let keep = Tensor::random(x.dims(), burn::tensor::Distribution::Bernoulli(1.0 - share), &x.device());
+    x * keep / (1.0 - share)
+}
+
+/// One slot of the sequence.
+#[derive(Debug, Clone, Copy)]
+enum Slot {
+    Class,
+    Instruction(Site),
+    Image(Site, Token),
+}
+
+/// What is remembered between calls.
+struct Run {
+    lattice: Lattice,
+    prompt: Prompt,
+    rope: Rope,
+    cache: Vec<KvCache>,
+    /// Slots whose keys and values in the cache are final.
+    settled: usize,
+    /// Slots that come next, not yet in the cache.
+    pending: Vec<Slot>,
+    /// The visit that was predicted last and not yet told.
+    asked: Vec<Site>,
+}
+
+/// RandAR behind the seam.
+pub struct RandArNetwork {
+    weights: RandAr,
+    config: TransformerConfig,
+    spec: Spec,
+    device: Device,
+    run: Option<Run>,
+}
+
+impl RandArNetwork {
+    /// Wraps weights whose picture is `grid` tokens in training.
+    pub fn new(weights: RandAr, config: TransformerConfig, grid: Grid, device: &Device) -> Self {
+        let spec = Spec {
+            family: "RandAR",
+            classes: config.num_classes,
+            vocab: config.vocab_size,
+            grid,
+            parameters: weights.num_params(),
+            any_order: Ok(()),
+            parallel: Ok(()),
+        };
+        Self { weights, config, spec, device: device.clone(), run: None }
+    }
+
+    /// The embeddings of slots, the same for every stream but for the class: `[streams, slots, dim]`.
+    fn embed(&self, slots: &[Slot], run: &Run) -> Tensor<3> {
+        // Each kind is embedded in one go, then the rows are put into the order of the slots.
+        let (mut sites, mut tokens, mut place) = (Vec::new(), Vec::new(), Vec::new());
+        let instructions = slots.iter().filter(|slot| matches!(slot, Slot::Instruction(_))).count();
+        for slot in slots {
+            place.push(match slot {
+                Slot::Class => 0,
+                Slot::Instruction(site) => {
+                    sites.push(site.0 as i32 + 1);
+                    sites.len() as i32
+                }
+                Slot::Image(_, token) => {
+                    tokens.push(*token as i32);
+                    (instructions + tokens.len()) as i32
+                }
+            });
+        }
+        let streams = if run.prompt.guided { 2 } else { 1 };
+        let dim = self.config.dim;
+        let classes = [run.prompt.class as i32, self.config.num_classes as i32];
+        let classes = Tensor::<1, Int>::from_data(&classes[..streams], &self.device).reshape([streams, 1]);
+        let trunk = &self.weights.trunk;
+        let mut parts = vec![trunk.cls_embedding.embedding_table.forward(classes)];
+        if !sites.is_empty() {
+            let rows = Tensor::<1, Int>::from_data(sites.as_slice(), &self.device).unsqueeze();
+            let embedded = self.weights.position_instruction_tokens(&run.rope, rows, self.config.n_head);
+            parts.push(embedded.expand([streams, sites.len(), dim]));
+        }
+        if !tokens.is_empty() {
+            let codes = Tensor::<1, Int>::from_data(tokens.as_slice(), &self.device).unsqueeze();
+            parts.push(trunk.tok_embeddings.forward(codes).expand([streams, tokens.len(), dim]));
+        }
+        Tensor::cat(parts, 1).select(1, Tensor::from_data(place.as_slice(), &self.device))
+    }
+
+    /// Runs slots through the blocks, writing the cache from `run.settled` on. Hidden states `[streams, slots, dim]`.
+    fn feed(&self, slots: &[Slot], run: &mut Run) -> Tensor<3> {
+        let rows: Vec<i32> = slots
+            .iter()
+            .map(|slot| match slot {
+                Slot::Class => 0,
+                Slot::Instruction(site) | Slot::Image(site, _) => site.0 as i32 + 1,
+            })
+            .collect();
+        let angles = run.rope.at(Tensor::<1, Int>::from_data(rows.as_slice(), &self.device).unsqueeze());
+        let mut x = self.embed(slots, run);
+        for (layer, cache) in self.weights.trunk.layers.iter().zip(&mut run.cache) {
+            x = layer.forward_cached(x, &angles, run.settled, cache);
+        }
+        x
+    }
+}
+
+impl Network for RandArNetwork {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn begin(&mut self, prompt: &Prompt, lattice: &Lattice) -> Result<()> {
+        check_class(prompt.class, &self.spec)?;
+        let [grid] = lattice.scales() else {
+            return Err(Error::control("model", "RandAR works on one grid of tokens", "Choose a VQ tokenizer"));
+        };
+        let capacity = (1 + 2 * grid.len()).next_multiple_of(8);
+        let streams = if prompt.guided { 2 } else { 1 };
+        let cache = || KvCache::new(streams, &self.config, capacity, &self.device);
+        self.run = Some(Run {
+            lattice: lattice.clone(),
+            prompt: *prompt,
+            rope: Rope::new(grid.rows, grid.cols, self.config.head_dim(), self.config.rope_base, &self.device),
+            cache: (0..self.config.n_layer).map(|_| cache()).collect(),
+            settled: 0,
+            pending: vec![Slot::Class],
+            asked: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>> {
+        let mut run = self.run.take().ok_or_else(not_begun)?;
+        check_visit(visit, &run.lattice)?;
+        if !run.asked.is_empty() {
+            // The last prediction was not used: its first instruction token is in the cache, but nobody follows it.
+            run.settled -= 1;
+            run.asked.clear();
+        }
+        let mut slots = std::mem::take(&mut run.pending);
+        let known = slots.len();
+        slots.extend(visit.iter().map(|site| Slot::Instruction(*site)));
+        let hidden = self.feed(&slots, &mut run);
+        // Up to the first instruction token the cache is final; the others are compact now, interleaved later.
+        run.settled += known + 1;
+        run.asked = visit.to_vec();
+        self.run = Some(run);
+        let asked = hidden.slice(s![.., known.., ..]);
+        Ok(self.weights.logits(asked))
+    }
+
+    fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()> {
+        let vocab = self.spec.vocab;
+        let run = self.run.as_mut().ok_or_else(not_begun)?;
+        check_visit(visit, &run.lattice)?;
+        if tokens.len() != visit.len() || tokens.iter().any(|token| *token as usize >= vocab) {
+            return Err(Error::control("tokens", "they do not fit the model's codebook", "Choose a matching tokenizer"));
+        }
+        let asked = std::mem::take(&mut run.asked);
+        if !asked.is_empty() && asked != visit {
+            return Err(Error::control("decoding", "told other sites than were predicted", "Start the run again"));
+        }
+        for (index, (site, token)) in visit.iter().zip(tokens).enumerate() {
+            let instruction_settled = index == 0 && !asked.is_empty();
+            if !instruction_settled {
+                run.pending.push(Slot::Instruction(*site));
+            }
+            run.pending.push(Slot::Image(*site, *token));
+        }
+        Ok(())
+    }
+}
+
+fn not_begun() -> Error {
+    Error::control("decoding", "the network was not started", "Start the run again")
+}
+
+fn check_visit(visit: &[Site], lattice: &Lattice) -> Result<()> {
+    if visit.is_empty() || visit.iter().any(|site| site.index() >= lattice.len()) {
+        return Err(Error::control("order", "it visits sites outside the grid", "Choose another order"));
+    }
+    Ok(())
+}

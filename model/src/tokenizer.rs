@@ -1,0 +1,55 @@
+//! From pictures to tokens and back.
+
+use burn::prelude::*;
+
+use image::RgbImage;
+
+use crate::{Error, Result};
+use crate::lattice::{Lattice, Token};
+
+/// Turns pictures into tokens on a lattice and back.
+pub trait Tokenizer: Send {
+    /// Pixels along each side of a token.
+    fn stride(&self) -> usize;
+
+    /// Number of codes.
+    fn codes(&self) -> usize;
+
+    /// Tokens of a picture, `[3, height, width]` with samples in -1..1 and sides that are multiples of the stride; in
+    /// the lattice's site order.
+    ///
+    /// # Errors
+    /// If the sides do not fit, or the device fails.
+    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>>;
+
+    /// The picture of a full lattice: `[3, height, width]`, samples about -1..1.
+    ///
+    /// # Errors
+    /// If the tokens do not fill the lattice, or the device fails.
+    fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>>;
+
+    /// The device its weights live on.
+    fn device(&self) -> &Device;
+}
+
+/// A picture as samples in -1..1: `[3, height, width]`.
+pub fn to_samples(picture: &RgbImage, device: &Device) -> Tensor<3> {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let channel = |index: usize| picture.pixels().map(move |pixel| f32::from(pixel.0[index]) / 127.5 - 1.0);
+    let samples: Vec<f32> = (0..3).flat_map(channel).collect();
+    Tensor::from_data(TensorData::new(samples, [3, height, width]), device)
+}
+
+/// Samples as a picture, by the published rule: `127.5 x + 128`, clamped and cut off (`RandAR/model/tokenizer.py`,
+/// `decode_codes_to_img`).
+///
+/// # Errors
+/// If the device fails.
+pub fn to_picture(samples: Tensor<3>) -> Result<RgbImage> {
+    let [_, height, width] = samples.dims();
+    let samples = samples.permute([1, 2, 0]).try_into_vec_as::<f32>();
+    let samples = samples.map_err(|error| Error::device("tokenizer", error, "Try --device cpu"))?;
+    let bytes = samples.into_iter().map(|sample| (127.5 * sample + 128.0).clamp(0.0, 255.0) as u8).collect();
+    RgbImage::from_raw(width as u32, height as u32, bytes)
+        .ok_or_else(|| Error::device("tokenizer", "it returned a picture of another size", "Try --device cpu"))
+}

@@ -1,0 +1,451 @@
+//! LlamaGen's VQ tokenizer (published code: `FoundationVision/LlamaGen`, `tokenizer/tokenizer_image/vq_model.py`).
+//!
+//! A convolutional encoder and decoder around a small codebook whose rows and queries are l2-normalised. VQ-16 has five
+//! levels, VQ-8 four. Attention sits on the deepest level and in the middle. It works for any height and width that are
+//! multiples of the stride. Field names are the published state dict's keys.
+
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig, Initializer, PaddingConfig2d};
+use burn::prelude::*;
+use burn::tensor::activation::{silu, softmax};
+use burn::tensor::Int;
+use serde::{Deserialize, Serialize};
+
+use crate::lattice::{Lattice, Token};
+use crate::tokenizer::Tokenizer;
+use crate::{Error, Result};
+
+/// Sizes of the tokenizer; the names are those of `vq_model.py`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VqConfig {
+    /// Channels at full resolution.
+    pub ch: usize,
+    /// Channels of the encoder's levels, from fine to coarse, as multiples of `ch`.
+    pub encoder_ch_mult: Vec<usize>,
+    /// Channels of the decoder's levels, likewise.
+    pub decoder_ch_mult: Vec<usize>,
+    /// Residual blocks per level of the encoder; the decoder has one more.
+    pub num_res_blocks: usize,
+    /// Channels between the convolutions and the projections to and from codes.
+    pub z_channels: usize,
+    /// Number of codes.
+    pub codebook_size: usize,
+    /// Length of a code.
+    pub codebook_embed_dim: usize,
+}
+
+/// Groups of every group norm (`vq_model.py`, `Normalize`).
+const GROUPS: usize = 32;
+
+impl VqConfig {
+    /// The published tokenizer with 16 pixels per token (`vq_ds16_c2i.pt`).
+    pub fn vq_16() -> Self {
+        Self::published(&[1, 1, 2, 2, 4])
+    }
+
+    /// The published tokenizer with 8 pixels per token (`vq_ds8_c2i.pt`).
+    pub fn vq_8() -> Self {
+        Self::published(&[1, 2, 2, 4])
+    }
+
+    fn published(ch_mult: &[usize]) -> Self {
+        Self {
+            ch: 128,
+            encoder_ch_mult: ch_mult.into(),
+            decoder_ch_mult: ch_mult.into(),
+            num_res_blocks: 2,
+            z_channels: 256,
+            codebook_size: 16_384,
+            codebook_embed_dim: 8,
+        }
+    }
+
+    /// Pixels along each side of a token.
+    pub fn stride(&self) -> usize {
+        1 << (self.decoder_ch_mult.len() - 1)
+    }
+
+    /// Refuses sizes that the network cannot have.
+    ///
+    /// # Errors
+    /// Names the condition that is broken.
+    pub fn check(&self) -> Result<()> {
+        let levels = self.encoder_ch_mult.len();
+        let cause = if levels == 0 || levels > 8 || levels != self.decoder_ch_mult.len() {
+            "encoder_ch_mult and decoder_ch_mult must have the same number of levels, 1 to 8"
+        } else if self.encoder_ch_mult.iter().chain(&self.decoder_ch_mult).any(|mult| *mult == 0) {
+            "every level needs at least one multiple of ch"
+        } else if self.ch == 0 || !self.ch.is_multiple_of(GROUPS) {
+            "ch must be a multiple of 32, the number of groups of its norms"
+        } else if [self.num_res_blocks, self.z_channels, self.codebook_size, self.codebook_embed_dim].contains(&0) {
+            "every size must be at least 1"
+        } else {
+            return Ok(());
+        };
+        Err(Error::control("tokenizer configuration", cause, "Correct the sizes in the configuration"))
+    }
+}
+
+/// Two convolutions around a skip (`ResnetBlock`).
+#[derive(Module, Debug)]
+pub struct ResBlock {
+    norm1: GroupNorm,
+    conv1: Conv2d,
+    norm2: GroupNorm,
+    conv2: Conv2d,
+    nin_shortcut: Option<Conv2d>,
+}
+
+impl ResBlock {
+    fn new(inputs: usize, outputs: usize, device: &Device) -> Self {
+        Self {
+            norm1: group_norm(inputs, device),
+            conv1: conv3x3(inputs, outputs, device),
+            norm2: group_norm(outputs, device),
+            conv2: conv3x3(outputs, outputs, device),
+            nin_shortcut: (inputs != outputs).then(|| conv1x1(inputs, outputs, device)),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let h = self.conv1.forward(silu(self.norm1.forward(x.clone())));
+        let h = self.conv2.forward(silu(self.norm2.forward(h)));
+        match &self.nin_shortcut {
+            Some(shortcut) => shortcut.forward(x) + h,
+            None => x + h,
+        }
+    }
+}
+
+/// Attention of one head over all positions (`AttnBlock`).
+#[derive(Module, Debug)]
+pub struct AttnBlock {
+    norm: GroupNorm,
+    q: Conv2d,
+    k: Conv2d,
+    v: Conv2d,
+    proj_out: Conv2d,
+}
+
+impl AttnBlock {
+    fn new(channels: usize, device: &Device) -> Self {
+        let conv = || conv1x1(channels, channels, device);
+        Self { norm: group_norm(channels, device), q: conv(), k: conv(), v: conv(), proj_out: conv() }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, height, width] = x.dims();
+        let h = self.norm.forward(x.clone());
+        let rows = |conv: &Conv2d| -> Tensor<3> { conv.forward(h.clone()).reshape([batch, channels, height * width]) };
+        let scores = rows(&self.q).swap_dims(1, 2).matmul(rows(&self.k)) * (channels as f64).powf(-0.5);
+        let mixed = rows(&self.v).matmul(softmax(scores, 2).swap_dims(1, 2));
+        x + self.proj_out.forward(mixed.reshape([batch, channels, height, width]))
+    }
+}
+
+/// The middle of encoder and decoder: block, attention, block.
+type Middle = (ResBlock, AttnBlock, ResBlock);
+
+fn middle(channels: usize, device: &Device) -> Middle {
+    let block = || ResBlock::new(channels, channels, device);
+    (block(), AttnBlock::new(channels, device), block())
+}
+
+fn through_middle(mid: &Middle, x: Tensor<4>) -> Tensor<4> {
+    mid.2.forward(mid.1.forward(mid.0.forward(x)))
+}
+
+/// A convolution that halves or doubles the sides.
+#[derive(Module, Debug)]
+pub struct Resample {
+    conv: Conv2d,
+}
+
+/// One level of the encoder.
+#[derive(Module, Debug)]
+pub struct Down {
+    res: Vec<ResBlock>,
+    attn: Vec<AttnBlock>,
+    downsample: Option<Resample>,
+}
+
+/// One level of the decoder.
+#[derive(Module, Debug)]
+pub struct Up {
+    res: Vec<ResBlock>,
+    attn: Vec<AttnBlock>,
+    upsample: Option<Resample>,
+}
+
+/// Residual blocks of a level, each followed by its attention where the level has any.
+fn through_level(res: &[ResBlock], attn: &[AttnBlock], mut x: Tensor<4>) -> Tensor<4> {
+    for (index, block) in res.iter().enumerate() {
+        x = block.forward(x);
+        if let Some(attn) = attn.get(index) {
+            x = attn.forward(x);
+        }
+    }
+    x
+}
+
+/// `count` residual blocks and, on the deepest level, as many attentions.
+fn level(inputs: usize, outputs: usize, count: usize, deepest: bool, device: &Device) -> (Vec<ResBlock>, Vec<AttnBlock>) {
+    let res = (0..count).map(|index| ResBlock::new(if index == 0 { inputs } else { outputs }, outputs, device));
+    let attn = (0..if deepest { count } else { 0 }).map(|_| AttnBlock::new(outputs, device));
+    (res.collect(), attn.collect())
+}
+
+/// From pictures to features.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    conv_in: Conv2d,
+    conv_blocks: Vec<Down>,
+    mid: Middle,
+    norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
+
+impl Encoder {
+    fn new(config: &VqConfig, device: &Device) -> Self {
+        let mut channels = config.ch;
+        let levels = config.encoder_ch_mult.len();
+        let mut conv_blocks = Vec::new();
+        for (index, mult) in config.encoder_ch_mult.iter().enumerate() {
+            let (deepest, outputs) = (index + 1 == levels, config.ch * mult);
+            let (res, attn) = level(channels, outputs, config.num_res_blocks, deepest, device);
+            channels = outputs;
+            conv_blocks.push(Down { res, attn, downsample: (!deepest).then(|| halving(channels, device)) });
+        }
+        Self {
+            conv_in: conv3x3(3, config.ch, device),
+            conv_blocks,
+            mid: middle(channels, device),
+            norm_out: group_norm(channels, device),
+            conv_out: conv3x3(channels, config.z_channels, device),
+        }
+    }
+
+    /// `[batch, 3, height, width]` to `[batch, z_channels, height / stride, width / stride]`.
+    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
+        let mut x = self.conv_in.forward(pixels);
+        for block in &self.conv_blocks {
+            x = through_level(&block.res, &block.attn, x);
+            if let Some(down) = &block.downsample {
+                x = down.conv.forward(x);
+            }
+        }
+        self.conv_out.forward(silu(self.norm_out.forward(through_middle(&self.mid, x))))
+    }
+}
+
+/// From features to pictures.
+#[derive(Module, Debug)]
+pub struct Decoder {
+    conv_in: Conv2d,
+    mid: Middle,
+    conv_blocks: Vec<Up>,
+    norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
+
+impl Decoder {
+    fn new(config: &VqConfig, device: &Device) -> Self {
+        let levels = config.decoder_ch_mult.len();
+        let deepest_channels = config.ch * config.decoder_ch_mult[levels - 1];
+        let mut channels = deepest_channels;
+        let mut conv_blocks = Vec::new();
+        for (index, mult) in config.decoder_ch_mult.iter().enumerate().rev() {
+            let (deepest, outputs) = (index + 1 == levels, config.ch * mult);
+            let (res, attn) = level(channels, outputs, config.num_res_blocks + 1, deepest, device);
+            channels = outputs;
+            let upsample = (index > 0).then(|| Resample { conv: conv3x3(channels, channels, device) });
+            conv_blocks.push(Up { res, attn, upsample });
+        }
+        Self {
+            conv_in: conv3x3(config.z_channels, deepest_channels, device),
+            mid: middle(deepest_channels, device),
+            conv_blocks,
+            norm_out: group_norm(channels, device),
+            conv_out: conv3x3(channels, 3, device),
+        }
+    }
+
+    /// `[batch, z_channels, rows, cols]` to `[batch, 3, rows * stride, cols * stride]`.
+    pub fn forward(&self, features: Tensor<4>) -> Tensor<4> {
+        let mut x = through_middle(&self.mid, self.conv_in.forward(features));
+        for block in &self.conv_blocks {
+            x = through_level(&block.res, &block.attn, x);
+            if let Some(up) = &block.upsample {
+                x = up.conv.forward(doubled(x));
+            }
+        }
+        self.conv_out.forward(silu(self.norm_out.forward(x)))
+    }
+}
+
+/// The codebook.
+#[derive(Module, Debug)]
+pub struct VectorQuantizer {
+    /// `[codebook_size, codebook_embed_dim]`, stored as trained; normalised at every use.
+    pub embedding: Embedding,
+}
+
+impl VectorQuantizer {
+    /// The codebook with rows of length 1: `[codebook_size, codebook_embed_dim]`.
+    pub fn codebook(&self) -> Tensor<2> {
+        l2_normalise(self.embedding.weight.val())
+    }
+
+    /// The nearest codes of unit vectors `z`, `[positions, codebook_embed_dim]`: between unit vectors the nearest is the
+    /// one with the largest product. `[positions]`
+    pub fn nearest(&self, z: Tensor<2>) -> Tensor<1, Int> {
+        let positions = z.dims()[0];
+        z.matmul(self.codebook().transpose()).argmax(1).reshape([positions])
+    }
+}
+
+/// The whole tokenizer's weights (`VQModel`).
+#[derive(Module, Debug)]
+pub struct VqModel {
+    /// Pictures to features.
+    pub encoder: Encoder,
+    /// Features to pictures.
+    pub decoder: Decoder,
+    /// The codebook.
+    pub quantize: VectorQuantizer,
+    /// Features to code space, 1×1.
+    pub quant_conv: Conv2d,
+    /// Code space to features, 1×1.
+    pub post_quant_conv: Conv2d,
+}
+
+impl VqModel {
+    /// Fresh weights; the codebook is uniform in ±1/size as published.
+    pub fn new(config: &VqConfig, device: &Device) -> Self {
+        let bound = 1.0 / config.codebook_size as f64;
+        let codes = EmbeddingConfig::new(config.codebook_size, config.codebook_embed_dim)
+            .with_initializer(Initializer::Uniform { min: -bound, max: bound });
+        Self {
+            encoder: Encoder::new(config, device),
+            decoder: Decoder::new(config, device),
+            quantize: VectorQuantizer { embedding: codes.init(device) },
+            quant_conv: conv1x1(config.z_channels, config.codebook_embed_dim, device),
+            post_quant_conv: conv1x1(config.codebook_embed_dim, config.z_channels, device),
+        }
+    }
+
+    /// Unit vectors in code space, before the lookup: `[batch, 3, height, width]` to `[batch * rows * cols, dim]`, and
+    /// `[batch, rows, cols]`.
+    pub fn encode_continuous(&self, pixels: Tensor<4>) -> (Tensor<2>, [usize; 3]) {
+        let z = self.quant_conv.forward(self.encoder.forward(pixels));
+        let [batch, dim, rows, cols] = z.dims();
+        let z = z.permute([0, 2, 3, 1]).reshape([batch * rows * cols, dim]);
+        (l2_normalise(z), [batch, rows, cols])
+    }
+
+    /// The picture of vectors in code space: `[batch * rows * cols, dim]` to `[batch, 3, height, width]`.
+    pub fn decode_continuous(&self, codes: Tensor<2>, [batch, rows, cols]: [usize; 3]) -> Tensor<4> {
+        let dim = codes.dims()[1];
+        let codes = codes.reshape([batch, rows, cols, dim]).permute([0, 3, 1, 2]);
+        self.decoder.forward(self.post_quant_conv.forward(codes))
+    }
+
+    /// Codes of pictures: `[batch, 3, height, width]` to `[batch, rows * cols]` in raster order.
+    pub fn encode(&self, pixels: Tensor<4>) -> Tensor<2, Int> {
+        let (z, [batch, rows, cols]) = self.encode_continuous(pixels);
+        self.quantize.nearest(z).reshape([batch, rows * cols])
+    }
+
+    /// Pictures of codes: `[batch, rows * cols]` to `[batch, 3, height, width]`, samples about -1..1.
+    pub fn decode(&self, codes: Tensor<2, Int>, rows: usize, cols: usize) -> Tensor<4> {
+        let [batch, sites] = codes.dims();
+        let rows_of_book = self.quantize.codebook().select(0, codes.reshape([batch * sites]));
+        self.decode_continuous(rows_of_book, [batch, rows, cols])
+    }
+}
+
+/// The tokenizer behind the seam.
+pub struct LlamaGenVq {
+    weights: VqModel,
+    config: VqConfig,
+    device: Device,
+}
+
+impl LlamaGenVq {
+    /// Wraps weights.
+    pub fn new(weights: VqModel, config: VqConfig, device: &Device) -> Self {
+        Self { weights, config, device: device.clone() }
+    }
+}
+
+impl Tokenizer for LlamaGenVq {
+    fn stride(&self) -> usize {
+        self.config.stride()
+    }
+
+    fn codes(&self) -> usize {
+        self.config.codebook_size
+    }
+
+    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
+        let [_, height, width] = pixels.dims();
+        let stride = self.stride();
+        if !height.is_multiple_of(stride) || !width.is_multiple_of(stride) || height * width == 0 {
+            let cause = format!("{width} × {height} pixels cannot be cut into tokens of {stride} × {stride}");
+            return Err(Error::control("picture size", cause, format!("Use multiples of {stride}")));
+        }
+        let codes = self.weights.encode(pixels.unsqueeze()).try_into_vec_as::<i32>();
+        let codes = codes.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
+        Ok(codes.into_iter().map(|code| code as Token).collect())
+    }
+
+    fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
+        let grid = lattice.finest();
+        let known = |token: &Token| (*token as usize) < self.config.codebook_size;
+        if tokens.len() != grid.len() || tokens.is_empty() || !tokens.iter().all(known) {
+            let cause = "they do not fill the grid with codes of this tokenizer";
+            return Err(Error::control("tokens", cause, "Use the tokenizer they were made with"));
+        }
+        let codes: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
+        let codes = Tensor::<1, Int>::from_data(codes.as_slice(), &self.device).unsqueeze();
+        let pixels = self.weights.decode(codes, grid.rows, grid.cols);
+        Ok(pixels.squeeze_dim::<3>(0))
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+}
+
+/// Rows of length 1 (`F.normalize`, eps 1e-12): `[rows, dim]`.
+pub(crate) fn l2_normalise(x: Tensor<2>) -> Tensor<2> {
+    let length = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+    x / length
+}
+
+fn group_norm(channels: usize, device: &Device) -> GroupNorm {
+    GroupNormConfig::new(GROUPS, channels).with_epsilon(1e-6).init(device)
+}
+
+fn conv3x3(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
+    Conv2dConfig::new([inputs, outputs], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
+}
+
+fn conv1x1(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
+    Conv2dConfig::new([inputs, outputs], [1, 1]).init(device)
+}
+
+/// A 3×3 convolution of stride 2 after one column of zeros on the right and one row below (`Downsample`).
+fn halving(channels: usize, device: &Device) -> Resample {
+    let conv = Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]);
+    Resample { conv: conv.with_padding(PaddingConfig2d::Explicit(0, 0, 1, 1)).init(device) }
+}
+
+/// Every pixel twice in both directions: `[batch, channels, 2 * height, 2 * width]`.
+fn doubled(x: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let x: Tensor<6> = x.reshape([batch, channels, height, 1, width, 1]);
+    x.expand([batch, channels, height, 2, width, 2]).reshape([batch, channels, 2 * height, 2 * width])
+}

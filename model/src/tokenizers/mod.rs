@@ -1,0 +1,3 @@
+//! One tokenizer, one file.
+
+pub mod llamagen_vq;

@@ -1,0 +1,5 @@
+//! Every test of Andamento, in one program.
+
+mod gpu;
+mod parity;
+mod pixels;

@@ -1,0 +1,417 @@
+//! Agreement with the published code of RandAR and of LlamaGen's tokenizer, on the goldens.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use andamento_model::checkpoint::{RANDAR_KEYS, VQ_KEYS, load};
+use andamento_model::decode::{Decoding, Knobs};
+use andamento_model::lattice::{Grid, Lattice, Site, Token};
+use andamento_model::network::{Network, Prompt};
+use andamento_model::networks::llamagen::{Rope, TransformerConfig};
+use andamento_model::networks::randar::{Dropout, RandAr, RandArNetwork};
+use andamento_model::order::by_name;
+use andamento_model::plan::Plan;
+use andamento_model::sample::{Guidance, Sampling};
+use andamento_model::schedule::Schedule;
+use andamento_model::tokenizer::{Tokenizer, to_picture};
+use andamento_model::tokenizers::llamagen_vq::{LlamaGenVq, VqConfig, VqModel};
+use andamento_tests::{Array, Golden, goldens, json};
+use burn::prelude::*;
+use burn::tensor::Int;
+
+const LOGITS: f32 = 1e-4;
+const PIXELS: f32 = 1e-4;
+
+struct RandArCase {
+    golden: Golden,
+    config: TransformerConfig,
+    grids: Vec<usize>,
+    folder: PathBuf,
+}
+
+impl RandArCase {
+    fn read() -> Self {
+        let folder = goldens("randar");
+        let sizes = json(&folder.join("randar_config.json"))["config"].clone();
+        let size = |name: &str| sizes[name].as_u64().unwrap_or_else(|| panic!("the configuration has no {name}")) as usize;
+        let config = TransformerConfig {
+            dim: size("dim"),
+            n_layer: size("n_layer"),
+            n_head: size("n_head"),
+            vocab_size: size("vocab_size"),
+            num_classes: size("num_classes"),
+            multiple_of: size("multiple_of"),
+            norm_eps: 1e-5,
+            rope_base: 10_000.0,
+        };
+        let grids = sizes["grids"].as_array().expect("grids").iter().map(|grid| grid.as_u64().expect("grid") as usize);
+        let grids = grids.collect();
+        Self { golden: Golden::read(&folder.join("randar_golden.safetensors")), config, grids, folder }
+    }
+
+    fn weights(&self, device: &Device) -> RandAr {
+        let file = self.folder.join("randar_tiny.safetensors");
+        let bytes = std::fs::read(&file).expect("weights");
+        load(RandAr::new(&self.config, device), bytes, &RANDAR_KEYS, file).expect("the published layout loads")
+    }
+
+    fn network(&self, grid: Grid, device: &Device) -> RandArNetwork {
+        RandArNetwork::new(self.weights(device), self.config.clone(), grid, device)
+    }
+
+    fn get(&self, grid: usize, name: &str) -> &Array {
+        self.golden.get(&format!("g{grid}.{name}"))
+    }
+
+    fn rope(&self, rows: usize, cols: usize, device: &Device) -> Rope {
+        Rope::new(rows, cols, self.config.head_dim(), self.config.rope_base, device)
+    }
+
+    /// Names `X` of `g{grid}.gen.X.indices_raster`.
+    fn runs(&self, grid: usize) -> Vec<String> {
+        let prefix = format!("g{grid}.gen.");
+        let names = self.golden.names();
+        let run = |name: &str| Some(name.strip_prefix(&prefix)?.strip_suffix(".indices_raster")?.to_string());
+        names.filter_map(run).collect()
+    }
+}
+
+fn ints(array: &Array, device: &Device) -> Tensor<2, Int> {
+    let rows = array.shape[0];
+    let values = array.ints();
+    Tensor::<1, Int>::from_data(values.as_slice(), device).reshape([rows, values.len() / rows])
+}
+
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec::<f32>().expect("f32")
+}
+
+fn teacher_forced(case: &RandArCase, prefix: &str, classes: Vec<i32>, rope: &Rope, device: &Device) -> [Vec<f32>; 2] {
+    let tokens = ints(case.golden.get(&format!("{prefix}token_ids")), device);
+    let order = ints(case.golden.get(&format!("{prefix}token_order")), device);
+    let in_order = tokens.gather(1, order.clone());
+    let classes = Tensor::<1, Int>::from_data(classes.as_slice(), device);
+    let weights = case.weights(device);
+    let hidden = weights.hidden(classes, in_order, order, rope, case.config.n_head, Dropout::default());
+    let predictions = floats(weights.logits(RandAr::at_instructions(hidden.clone())));
+    [predictions, floats(weights.logits(hidden))]
+}
+
+#[test]
+fn randar_rope_and_instruction_tokens() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    for &grid in &case.grids {
+        let rope = case.rope(grid, grid, &device);
+        case.get(grid, "rope_freqs_cis").assert_close(&floats(rope.freqs_cis()), 1e-5, "rotary table");
+        let rows = ints(case.get(grid, "token_order"), &device) + 1;
+        let tokens = case.weights(&device).position_instruction_tokens(&rope, rows, case.config.n_head);
+        case.get(grid, "pos_instruction_tokens").assert_close(&floats(tokens), 1e-5, "instruction tokens");
+    }
+}
+
+#[test]
+fn randar_teacher_forced_logits() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    for &grid in &case.grids {
+        let rope = case.rope(grid, grid, &device);
+        let prefix = format!("g{grid}.");
+        let classes = case.get(grid, "class_ids").ints();
+        let null = vec![case.config.num_classes as i32; classes.len()];
+        let [predictions, everywhere] = teacher_forced(&case, &prefix, classes, &rope, &device);
+        case.get(grid, "tf.logits").assert_close(&predictions, LOGITS, "logits");
+        if case.golden.names().any(|name| name == format!("g{grid}.tf.logits_all_positions")) {
+            case.get(grid, "tf.logits_all_positions").assert_close(&everywhere, LOGITS, "logits at every slot");
+        }
+        let [without_class, _] = teacher_forced(&case, &prefix, null, &rope, &device);
+        case.get(grid, "tf.logits_null_class").assert_close(&without_class, LOGITS, "logits without the class");
+    }
+}
+
+#[test]
+fn randar_outpainting_uses_a_wider_table() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    for &grid in &case.grids {
+        let prefix = format!("g{grid}.outpaint.");
+        if !case.golden.names().any(|name| name.starts_with(&prefix)) {
+            continue;
+        }
+        let rope = case.rope(grid, 2 * grid, &device);
+        let table = floats(rope.freqs_cis().slice(burn::tensor::s![1.., .., ..]));
+        case.get(grid, "outpaint.rope_rect_HxW").assert_close(&table, 1e-5, "wide rotary table");
+        let classes = case.get(grid, "class_ids").ints();
+        let [predictions, _] = teacher_forced(&case, &prefix, classes, &rope, &device);
+        case.get(grid, "outpaint.tf.logits").assert_close(&predictions, LOGITS, "logits on the wide grid");
+    }
+}
+
+/// What a run's name says: `seq` or `par8`, then `nocfg`, `cfg1to4`, `cfg3const` or `cfg4to1_is_off`.
+fn settings(run: &str) -> (Schedule, Guidance) {
+    let (steps, guidance) = run.split_once('_').expect("a run is named steps_guidance");
+    let schedule = match steps.strip_prefix("par") {
+        Some(steps) => Schedule::Cosine { steps: steps.parse().expect("steps") },
+        None => Schedule::OneByOne,
+    };
+    let guidance = guidance.trim_end_matches("_is_off");
+    let guidance = match guidance.strip_prefix("cfg") {
+        None => Guidance::constant(1.0),
+        Some(scales) => match scales.strip_suffix("const") {
+            Some(scale) => Guidance::constant(scale.parse().expect("scale")),
+            None => {
+                let (start, end) = scales.split_once("to").expect("scales");
+                Guidance { start: start.parse().expect("start"), end: end.parse().expect("end") }
+            }
+        },
+    };
+    (schedule, guidance)
+}
+
+const GREEDY: Sampling = Sampling { temperature: 1.0, top_k: 1, top_p: 1.0 };
+
+/// Decodes greedily through the one loop; tokens in raster order.
+fn decode(network: &mut dyn Network, plan: &Arc<Plan>, class: u32, guidance: Guidance) -> Vec<i32> {
+    let mut tokens = vec![-1; plan.lattice.len()];
+    plan.given.iter().for_each(|(site, token)| tokens[site.index()] = *token as i32);
+    let knobs = Knobs { class, guidance, sampling: GREEDY, seed: 0 };
+    for step in Decoding::start(network, plan.clone(), knobs, &[]).expect("starts") {
+        for made in step.expect("decodes").made {
+            assert_eq!(std::mem::replace(&mut tokens[made.site.index()], made.token as i32), -1, "made twice");
+        }
+    }
+    tokens
+}
+
+/// Follows a plan with the golden tokens; the guided logits of each token in generation order.
+fn guided_logits(network: &mut dyn Network, plan: &Plan, class: u32, guidance: Guidance, tokens: &[i32]) -> Vec<f32> {
+    network.begin(&Prompt { class, guided: guidance.is_on() }, &plan.lattice).expect("begins");
+    let (sites, given): (Vec<Site>, Vec<Token>) = plan.given.iter().copied().unzip();
+    if !sites.is_empty() {
+        network.tell(&sites, &given).expect("prefill");
+    }
+    let mut known = sites.len();
+    let mut all = Vec::new();
+    for visit in &plan.visits {
+        let logits = network.predict(visit).expect("predicts");
+        let [streams, sites, vocab] = logits.dims();
+        let scale = guidance.scale(known, plan.lattice.len());
+        let values = floats(logits);
+        let (with, without) = values.split_at(sites * vocab);
+        match streams {
+            1 => all.extend_from_slice(with),
+            _ => all.extend(with.iter().zip(without).map(|(c, u)| u + (c - u) * scale)),
+        }
+        let told: Vec<Token> = visit.iter().map(|site| tokens[site.index()] as Token).collect();
+        network.tell(visit, &told).expect("tells");
+        known += visit.len();
+    }
+    all
+}
+
+fn greedy_generations(case: &RandArCase, grids: &[usize], device: &Device) -> usize {
+    let mut compared = 0;
+    for &grid in grids {
+        let mut network = case.network(Grid::new(grid, grid), device);
+        let sites = grid * grid;
+        for run in case.runs(grid) {
+            let (schedule, guidance) = settings(&run);
+            let want = case.get(grid, &format!("gen.{run}.indices_raster"));
+            let logits = case.get(grid, &format!("gen.{run}.logits_genorder"));
+            for sample in 0..want.shape[0] {
+                let class = case.get(grid, "class_ids").ints()[sample] as u32;
+                let order: Vec<u32> = case.get(grid, "token_order").at(sample).ints().iter().map(|s| *s as u32).collect();
+                let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; sites], schedule).expect("plan");
+                let plan = Arc::new(plan);
+                let tokens = want.at(sample).ints();
+                let got = guided_logits(&mut network, &plan, class, guidance, &tokens);
+                logits.at(sample).assert_close(&got, LOGITS, &format!("g{grid} {run}: logits"));
+                assert_eq!(decode(&mut network, &plan, class, guidance), tokens, "g{grid} {run}: tokens");
+                compared += 1;
+            }
+        }
+    }
+    compared
+}
+
+#[test]
+fn randar_greedy_generations() {
+    let case = RandArCase::read();
+    assert!(greedy_generations(&case, &case.grids, &Device::flex()) > 0, "the goldens hold no generation");
+}
+
+#[test]
+fn randar_greedy_generations_on_the_gpu_path() {
+    let case = RandArCase::read();
+    let device = crate::gpu::device();
+    assert!(greedy_generations(&case, &case.grids[..1], &device) > 0, "the goldens hold no generation");
+}
+
+#[test]
+fn randar_inpainting() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    let mut compared = 0;
+    for &grid in &case.grids {
+        if !case.golden.names().any(|name| name.starts_with(&format!("g{grid}.inpaint."))) {
+            continue;
+        }
+        let mut network = case.network(Grid::new(grid, grid), &device);
+        let visible = case.get(grid, "inpaint.num_visible").ints()[0] as usize;
+        let want = case.get(grid, "inpaint.cfg3_seq.indices_raster");
+        for sample in 0..want.shape[0] {
+            let class = case.get(grid, "class_ids").ints()[sample] as u32;
+            let order: Vec<u32> = case.get(grid, "token_order").at(sample).ints().iter().map(|s| *s as u32).collect();
+            let tokens = case.get(grid, "token_ids").at(sample).ints();
+            let mut given = vec![None; grid * grid];
+            order[..visible].iter().for_each(|site| given[*site as usize] = Some(tokens[*site as usize] as Token));
+            let plan = Arc::new(Plan::new(Lattice::grid(grid, grid), &order, &given, Schedule::OneByOne).expect("plan"));
+            let want_tokens = want.at(sample).ints();
+            let guidance = Guidance::constant(3.0);
+            let logits = guided_logits(&mut network, &plan, class, guidance, &want_tokens);
+            case.get(grid, "inpaint.cfg3_seq.logits_genorder").at(sample).assert_close(&logits, LOGITS, "inpainting");
+            assert_eq!(decode(&mut network, &plan, class, guidance), want_tokens);
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "the goldens hold no inpainting");
+}
+
+#[test]
+fn a_network_resumes_where_it_stopped() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    let grid = case.grids[0];
+    let mut network = case.network(Grid::new(grid, grid), &device);
+    let order = by_name("random").expect("exists").arrange(Grid::new(grid, grid), 5);
+    let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; grid * grid], Schedule::Cosine { steps: 6 });
+    let plan = Arc::new(plan.expect("plan"));
+    let knobs = Knobs { class: 1, guidance: Guidance::linear(3.0), sampling: Sampling::default(), seed: 9 };
+    let whole: Vec<_> = Decoding::start(&mut network, plan.clone(), knobs, &[]).expect("starts").map(Result::unwrap).collect();
+    for stop in [1, whole.len() / 2, whole.len() - 1] {
+        let rest = Decoding::start(&mut network, plan.clone(), knobs, &whole[..stop]).expect("starts");
+        let rest: Vec<_> = rest.map(Result::unwrap).collect();
+        let tokens = |steps: &[andamento_model::decode::Step]| -> Vec<_> {
+            steps.iter().flat_map(|step| step.made.iter().map(|made| (step.index, made.site, made.token))).collect()
+        };
+        assert_eq!(tokens(&rest), tokens(&whole[stop..]), "resumed after {stop} steps");
+    }
+}
+
+#[test]
+fn sampling_filters() {
+    let case = RandArCase::read();
+    let logits = case.golden.get("sample.logits");
+    let vocab = *logits.shape.last().expect("shape");
+    let mut compared = 0;
+    for name in case.golden.names().filter(|name| name.starts_with("sample.probs.")) {
+        let setting = |letter: char| -> f32 {
+            let part = name["sample.probs.".len()..].split('_').find(|part| part.starts_with(letter));
+            part.and_then(|part| part[1..].parse().ok()).unwrap_or_else(|| panic!("{name} has no {letter}"))
+        };
+        let sampling = Sampling { temperature: setting('t'), top_k: setting('k') as usize, top_p: setting('p') };
+        let got: Vec<f32> = logits.values.chunks_exact(vocab).flat_map(|row| sampling.probabilities(row)).collect();
+        case.golden.get(name).assert_close(&got, 1e-6, name);
+        compared += 1;
+    }
+    assert!(compared > 0, "the goldens hold no sampling");
+}
+
+#[test]
+fn cosine_schedules() {
+    let schedules = json(&goldens("randar").join("schedules.json"));
+    for (name, want) in schedules.as_object().expect("an object") {
+        let (sites, steps) = name.split_once('/').expect("sites/steps");
+        let (sites, steps): (usize, usize) = (sites.parse().expect("sites"), steps.parse().expect("steps"));
+        let want: Vec<usize> =
+            want.as_array().expect("a list").iter().map(|count| count.as_u64().expect("a count") as usize).collect();
+        assert_eq!(Schedule::Cosine { steps }.visits(sites, sites), want, "{name}");
+    }
+}
+
+#[test]
+fn published_orders() {
+    let orders = Golden::read(&goldens("randar").join("orders.safetensors"));
+    let ours = |name: &str| match name {
+        "zcurve" => "z-curve".to_string(),
+        other => other.replace('_', "-"),
+    };
+    for name in orders.names() {
+        let (order, side) = name.split_once('.').expect("name.side");
+        let side: usize = side.parse().expect("side");
+        let got = by_name(&ours(order)).expect("exists").arrange(Grid::new(side, side), 0);
+        let got: Vec<i32> = got.iter().map(|site| *site as i32).collect();
+        assert_eq!(got, orders.get(name).ints(), "{name}");
+    }
+}
+
+struct VqCase {
+    golden: Golden,
+    model: VqModel,
+    tokenizer: LlamaGenVq,
+}
+
+impl VqCase {
+    fn read(device: &Device) -> Self {
+        let folder = goldens("randar");
+        let sizes = json(&folder.join("vq_config.json"))["config"].clone();
+        let list = |name: &str| -> Vec<usize> {
+            sizes[name].as_array().expect(name).iter().map(|mult| mult.as_u64().expect("a size") as usize).collect()
+        };
+        let size = |name: &str| sizes[name].as_u64().unwrap_or_else(|| panic!("the configuration has no {name}")) as usize;
+        let config = VqConfig {
+            ch: size("ch"),
+            encoder_ch_mult: list("mult"),
+            decoder_ch_mult: list("dmult"),
+            num_res_blocks: size("nrb"),
+            z_channels: size("z"),
+            codebook_size: size("n"),
+            codebook_embed_dim: size("e"),
+        };
+        let file = folder.join("vq_tiny_f16.safetensors");
+        let bytes = std::fs::read(&file).expect("weights");
+        let model = load(VqModel::new(&config, device), bytes, &VQ_KEYS, file).expect("the published layout loads");
+        let tokenizer = LlamaGenVq::new(model.clone(), config, device);
+        Self { golden: Golden::read(&folder.join("vq_golden.safetensors")), model, tokenizer }
+    }
+
+    fn image(&self, name: &str, device: &Device) -> Tensor<4> {
+        let image = self.golden.get(name);
+        Tensor::from_data(TensorData::new(image.values.clone(), image.shape.clone()), device)
+    }
+}
+
+#[test]
+fn vq_encodes_and_decodes() {
+    let device = Device::flex();
+    let case = VqCase::read(&device);
+    for set in ["sq", "ns"] {
+        let get = |name: &str| case.golden.get(&format!("{set}.{name}"));
+        let image = case.image(&format!("{set}.image"), &device);
+        let features = case.model.encoder.forward(image.clone());
+        get("enc.encoder_out").assert_close(&floats(features.clone()), PIXELS, "encoder");
+        get("enc.z_prequant").assert_close(&floats(case.model.quant_conv.forward(features)), PIXELS, "code space");
+        let codes = case.model.encode(image);
+        let codes = codes.into_data().convert::<i32>().try_to_vec::<i32>().expect("codes");
+        assert_eq!(codes, get("enc.indices").ints(), "{set}: codes");
+
+        let pixels = get("dec.pixels");
+        let (batch, height, width) = (pixels.shape[0], pixels.shape[2], pixels.shape[3]);
+        let (rows, cols) = (height / case.tokenizer.stride(), width / case.tokenizer.stride());
+        let indices = get("dec.indices").ints();
+        let codes = Tensor::<1, Int>::from_data(indices.as_slice(), &device).reshape([batch, rows * cols]);
+        pixels.assert_close(&floats(case.model.decode(codes, rows, cols)), PIXELS, "decoder");
+
+        let tokens: Vec<Token> = indices[..rows * cols].iter().map(|code| *code as Token).collect();
+        let picture = case.tokenizer.decode(&Lattice::grid(rows, cols), &tokens).and_then(to_picture).expect("decodes");
+        let bytes = get("dec.uint8_hwc_round_rule").at(0).ints();
+        let off = picture.as_raw().iter().zip(&bytes).map(|(got, want)| (i32::from(*got) - want).abs()).max();
+        assert!(off.is_some_and(|off| off <= 1), "{set}: bytes off by {off:?}");
+    }
+}
+
+#[test]
+fn published_sizes_have_the_published_numbers_of_parameters() {
+    use andamento_model::networks::randar::PRESETS;
+    let count = |config: &TransformerConfig| {
+        let (d, f, v, c) = (config.dim, config.hidden_dim(), config.vocab_size, config.num_classes);
+        config.n_layer * (4 * d * d + 3 * d * f + 2 * d) + (c + 1) * d + 2 * v * d + d + d
+    };
+    let counts: Vec<_> = PRESETS.iter().map(|(name, config)| (*name, count(config))).collect();
+    assert_eq!(counts, [("L", 342_912_000), ("XL", 774_700_800), ("XXL", 1_410_974_208)]);
+}

@@ -1,0 +1,101 @@
+//! Helpers shared by the tests.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors};
+
+/// The folder of a family's goldens: in the repository, or under `ANDAMENTO_GOLDENS`.
+pub fn goldens(family: &str) -> PathBuf {
+    let root = match std::env::var_os("ANDAMENTO_GOLDENS") {
+        Some(root) => PathBuf::from(root),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens"),
+    };
+    let folder = root.join(family);
+    if folder.is_dir() { folder } else { root }
+}
+
+/// A JSON file of a golden folder.
+///
+/// # Panics
+/// If it is missing or not JSON.
+pub fn json(path: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// One array of a golden file, as f32 whatever its type.
+#[derive(Debug, Clone)]
+pub struct Array {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values, row-major.
+    pub values: Vec<f32>,
+}
+
+impl Array {
+    /// The values as integers.
+    pub fn ints(&self) -> Vec<i32> {
+        self.values.iter().map(|value| *value as i32).collect()
+    }
+
+    /// The part at `index` of the first axis.
+    pub fn at(&self, index: usize) -> Self {
+        let length: usize = self.shape[1..].iter().product();
+        Self { shape: self.shape[1..].to_vec(), values: self.values[index * length..(index + 1) * length].to_vec() }
+    }
+
+    /// Fails unless `got` has the same values within `tolerance`.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn assert_close(&self, got: &[f32], tolerance: f32, what: &str) {
+        assert_eq!(got.len(), self.values.len(), "{what}: another number of values");
+        let worst = got.iter().zip(&self.values).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
+        assert!(got.iter().all(|value| value.is_finite()), "{what}: values that are not numbers");
+        assert!(worst <= tolerance, "{what}: off by {worst:e}, tolerance {tolerance:e}");
+    }
+}
+
+/// The arrays of a golden safetensors file.
+#[derive(Debug)]
+pub struct Golden(BTreeMap<String, Array>);
+
+impl Golden {
+    /// Reads a file.
+    ///
+    /// # Panics
+    /// If it is missing or damaged.
+    pub fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let file = SafeTensors::deserialize(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let arrays = file.iter().filter_map(|(name, view)| {
+            let data = view.data();
+            let values = match view.dtype() {
+                Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+                Dtype::I32 => {
+                    data.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32).collect()
+                }
+                Dtype::U8 => data.iter().map(|byte| f32::from(*byte)).collect(),
+                _ => return None,
+            };
+            Some((name.to_string(), Array { shape: view.shape().to_vec(), values }))
+        });
+        Self(arrays.collect())
+    }
+
+    /// An array.
+    ///
+    /// # Panics
+    /// If the file has none of that name.
+    #[track_caller]
+    pub fn get(&self, name: &str) -> &Array {
+        self.0.get(name).unwrap_or_else(|| panic!("the golden file has no {name}"))
+    }
+
+    /// The names of all arrays.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
