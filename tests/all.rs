@@ -3,3 +3,4 @@
 mod gpu;
 mod parity;
 mod pixels;
+mod window;

@@ -9,7 +9,7 @@ use burn::tensor::{DType, DeviceType, FloatDType, TensorData};
 pub(crate) fn device() -> Device {
     assert!(
         !Device::enumerate(DeviceType::Wgpu).into_vec().is_empty(),
-        "no Vulkan, Metal or DirectX 12 adapter; install software Vulkan with: apt-get install mesa-vulkan-drivers libvulkan1"
+        "no graphics adapter; install software Vulkan with: apt-get install mesa-vulkan-drivers libvulkan1"
     );
     Device::wgpu(DeviceKind::DefaultDevice)
 }
@@ -98,15 +98,10 @@ impl Case {
 
     /// Runs the kernel on the stale data and checks the result.
     fn run(&self, device: &Device, storage: FloatDType, tolerance: f32) {
-        let [q, k, v] =
-            self.stale_data().map(|data| Tensor::<4>::from_data(data, (device, DType::from(storage))));
+        let [q, k, v] = self.stale_data().map(|data| Tensor::<4>::from_data(data, (device, DType::from(storage))));
         let Self { batch, heads, queries, stale_from: keys, head_dim, .. } = self;
         let what = format!("{batch} × {heads} heads × {queries} queries × {keys} keys × {head_dim}, {storage:?}");
-        let t = std::time::Instant::now();
-        let x = cached_attention(q, k, v, &self.visible); x.clone().into_data();
-        let t1 = t.elapsed();
-        self.check(&what, x, storage, tolerance);
-        println!("{what} gpu {t1:?} check {:?}", t.elapsed() - t1);
+        self.check(&what, cached_attention(q, k, v, &self.visible), storage, tolerance);
     }
 }
 
@@ -166,7 +161,11 @@ fn attention_ignores_rows_beyond_each_query() {
 fn attention_survives_large_scores() {
     let device = device();
     // Scores with a deviation of 400: nearly all weight on one key, and maxima that grow from block to block.
-    let cases = [Case::new(1, 2, 3, 700, 64), Case::new(1, 2, 26, 300, 64).increasing(), Case::new(1, 2, 9, 100, 64).scattered()];
+    let cases = [
+        Case::new(1, 2, 3, 700, 64),
+        Case::new(1, 2, 26, 300, 64).increasing(),
+        Case::new(1, 2, 9, 100, 64).scattered(),
+    ];
     for case in cases {
         Case { amplitude: 20.0, ..case }.run(&device, FloatDType::F32, 2e-3);
     }
@@ -249,41 +248,4 @@ fn attention_refuses_what_does_not_fit() {
     assert!(refuses(4, &[0, 1]), "a query that sees nothing");
     assert!(refuses(4, &[1, 5]), "a length beyond the capacity");
     assert!(!refuses(4, &[1, 4]));
-}
-
-#[test]
-fn bench() {
-    let time = |name: &str, f: &dyn Fn() -> Tensor<4>| {
-        f().into_data();
-        let n = 30;
-        let t = std::time::Instant::now();
-        let mut out = vec![];
-        for _ in 0..n { out.push(f()); }
-        for o in out { o.into_data(); }
-        println!("{name}: {:.3} ms", t.elapsed().as_secs_f64() * 1e3 / n as f64);
-    };
-    for (b, h, n, cap, d) in [(2, 12, 1, 600, 64), (2, 12, 2, 600, 64), (2, 20, 26, 600, 64), (2, 16, 500, 600, 64)] {
-        let case = Case::new(b, h, n, cap, d);
-        let inc = case.clone().increasing();
-        for device in [Device::flex(), device()] {
-            let [q, k, v] = case.data().map(|data| Tensor::<4>::from_data(data, &device));
-            let name = format!("{b} {h} {n} {cap} {d} {}", if device == Device::flex() { "flex" } else { "gpu" });
-            let (q, k, v) = (&q, &k, &v);
-            time(&format!("{name} ours, all"), &|| cached_attention(q.clone(), k.clone(), v.clone(), &case.visible));
-            time(&format!("{name} ours, increasing"), &|| cached_attention(q.clone(), k.clone(), v.clone(), &inc.visible));
-            if device == Device::flex() || n == 1 {
-            time(&format!("{name} reference, all"), &|| reference::cached_attention(q.clone(), k.clone(), v.clone(), &case.visible));
-            }
-            if device == Device::flex() {
-                let sl = |t: &Tensor<4>| t.clone().slice(s![.., .., ..cap, ..]);
-                time(&format!("{name} attention()"), &|| burn::tensor::module::attention(q.clone(), sl(k), sl(v), None, None, Default::default()));
-                time(&format!("{name} qk"), &|| q.clone().matmul(sl(k).swap_dims(2, 3)));
-                let s = q.clone().matmul(sl(k).swap_dims(2, 3));
-                time(&format!("{name} kq"), &|| sl(k).matmul(q.clone().swap_dims(2, 3)));
-                time(&format!("{name} softmax"), &|| burn::tensor::activation::softmax(s.clone(), 3));
-                time(&format!("{name} pv"), &|| s.clone().matmul(sl(v)));
-                time(&format!("{name} vp"), &|| sl(v).swap_dims(2, 3).matmul(s.clone().swap_dims(2, 3)));
-            }
-        }
-    }
 }

@@ -1,1 +1,15 @@
-//! x
+//! Andamento, an image editor that repaints pictures with autoregressive generators, token by token.
+
+pub mod bench;
+pub mod cli;
+pub mod command;
+pub mod doctor;
+pub mod document;
+pub mod editor;
+pub mod errands;
+pub mod headless;
+pub mod history;
+pub mod progress;
+pub mod training;
+pub mod ui;
+pub mod worker;

@@ -1,17 +1,36 @@
-fn main() {
-    let a: Vec<String> = std::env::args().collect();
-    let t = std::time::Instant::now();
-    let mut n = 0;
-    let device = andamento_model::device::choose(andamento_model::device::DeviceChoice::Cpu).unwrap().device;
-    let r = andamento_model::train::train(a[1].as_ref(), a[2].as_ref(), &device, &mut |p| {
-        n += p.pictures;
-        if p.step % 10 == 0 || p.step < 5 {
-            let s = t.elapsed().as_secs_f32();
-            println!("{} {}/{} {s:.1}s {:.2}/s {:?}", p.task, p.step, p.steps, n as f32 / s, p.figures);
+//! Andamento: opens the editor, or carries out a command.
+
+use std::process::ExitCode;
+
+use andamento::cli::{self, Cli};
+use andamento::{headless, ui};
+use andamento_model::{Error, Result};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        Some(command) => cli::run(command, cli.device, cli.json),
+        None => edit(&cli),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("andamento: {error}");
+            ExitCode::from(cli::exit_code(&error))
         }
-    });
-    if let Err(e) = r {
-        eprintln!("{e}");
-        std::process::exit(1)
+    }
+}
+
+/// Opens the editor, or does its job without a window where none can be opened.
+fn edit(cli: &Cli) -> Result<()> {
+    if let Some(picture) = cli.picture.as_ref().filter(|picture| !picture.is_file()) {
+        let remedy = "Name a picture to open it, or a command: see `andamento --help`";
+        return Err(Error::file(picture, "there is no such file or command", remedy));
+    }
+    let start = ui::StartOptions { device: cli.device, picture: cli.picture.clone(), model: None };
+    match ui::run(start) {
+        Ok(()) => Ok(()),
+        Err(error) => headless::run(cli.device, &error.to_string()),
     }
 }

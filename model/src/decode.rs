@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// What decides the tokens, beside the plan and the network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Knobs {
-    /// The class.
+    /// The class, or the number of classes for none; guidance needs a class.
     pub class: u32,
     /// How strongly the class pulls.
     pub guidance: Guidance,
@@ -54,7 +54,8 @@ impl<'a> Decoding<'a> {
     /// If a control's value means nothing, or the network refuses class, lattice or tokens.
     pub fn start(network: &'a mut dyn Network, plan: Arc<Plan>, knobs: Knobs, earlier: &[Step]) -> Result<Self> {
         knobs.sampling.check()?;
-        network.begin(&Prompt { class: knobs.class, guided: knobs.guidance.is_on() }, &plan.lattice)?;
+        let guided = knobs.guidance.is_on() && (knobs.class as usize) < network.spec().classes;
+        network.begin(&Prompt { class: knobs.class, guided }, &plan.lattice)?;
         let made = earlier.iter().flat_map(|step| &step.made).map(|made| (made.site, made.token));
         let (sites, tokens): (Vec<Site>, Vec<Token>) = plan.given.iter().copied().chain(made).unzip();
         if !sites.is_empty() {

@@ -72,13 +72,24 @@ pub fn adapters() -> Vec<Adapter> {
         let index = adapters.iter().filter(|other| other.kind == info.device_type).count();
         adapters.push(Adapter {
             name: info.name,
-            backend: info.backend.to_string(),
+            backend: interface(info.backend).into(),
             software: info.device_type == wgpu::DeviceType::Cpu,
             kind: info.device_type,
             index,
         });
     }
     adapters
+}
+
+fn interface(backend: wgpu::Backend) -> &'static str {
+    match backend {
+        wgpu::Backend::Vulkan => "Vulkan",
+        wgpu::Backend::Metal => "Metal",
+        wgpu::Backend::Dx12 => "Direct3D 12",
+        wgpu::Backend::Gl => "OpenGL",
+        wgpu::Backend::BrowserWebGpu => "WebGPU",
+        wgpu::Backend::Noop => "none",
+    }
 }
 
 /// The device that was taken.

@@ -2,6 +2,7 @@
 //!
 //! Everything without a window, a thread or a clock. [`paint`](paint::paint) is the whole path on one screen.
 
+pub mod bench;
 pub mod checkpoint;
 pub mod composite;
 pub mod decode;
@@ -19,6 +20,7 @@ pub mod picture;
 pub mod plan;
 pub mod sample;
 pub mod schedule;
+pub mod self_test;
 pub mod tokenizer;
 pub mod tokenizers;
 pub mod train;

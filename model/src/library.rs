@@ -70,6 +70,11 @@ pub struct Defaults {
 }
 
 impl Card {
+    /// The sizes of generator and tokenizer.
+    pub fn sizes(&self) -> (TransformerConfig, VqConfig) {
+        (self.network.clone(), self.tokenizer.clone())
+    }
+
     /// The class that a person means by a name or a number.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub struct Spec {
 /// What a network is asked to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prompt {
-    /// The class, below [`Spec::classes`].
+    /// The class: below [`Spec::classes`], or that number itself for no class, the null class of guidance.
     pub class: u32,
     /// Whether a second stream without the class is run beside the first, for classifier-free guidance.
     pub guided: bool,
@@ -61,7 +61,7 @@ pub trait Network: Send {
 
 /// Refuses a class that the network does not have.
 pub(crate) fn check_class(class: u32, spec: &Spec) -> Result<()> {
-    if (class as usize) < spec.classes {
+    if class as usize <= spec.classes {
         return Ok(());
     }
     Err(Error::control(

@@ -151,6 +151,26 @@ impl Painting<'_> {
         self.board.picture(self.tokenizer, &self.plan.lattice)
     }
 
+    /// Given tokens and visits.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The square that the model sees.
+    pub fn frame(&self) -> Frame {
+        self.board.frame
+    }
+
+    /// A token for every site: given ones, made ones, and for the rest a guess from their surroundings.
+    pub fn tokens(&self) -> &[Token] {
+        &self.board.tokens
+    }
+
+    /// What was made up to now, earlier steps included.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// The canvas as it stands.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! Attention of a few queries against a key-value cache.
 
 use burn::backend::Cube;
-
 use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::cubecl::ir::settings::Dim3;
 use burn_cubecl::cubecl::prelude::{CubeCount, ExecutionMode, KernelId};
@@ -9,7 +8,7 @@ use burn_cubecl::cubecl::server::{BufferBinding, KernelArguments, MetadataBindin
 use burn_cubecl::cubecl::zspace::{Strides, metadata::Metadata};
 use burn_wgpu::{CubeDim, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous};
 
-/// Invocations per workgroup, and the keys that a workgroup takes at a time. Also in the WGSL.
+/// Invocations per workgroup, and the keys that a workgroup takes at a time.
 const THREADS: usize = 128;
 /// The most query rows that a workgroup takes.
 const MAX_ROWS: usize = 8;
@@ -25,7 +24,7 @@ const MAX_WORKGROUPS: usize = 65_535;
 /// Softmax attention of new queries against the leading rows of a key-value cache.
 ///
 /// - `q`: `[batch, heads, queries, head_dim]`.
-/// - `k`, `v`: `[batch, heads, capacity, head_dim]`, the cache. It is not copied.
+/// - `k`, `v`: `[batch, heads, capacity, head_dim]`, the cache.
 /// - `visible`: for each query, how many leading rows of the cache it sees. Rows beyond that never influence its result,
 ///   whatever they hold, NaN included.
 ///
@@ -34,13 +33,15 @@ const MAX_WORKGROUPS: usize = 65_535;
 ///
 /// On wgpu this is one kernel, or two where there are many keys and little else to do side by side. They take f32 and
 /// f16, heads of a multiple of 4 up to 128, and `batch · heads` up to 65 535. Anything else, and any other device, is
-/// computed by [`reference`](crate::reference), including tensors under autodiff. Inputs may be views as long as a row
-/// of `head_dim` is contiguous; the result of the kernels lies in memory as `[batch, queries, heads, head_dim]`, so that
-/// merging the heads again (`swap_dims(1, 2)` and a reshape) copies nothing.
+/// computed by [`reference`](crate::reference), including tensors under autodiff.
+///
+/// Views are read as they are where rows of `head_dim` are contiguous and 4 elements apart or a multiple of that; others
+/// are copied first. The kernels leave the result in memory as `[batch, queries, heads, head_dim]`, so that merging the
+/// heads again (`swap_dims(1, 2)` and a reshape) copies nothing.
 ///
 /// # Panics
-/// If the shapes or storage types do not agree, if there is not one `visible` per query, or if one is 0 or beyond the
-/// capacity.
+/// If `q` is empty, if the shapes or storage types do not agree, if there is not one `visible` per query, or if one is 0
+/// or beyond the capacity.
 pub fn cached_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: &[u32]) -> Tensor<4> {
     let [batch, heads, _, head_dim] = checked_dims(&q, &k, &v, visible);
     let fits = head_dim.is_multiple_of(4) && head_dim <= MAX_HEAD_DIM && batch * heads <= MAX_WORKGROUPS;
@@ -60,6 +61,7 @@ pub fn cached_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: &[u32
 pub(crate) fn checked_dims(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, visible: &[u32]) -> [usize; 4] {
     let [batch, heads, queries, head_dim] = q.dims();
     let capacity = k.dims()[2];
+    assert!(q.dims().iter().all(|&n| n > 0), "no queries: {:?}", q.dims());
     assert!(k.dims() == [batch, heads, capacity, head_dim], "keys {:?} do not fit queries {:?}", k.dims(), q.dims());
     assert!(v.dims() == k.dims(), "values {:?} do not fit keys {:?}", v.dims(), k.dims());
     assert!(q.dtype() == k.dtype() && q.dtype() == v.dtype(), "queries, keys and values differ in storage type");
@@ -185,10 +187,11 @@ impl KernelSource for Kernel {
             .register("rows", self.rows.to_string())
     }
 
-    // The key of the pipeline cache: everything that changes the text.
+    // The key of the pipeline cache: everything that changes the text. Every loop ends, so no bounds on them are added.
     fn id(&self) -> KernelId {
         let threads = Dim3::from(CubeDim::new_1d(THREADS as u32));
-        KernelId::new::<Self>().mode(ExecutionMode::Unchecked).cube_dim(threads).info((self.stage, self.elem, self.head_dim, self.rows))
+        let text = (self.stage, self.elem, self.head_dim, self.rows);
+        KernelId::new::<Self>().mode(ExecutionMode::Unchecked).cube_dim(threads).info(text)
     }
 
     fn lang(&self) -> &'static str {

@@ -228,6 +228,16 @@ fn below(random: &mut ChaCha8Rng, bound: usize) -> usize {
     ((random.next_u32() as u64 * bound as u64) >> 32) as usize
 }
 
+/// A number in 0..1.
+fn uniform(random: &mut ChaCha8Rng) -> f32 {
+    (random.next_u32() >> 8) as f32 / (1 << 24) as f32
+}
+
+/// How often a checkpoint is written where the configuration does not say.
+fn checkpoint_every() -> usize {
+    250
+}
+
 /// Seeds below this are for training, seeds from here on are held out.
 pub const HELD_OUT: u64 = 1 << 32;
 

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use burn::prelude::*;
 use burn::tensor::Int;
 use burn::tensor::activation::log_softmax;
-use rand_chacha::rand_core::Rng;
 use serde::Deserialize;
 
-use super::{Optimiser, Progress, Trainer, below, randomness, scene_batch, scenes, write};
+use super::{Optimiser, Progress, Trainer, below, randomness, scene_batch, scenes, uniform, write};
 use crate::checkpoint::{RANDAR_KEYS, VQ_KEYS, export, load};
 use crate::lattice::Token;
 use crate::networks::llamagen::{Rope, TransformerConfig};
@@ -47,6 +46,9 @@ pub struct Recipe {
     pub residual_dropout: f64,
     /// Decides data, orders and the first weights.
     pub seed: u64,
+    /// Steps from one checkpoint to the next.
+    #[serde(default = "super::checkpoint_every")]
+    pub checkpoint_every: usize,
     /// The folder that receives `weights.safetensors`, relative to the configuration file.
     pub output: PathBuf,
 }
@@ -83,7 +85,7 @@ pub fn train(
         let figures = vec![("loss", nats), ("bits per token", nats / std::f64::consts::LN_2)];
         let (step, steps) = (trainer.step, recipe.steps);
         report(&Progress { task: "RandAR", step, steps, pictures: recipe.batch, figures });
-        if trainer.step.is_multiple_of(250) || trainer.step == recipe.steps {
+        if trainer.step.is_multiple_of(recipe.checkpoint_every) || trainer.step == recipe.steps {
             trainer.save()?;
             let folder = base.join(&recipe.output);
             std::fs::create_dir_all(&folder)
@@ -168,7 +170,7 @@ impl Batch {
             Self { classes: Vec::new(), tokens: Vec::new(), order: Vec::new(), shape: [recipe.batch, sites] };
         for _ in 0..recipe.batch {
             let example = &data[below(&mut random, data.len())];
-            let nameless = (random.next_u32() as f64) < recipe.class_dropout * u32::MAX as f64;
+            let nameless = f64::from(uniform(&mut random)) < recipe.class_dropout;
             batch.classes.push(if nameless { recipe.model.num_classes } else { example.class } as i32);
             let mut order: Vec<u32> = (0..sites as u32).collect();
             shuffle(&mut order, &mut random);

@@ -11,7 +11,7 @@ use burn::prelude::*;
 use burn::tensor::{Int, s};
 use serde::Deserialize;
 
-use super::{Optimiser, Progress, Trainer, below, randomness, scene_batch, scenes, write};
+use super::{Optimiser, Progress, Trainer, below, randomness, scene_batch, scenes, uniform, write};
 use crate::checkpoint::{VQ_KEYS, export};
 use crate::tokenizers::llamagen_vq::{VqConfig, VqModel};
 use crate::{Error, Result};
@@ -38,7 +38,10 @@ pub struct Recipe {
     pub restart_after: usize,
     /// Decides the data, and the first weights.
     pub seed: u64,
-    /// The folder that receives `weights.safetensors` and `config.json`, relative to the configuration file.
+    /// Steps from one checkpoint to the next.
+    #[serde(default = "super::checkpoint_every")]
+    pub checkpoint_every: usize,
+    /// The folder that receives `weights.safetensors`, relative to the configuration file.
     pub output: PathBuf,
 }
 
@@ -103,7 +106,7 @@ pub fn train(
             ("codes in use", used as f64 / recipe.model.codebook_size as f64),
         ];
         report(&Progress { task: "tokenizer", step: trainer.step, steps, pictures: phase.batch, figures });
-        if trainer.step.is_multiple_of(250) || trainer.step == steps {
+        if trainer.step.is_multiple_of(recipe.checkpoint_every) || trainer.step == steps {
             trainer.save()?;
             save_model(&trainer.model, recipe, base)?;
         }
@@ -165,7 +168,9 @@ fn restart_idle_codes(model: &mut VqModel, idle: &mut [usize], recipe: &Recipe, 
     let weight = model.quantize.embedding.weight.val().inner();
     let device = weight.device();
     let fresh = z.clone().inner().select(0, Tensor::from_data(source.as_slice(), &device));
-    let noise = Tensor::random(fresh.dims(), burn::tensor::Distribution::Normal(0.0, 0.05), &device);
+    // A little noise keeps codes apart that restart from the same feature.
+    let noise: Vec<f32> = (0..fresh.shape().num_elements()).map(|_| 0.1 * (uniform(&mut random) - 0.5)).collect();
+    let noise = Tensor::from_data(TensorData::new(noise, fresh.dims()), &device);
     let rows = Tensor::<1, burn::tensor::Bool>::from_data(idle_rows.as_slice(), &device);
     let mask = rows.unsqueeze_dim::<2>(1).expand(weight.dims());
     let weight = weight.mask_where(mask, fresh + noise);

@@ -1,0 +1,491 @@
+//! The command line: the same requests as the window.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use andamento_model::decode::Knobs;
+use andamento_model::device::{self, ChosenDevice, DeviceChoice};
+use andamento_model::ledger::{Ledger, Source};
+use andamento_model::library::{self, Bundled, Model};
+use andamento_model::order::{self, ORDERS};
+use andamento_model::paint::{Event, Request, paint};
+use andamento_model::picture::{Mask, Picture};
+use andamento_model::sample::{Guidance, Sampling};
+use andamento_model::schedule::Schedule;
+use andamento_model::{Error, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::document::save_atomically;
+use crate::progress::Line;
+use crate::{bench, doctor, training};
+
+/// An image editor that repaints pictures with autoregressive generators, token by token. Without a command it opens the
+/// editor.
+#[derive(Debug, Parser)]
+#[command(name = "andamento", version, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// A picture to open in the editor.
+    pub picture: Option<PathBuf>,
+    /// What computes: auto, cpu, wgpu, or wgpu:N with N from `andamento doctor`.
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
+    /// Print the result as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a whole picture of a class.
+    Generate(Generate),
+    /// Repaint the white part of a mask.
+    Inpaint(Inpaint),
+    /// Extend a picture beyond its edges.
+    Outpaint(Outpaint),
+    /// Make the picture of a ledger again.
+    Replay(Replay),
+    /// List the orders in which tokens can be made.
+    Orders,
+    /// List the models and what they can paint.
+    Models,
+    /// Show the adapters, what was chosen and why, and test it.
+    Doctor,
+    /// Measure a family and size with random weights.
+    Bench(bench::Options),
+    /// Train a model by a configuration file.
+    Train(training::Options),
+}
+
+/// Make a whole picture.
+#[derive(Debug, Args)]
+pub struct Generate {
+    #[command(flatten)]
+    run: Run,
+}
+
+/// Repaint part of a picture.
+#[derive(Debug, Args)]
+pub struct Inpaint {
+    /// The picture: PNG, JPEG, WebP, TIFF or BMP of any size.
+    #[arg(long, value_name = "FILE")]
+    image: PathBuf,
+    /// A grey picture of the same size: white changes, black stays, grey blends.
+    #[arg(long, value_name = "FILE")]
+    mask: PathBuf,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// Extend a picture.
+#[derive(Debug, Args)]
+pub struct Outpaint {
+    /// The picture: PNG, JPEG, WebP, TIFF or BMP of any size.
+    #[arg(long, value_name = "FILE")]
+    image: PathBuf,
+    /// Pixels to add on the left.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    left: u32,
+    /// Pixels to add on the right.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    right: u32,
+    /// Pixels to add above.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    top: u32,
+    /// Pixels to add below.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    bottom: u32,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// Make the picture of a ledger again.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// A file that `--ledger` wrote.
+    ledger: PathBuf,
+    /// The source picture, where it has moved since.
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// Run the generator again and compare every token, instead of drawing the recorded ones.
+    #[arg(long)]
+    verify: bool,
+    /// The picture to write, a PNG.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// How guidance runs over the steps.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CfgSchedule {
+    /// From 1 up to the scale.
+    Linear,
+    /// The same scale throughout.
+    Constant,
+}
+
+/// What every run can be told.
+#[derive(Debug, Args)]
+struct Run {
+    /// The model; see `andamento models`.
+    #[arg(long, default_value = "scenes-randar", value_name = "ID")]
+    model: String,
+    /// What to paint: a name or a number; see `andamento models`. Without one the surroundings decide.
+    #[arg(long, value_name = "NAME|ID")]
+    class: Option<String>,
+    /// The order in which tokens are made; see `andamento orders`.
+    #[arg(long, default_value = "random", value_name = "NAME")]
+    order: String,
+    /// Steps for a whole picture; a masked part takes its share. By default the model's own number for random orders and
+    /// one token per step for fixed ones.
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// Guidance (CFG): how strongly the class pulls; 1 is off.
+    #[arg(long, value_name = "X")]
+    cfg: Option<f32>,
+    /// Whether guidance grows over the steps.
+    #[arg(long, value_enum, default_value_t = CfgSchedule::Linear)]
+    cfg_schedule: CfgSchedule,
+    /// Below 1 cautious, above 1 bold.
+    #[arg(long, value_name = "X")]
+    temperature: Option<f32>,
+    /// Only the likeliest N codes; 0 is all.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    top_k: usize,
+    /// Only the likeliest codes that reach this probability together; 1 is all.
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    top_p: f32,
+    /// The same number makes the same picture. By default a new one each time.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The picture to write, a PNG. By default a new name after the source's.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write a picture per step into this folder.
+    #[arg(long, value_name = "DIR")]
+    frames: Option<PathBuf>,
+    /// Write what was made, token by token.
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+}
+
+/// Carries out a command.
+///
+/// # Errors
+/// What went wrong, for [`exit_code`].
+pub fn run(command: &Command, choice: DeviceChoice, as_json: bool) -> Result<()> {
+    match command {
+        Command::Generate(options) => options.run.generate(choice, as_json),
+        Command::Inpaint(options) => {
+            let picture = Picture::open(&options.image)?;
+            let mask = Mask::open(&options.mask)?;
+            check_mask(&mask, &picture, &options.mask)?;
+            options.run.on_picture(&options.image, picture, mask, [0; 4], choice, as_json)
+        }
+        Command::Outpaint(options) => {
+            let [left, top, right, bottom] = [options.left, options.top, options.right, options.bottom];
+            if left + top + right + bottom == 0 {
+                let remedy = "Say how many pixels to add with --left, --right, --top or --bottom";
+                return Err(Error::control("outpaint", "nothing would be added", remedy));
+            }
+            let picture = Picture::open(&options.image)?;
+            let mask = Mask::new(picture.width(), picture.height()).extended(left, top, right, bottom, 255)?;
+            let picture = picture.extended(left, top, right, bottom)?;
+            options.run.on_picture(&options.image, picture, mask, [left, top, right, bottom], choice, as_json)
+        }
+        Command::Replay(options) => options.replay(choice, as_json),
+        Command::Orders => {
+            list_orders(as_json);
+            Ok(())
+        }
+        Command::Models => list_models(as_json),
+        Command::Doctor => doctor::run(choice, as_json),
+        Command::Bench(options) => bench::run(options, choice, as_json),
+        Command::Train(options) => training::run(options, choice),
+    }
+}
+
+/// 2 for arguments that mean nothing, 1 for anything else.
+pub fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Control { .. } => 2,
+        Error::File { .. } | Error::Device { .. } => 1,
+    }
+}
+
+fn check_mask(mask: &Mask, picture: &Picture, file: &Path) -> Result<()> {
+    let (has, wants) = ((mask.width(), mask.height()), (picture.width(), picture.height()));
+    if has != wants {
+        let cause = format!("the mask is {} × {}, the picture is {} × {}", has.0, has.1, wants.0, wants.1);
+        return Err(Error::file(file, cause, "Give a mask of the picture's size"));
+    }
+    if mask.is_empty() {
+        return Err(Error::file(file, "the mask is empty: nothing may change", "Paint white what should change"));
+    }
+    Ok(())
+}
+
+/// Where a run's canvas came from, and where its result goes.
+struct Job {
+    request: Request,
+    source: Source,
+    output: PathBuf,
+}
+
+impl Run {
+    fn generate(&self, choice: DeviceChoice, as_json: bool) -> Result<()> {
+        let bundled = library::bundled(&self.model)?;
+        let side = bundled.card()?.side;
+        let grey = image::RgbImage::from_pixel(side, side, image::Rgb([128; 3]));
+        let mut mask = Mask::new(side, side);
+        mask.fill_rect(mask_rect(side, side), 255);
+        let output = self.output_file(None)?;
+        let source = Source::Blank { width: side, height: side };
+        let request = self.request(bundled, Picture::new(grey.into()), mask)?;
+        self.carry_out(bundled, Job { request, source, output }, choice, as_json)
+    }
+
+    fn on_picture(
+        &self,
+        file: &Path,
+        picture: Picture,
+        mask: Mask,
+        extended: [u32; 4],
+        choice: DeviceChoice,
+        as_json: bool,
+    ) -> Result<()> {
+        let bundled = library::bundled(&self.model)?;
+        let output = self.output_file(Some(file))?;
+        let bytes = std::fs::read(file).map_err(|error| Error::file(file, error, "Check that it can be read"))?;
+        let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
+        let path = path.to_string_lossy().into_owned();
+        let source = Source::File { path, sha256: library::sha256(&bytes), extended };
+        let request = self.request(bundled, picture, mask)?;
+        self.carry_out(bundled, Job { request, source, output }, choice, as_json)
+    }
+
+    fn request(&self, bundled: &Bundled, picture: Picture, mask: Mask) -> Result<Request> {
+        let card = bundled.card()?;
+        let class = match &self.class {
+            Some(subject) => card.subject(subject)?,
+            None => card.subjects.len() as u32,
+        };
+        let order = order::by_name(&self.order)?;
+        let schedule = match self.steps {
+            Some(0) => return Err(Error::control("--steps", "0 steps make nothing", "Use 1 or more")),
+            Some(steps) => Schedule::Cosine { steps },
+            None if order.random => Schedule::Cosine { steps: card.defaults.steps },
+            None => Schedule::OneByOne,
+        };
+        let scale = self.cfg.unwrap_or(card.defaults.guidance);
+        if !scale.is_finite() || !(0.0..=100.0).contains(&scale) {
+            return Err(Error::control("--cfg", format!("{scale} is not between 0 and 100"), "Use 1 for no guidance"));
+        }
+        let guidance = match self.cfg_schedule {
+            CfgSchedule::Linear => Guidance::linear(scale),
+            CfgSchedule::Constant => Guidance::constant(scale),
+        };
+        let temperature = self.temperature.unwrap_or(card.defaults.temperature);
+        let sampling = Sampling { temperature, top_k: self.top_k, top_p: self.top_p };
+        sampling.check()?;
+        let knobs = Knobs { class, guidance, sampling, seed: self.seed.unwrap_or_else(fresh_seed) };
+        Ok(Request { picture, mask, frame: None, order: order.name.into(), schedule, knobs })
+    }
+
+    /// The file to write: never the source.
+    fn output_file(&self, source: Option<&Path>) -> Result<PathBuf> {
+        let Some(output) = &self.output else {
+            return Ok(crate::document::next_free_name(source.unwrap_or(Path::new("scene.png"))));
+        };
+        check_output(output, source)?;
+        Ok(output.clone())
+    }
+
+    fn carry_out(&self, bundled: &Bundled, job: Job, choice: DeviceChoice, as_json: bool) -> Result<()> {
+        let frame = job.request.frame(bundled.card()?.side)?;
+        let device = device::choose(choice)?;
+        eprintln!("{}", describe(&device));
+        let mut model = bundled.load(device)?;
+        if let Some(folder) = &self.frames {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| Error::file(folder, error, "Choose a folder that can be written"))?;
+        }
+        let started = Instant::now();
+        let mut line = Line::new();
+        let (mut tokens, mut steps, mut masked, mut visits) = (0, 0, 0, 0);
+        let (mut result, mut shown) = (None, model.device.clone());
+        shown.name = model.device.name.clone();
+        let mut painting = paint(&mut model, &job.request, &[])?;
+        while let Some(event) = painting.next() {
+            match event? {
+                Event::Planned { plan, frame } => {
+                    (masked, visits) = (plan.masked(), plan.visits.len());
+                    line.say(&format!("{}, {masked} of {} tokens to make", frame.describe(), plan.lattice.len()));
+                }
+                Event::Step(step) => {
+                    tokens += step.made.len();
+                    steps += 1;
+                    line.update(&progress(steps, visits, tokens, masked, started));
+                    if let Some(folder) = &self.frames {
+                        let file = folder.join(format!("{steps:04}.png"));
+                        save_atomically(&file, &painting.so_far()?.png_bytes()?)?;
+                    }
+                }
+                Event::Done(picture) => result = Some(picture),
+            }
+        }
+        line.end();
+        let picture = result.ok_or_else(|| Error::device(&shown.name, "the run ended early", "Try --device cpu"))?;
+        if let Some(file) = &self.ledger {
+            let ledger = painting.ledger(&self.model, &bundled.hash(), job.source)?;
+            save_atomically(file, ledger.to_json()?.as_bytes())?;
+        }
+        save_atomically(&job.output, &picture.png_bytes()?)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let seed = job.request.knobs.seed;
+        if as_json {
+            let report = json!({
+                "output": job.output, "width": picture.width(), "height": picture.height(), "model": self.model,
+                "device": shown.name, "reason": shown.reason, "frame": frame.rect, "seen_at": frame.size,
+                "tokens": tokens, "steps": steps, "seconds": seconds, "seed": seed,
+            });
+            println!("{report:#}");
+        } else {
+            println!("{}: {tokens} tokens in {steps} steps, {seconds:.1} s, seed {seed}", job.output.display());
+        }
+        Ok(())
+    }
+}
+
+fn progress(steps: usize, visits: usize, tokens: usize, masked: usize, started: Instant) -> String {
+    let left = started.elapsed().as_secs_f64() / steps as f64 * (visits - steps) as f64;
+    format!("step {steps} / {visits} · {tokens} of {masked} masked tokens · {left:.1} s left")
+}
+
+fn mask_rect(width: u32, height: u32) -> andamento_model::picture::Rect {
+    andamento_model::picture::Rect::canvas(width, height)
+}
+
+fn check_output(output: &Path, source: Option<&Path>) -> Result<()> {
+    if !output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+        let cause = format!("{} is not a PNG, which alone keeps every pixel outside the mask", output.display());
+        return Err(Error::control("--output", cause, "Give it the ending .png"));
+    }
+    let same = |other: &Path| match (output.canonicalize(), other.canonicalize()) {
+        (Ok(output), Ok(other)) => output == other,
+        _ => false,
+    };
+    if source.is_some_and(same) {
+        let cause = format!("{} is the source itself", output.display());
+        return Err(Error::control("--output", cause, "Choose another name"));
+    }
+    Ok(())
+}
+
+fn fresh_seed() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    // Short enough to be read out and typed again.
+    (since.as_nanos() / 1000 % 1_000_000) as u64
+}
+
+pub(crate) fn describe(device: &ChosenDevice) -> String {
+    format!("device: {} ({})", device.name, device.reason)
+}
+
+impl Replay {
+    fn replay(&self, choice: DeviceChoice, as_json: bool) -> Result<()> {
+        let text = std::fs::read_to_string(&self.ledger)
+            .map_err(|error| Error::file(&self.ledger, error, "Name a file that `--ledger` wrote"))?;
+        let ledger = Ledger::from_json(&text, &self.ledger)?;
+        let picture = self.canvas(&ledger.source)?;
+        let bundled = library::bundled(&ledger.model)?;
+        if bundled.hash() != ledger.model_hash {
+            let cause = format!("it was made with other weights of {}", ledger.model);
+            return Err(Error::file(&self.ledger, cause, "Use the version of Andamento that made it"));
+        }
+        let output = match &self.output {
+            Some(output) => output.clone(),
+            None => crate::document::next_free_name(&self.ledger.with_extension("png")),
+        };
+        check_output(&output, self.image.as_deref())?;
+        let device = device::choose(choice)?;
+        eprintln!("{}", describe(&device));
+        let mut model = bundled.load(device)?;
+        if self.verify {
+            self.compare(&mut model, &ledger, &picture)?;
+        }
+        let result = ledger.replay(&model, &picture)?;
+        save_atomically(&output, &result.png_bytes()?)?;
+        if as_json {
+            println!("{:#}", json!({ "output": output, "verified": self.verify }));
+        } else {
+            println!("{}: replayed{}", output.display(), if self.verify { ", every token verified" } else { "" });
+        }
+        Ok(())
+    }
+
+    fn canvas(&self, source: &Source) -> Result<Picture> {
+        match source {
+            Source::Blank { width, height } => {
+                Ok(Picture::new(image::RgbImage::from_pixel(*width, *height, image::Rgb([128; 3])).into()))
+            }
+            Source::File { path, sha256, extended: [left, top, right, bottom] } => {
+                let file = self.image.clone().unwrap_or_else(|| path.into());
+                let remedy = "Name the source picture with --image";
+                let bytes = std::fs::read(&file).map_err(|error| Error::file(&file, error, remedy))?;
+                if library::sha256(&bytes) != *sha256 {
+                    return Err(Error::file(&file, "it is not the picture that the ledger was made on", remedy));
+                }
+                Picture::open(&file)?.extended(*left, *top, *right, *bottom)
+            }
+        }
+    }
+
+    fn compare(&self, model: &mut Model, ledger: &Ledger, picture: &Picture) -> Result<()> {
+        let request = ledger.request(picture.clone())?;
+        let recorded = ledger.steps.iter().flat_map(|step| step.made.iter().map(|made| (made.site, made.token)));
+        let mut again = Vec::new();
+        for event in paint(model, &request, &[])? {
+            if let Event::Step(step) = event? {
+                again.extend(step.made.into_iter().map(|made| (made.site, made.token)));
+            }
+        }
+        let different = recorded.zip(&again).filter(|(recorded, again)| recorded != *again).count();
+        if different > 0 {
+            let cause = format!("{different} of {} tokens came out otherwise on this device", again.len());
+            return Err(Error::file(&self.ledger, cause, "Verify it on the device that made it"));
+        }
+        Ok(())
+    }
+}
+
+fn list_orders(as_json: bool) {
+    if as_json {
+        let orders = ORDERS.iter().map(|order| json!({ "name": order.name, "title": order.title, "about": order.about, "random": order.random }));
+        println!("{:#}", json!(orders.collect::<Vec<_>>()));
+        return;
+    }
+    for order in &ORDERS {
+        println!("{:<14} {}", order.name, order.about);
+    }
+}
+
+fn list_models(as_json: bool) -> Result<()> {
+    let mut list = Vec::new();
+    for model in &library::MODELS {
+        let card = model.card()?;
+        if !as_json {
+            println!("{}: {}, {:.1} M parameters, {} × {} tokens on {} px, bundled", card.id, card.title, card.parameters as f64 / 1e6, card.grid, card.grid, card.side);
+            card.subjects.iter().enumerate().for_each(|(class, subject)| println!("  {class:>4}  {subject}"));
+        }
+        list.push(json!({ "id": card.id, "title": card.title, "family": card.family, "side": card.side, "grid": card.grid, "parameters": card.parameters, "subjects": card.subjects, "hash": model.hash() }));
+    }
+    if as_json {
+        println!("{:#}", json!(list));
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Every intent of a person, named once: menu, keys, panel, canvas and tests all send these.
+
+use std::path::PathBuf;
+
+/// What the pointer does on the canvas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// Paints what may change.
+    Brush,
+    /// Takes it back.
+    Eraser,
+    /// Grows the canvas at its edges.
+    Extend,
+    /// Moves the view.
+    Hand,
+}
+
+/// A number per token, shown as colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heat {
+    /// When it was made.
+    Order,
+    /// How unsure the model was, in bits.
+    Uncertainty,
+    /// How likely the chosen code was.
+    Likelihood,
+}
+
+/// A window that asks or tells something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dialog {
+    /// Asks which picture to open.
+    Open,
+    /// Asks where to save.
+    Save,
+    /// Shows the keys.
+    Keys,
+    /// Says what this program is.
+    About,
+    /// Asks what to do with a picture that is in no file.
+    Leave,
+}
+
+/// Where the canvas is looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct View {
+    /// Screen points per canvas pixel.
+    pub zoom: f32,
+    /// The canvas point in the middle of the view.
+    pub centre: (f32, f32),
+    /// Whether the whole canvas is kept in sight.
+    pub fit: bool,
+}
+
+/// An intent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Asks for something in a dialog.
+    Ask(Dialog),
+    /// Closes the dialog.
+    CloseDialog,
+    /// Opens a picture file.
+    Open(PathBuf),
+    /// Saves under the next free name beside the source.
+    Save,
+    /// Saves under this name.
+    SaveAs(PathBuf),
+    /// Leaves the program, after asking if a picture is in no file.
+    Quit,
+    /// Saves, and leaves once that is done.
+    SaveAndQuit,
+    /// Leaves without asking.
+    QuitUnsaved,
+    /// Takes back the last change.
+    Undo,
+    /// Makes it again.
+    Redo,
+    /// Takes up a tool.
+    Choose(Tool),
+    /// Brush diameter in canvas pixels.
+    BrushSize(f32),
+    /// Edge of the brush: 0 soft, 1 hard.
+    BrushHardness(f32),
+    /// Swaps brush and eraser.
+    SwapErase,
+    /// Starts a stroke at a canvas point.
+    BeginStroke {
+        /// Where.
+        at: (f32, f32),
+        /// Whether it erases.
+        erase: bool,
+    },
+    /// Goes on with it.
+    ExtendStroke((f32, f32)),
+    /// Ends it: one entry in the history.
+    EndStroke,
+    /// Takes it back unfinished.
+    CancelStroke,
+    /// Nothing may change.
+    ClearMask,
+    /// Swaps what may change and what is kept.
+    InvertMask,
+    /// Everything may change.
+    SelectAll,
+    /// Grows the canvas by so many pixels on the left, top, right and bottom; the new area is masked.
+    ExtendCanvas([u32; 4]),
+    /// What to paint, by class.
+    Subject(u32),
+    /// The generation order, by name.
+    Order(&'static str),
+    /// Steps for a whole picture.
+    Steps(usize),
+    /// Guidance scale.
+    Guidance(f32),
+    /// Temperature.
+    Temperature(f32),
+    /// Where the randomness starts.
+    Seed(u64),
+    /// Another seed.
+    RollSeed,
+    /// Keeps the seed, or takes a new one for every run.
+    LockSeed(bool),
+    /// Repaints what the mask covers.
+    Generate,
+    /// Ends the run and keeps what was decoded.
+    Stop,
+    /// Pauses or resumes the run; goes on with a stopped one; plays back a finished one.
+    PlayOrPause,
+    /// Looks at the run after so many of its steps.
+    Rewind(usize),
+    /// Goes on from the step that is looked at, with what the panel says now.
+    BranchHere,
+    /// Takes a result from the strip, by its number.
+    TakeResult(usize),
+    /// Looks elsewhere.
+    Look(View),
+    /// The whole canvas in sight.
+    ZoomFit,
+    /// One screen pixel per canvas pixel.
+    Zoom100,
+    /// Closer or further away, around the middle.
+    ZoomBy(f32),
+    /// Shows or hides the picture.
+    ShowImage(bool),
+    /// Shows or hides the token grid.
+    ShowTokens(bool),
+    /// Shows or hides the mask.
+    ShowMask(bool),
+    /// Colours the tokens.
+    ShowHeat(Option<Heat>),
+    /// Shows the picture as it was opened, while held.
+    ShowOriginal(bool),
+    /// Puts away a notice, by its number.
+    Dismiss(u64),
+    /// Leaves what is going on: dialog, stroke, rewinding, run, in this order.
+    Escape,
+}

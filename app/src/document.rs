@@ -1,0 +1,234 @@
+//! What is edited: a picture, what may change in it, and the run that made it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use andamento_model::decode::Step;
+use andamento_model::frame::Frame;
+use andamento_model::lattice::{Site, Token};
+use andamento_model::paint::Request;
+use andamento_model::picture::{Mask, Picture, Rect};
+use andamento_model::plan::Plan;
+use andamento_model::{Error, Result};
+use atomic_write_file::AtomicWriteFile;
+use image::DynamicImage;
+
+/// The picture that is open when the program starts.
+const SAMPLE: &[u8] = include_bytes!("../../assets/samples/lake-at-dusk.png");
+/// What the sample is called.
+const SAMPLE_NAME: &str = "lake-at-dusk.png";
+/// How soft the edge of the sample's mask is, as a share of its radius.
+const SAMPLE_EDGE: f32 = 0.03;
+
+/// A number that no other picture or mask has: the window uploads what has a new one.
+pub fn fresh() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A run: what was asked, planned and made.
+#[derive(Debug, Clone)]
+pub struct Track {
+    /// The run's own number.
+    pub number: u64,
+    /// What was asked for.
+    pub request: Arc<Request>,
+    /// The number of the picture it was asked for.
+    pub before: u64,
+    /// Given tokens and visits.
+    pub plan: Arc<Plan>,
+    /// The square that the model saw.
+    pub frame: Frame,
+    /// A token for every site: given ones, and guesses where none was made yet.
+    pub guess: Arc<Vec<Token>>,
+    /// What was made.
+    pub steps: Vec<Step>,
+}
+
+impl Track {
+    /// The rectangle of canvas pixels that a token covers.
+    pub fn rect(&self, site: Site) -> Rect {
+        let grid = self.plan.lattice.finest();
+        self.frame.site_rect(site.index() / grid.cols.max(1), site.index() % grid.cols.max(1), grid.rows, grid.cols)
+    }
+
+    /// The tokens after the first `steps` steps, guesses included.
+    pub fn tokens(&self, steps: usize) -> Vec<Token> {
+        let mut tokens = self.guess.to_vec();
+        let made = self.steps.iter().take(steps).flat_map(|step| &step.made);
+        made.for_each(|made| tokens[made.site.index()] = made.token);
+        tokens
+    }
+
+    /// Whether every planned step was made.
+    pub fn is_complete(&self) -> bool {
+        self.steps.len() == self.plan.visits.len()
+    }
+}
+
+/// What is edited. A clone is cheap, and nothing changes in place.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// What the title calls it.
+    pub name: String,
+    /// The file it was opened from.
+    pub path: Option<PathBuf>,
+    /// The canvas.
+    pub picture: Picture,
+    /// Its number, see [`fresh`].
+    pub picture_id: u64,
+    /// What may change.
+    pub mask: Mask,
+    /// Its number, see [`fresh`].
+    pub mask_id: u64,
+    /// The picture as it was opened.
+    pub original: Picture,
+    /// Its number, see [`fresh`].
+    pub original_id: u64,
+    /// Where the original lies on the canvas.
+    pub original_at: Rect,
+    /// The part of the canvas that holds more than the emptiness of an added margin.
+    pub content: Rect,
+    /// The run that made the picture.
+    pub track: Option<Arc<Track>>,
+}
+
+impl Document {
+    /// A picture as it was opened, with nothing masked.
+    pub fn new(picture: Picture, name: impl Into<String>, path: Option<PathBuf>) -> Self {
+        let id = fresh();
+        Self {
+            name: name.into(),
+            path,
+            mask: Mask::new(picture.width(), picture.height()),
+            mask_id: fresh(),
+            original: picture.clone(),
+            original_id: id,
+            original_at: picture.rect(),
+            content: picture.rect(),
+            picture,
+            picture_id: id,
+            track: None,
+        }
+    }
+
+    /// The bundled sample, with a soft ellipse in the middle masked.
+    ///
+    /// # Errors
+    /// If the bundled picture is damaged, which the tests exclude.
+    pub fn sample() -> Result<Self> {
+        let damaged = |error| Error::file(SAMPLE_NAME, error, "Install Andamento again: a bundled file is damaged");
+        let picture =
+            Picture::new(DynamicImage::ImageRgb8(image::load_from_memory(SAMPLE).map_err(damaged)?.to_rgb8()));
+        let mask = ellipse(picture.width(), picture.height())?;
+        Ok(Self::new(picture, SAMPLE_NAME, None).with_mask(mask))
+    }
+
+    /// Opens a picture file.
+    ///
+    /// # Errors
+    /// As [`Picture::open`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self::new(Picture::open(path)?, name, Some(path.into())))
+    }
+
+    /// The same with another mask.
+    pub fn with_mask(mut self, mask: Mask) -> Self {
+        self.mask = mask;
+        self.mask_id = fresh();
+        self
+    }
+
+    /// The same with a picture that a run made of it.
+    pub fn with_result(mut self, picture: Picture, track: Arc<Track>) -> Self {
+        if track.is_complete() {
+            self.content = self.content.union(track.frame.rect.intersect(picture.rect()));
+        }
+        self.picture = picture;
+        self.picture_id = fresh();
+        self.track = Some(track);
+        self
+    }
+
+    /// The same on a canvas that has grown by so many pixels on the left, top, right and bottom. What was added is masked
+    /// beside what already was; a mask that a run has fulfilled is put away.
+    ///
+    /// # Errors
+    /// As [`Picture::extended`].
+    pub fn extended(&self, [left, top, right, bottom]: [u32; 4]) -> Result<Self> {
+        let picture = self.picture.extended(left, top, right, bottom)?;
+        let kept =
+            if self.is_fulfilled() { Mask::new(self.mask.width(), self.mask.height()) } else { self.mask.clone() };
+        let mask = kept.extended(left, top, right, bottom, 255)?;
+        let shift = |rect: Rect| Rect::new(rect.x + i64::from(left), rect.y + i64::from(top), rect.width, rect.height);
+        Ok(Self {
+            picture,
+            picture_id: fresh(),
+            mask,
+            mask_id: fresh(),
+            original_at: shift(self.original_at),
+            content: shift(self.content),
+            track: None,
+            ..self.clone()
+        })
+    }
+
+    /// Whether the picture was made with the mask as it is now: nothing is left to ask for.
+    pub fn is_fulfilled(&self) -> bool {
+        self.track.as_ref().is_some_and(|track| track.request.mask == self.mask)
+    }
+
+    /// The next free name for a result: `{stem}-andamento-{nnn}.png` beside the source, or among the person's pictures.
+    pub fn next_name(&self) -> PathBuf {
+        next_free_name(&self.path.clone().unwrap_or_else(|| pictures_folder().join(&self.name)))
+    }
+
+    /// Whether a path is the file it was opened from, which is never written to.
+    pub fn is_source(&self, path: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
+        self.path.as_deref().is_some_and(|source| real(source) == real(path))
+    }
+}
+
+/// The first name `{stem}-andamento-{nnn}.png` beside `source` that no file has.
+pub fn next_free_name(source: &Path) -> PathBuf {
+    let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = |number: u32| source.with_file_name(format!("{stem}-andamento-{number:03}.png"));
+    (1..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0))
+}
+
+/// A soft ellipse in the middle.
+fn ellipse(width: u32, height: u32) -> Result<Mask> {
+    let byte = |index: u32| {
+        let (x, y) = ((index % width) as f32 + 0.5, (index / width) as f32 + 0.5);
+        let (x, y) = (x / width as f32 - 0.61, y / height as f32 - 0.48);
+        let distance = (x / 0.295).hypot(y / 0.27);
+        (((1.0 - distance) / SAMPLE_EDGE + 0.5).clamp(0.0, 1.0) * 255.0).round() as u8
+    };
+    Mask::from_bytes(width, height, (0..width * height).map(byte).collect())
+}
+
+/// Where people keep pictures.
+fn pictures_folder() -> PathBuf {
+    let home = std::env::home_dir().filter(|home| home.is_dir());
+    let pictures = home.as_ref().map(|home| home.join("Pictures")).filter(|pictures| pictures.is_dir());
+    pictures.or(home).or_else(|| std::env::current_dir().ok()).unwrap_or_default()
+}
+
+/// Replaces a file as a whole, or leaves it as it was: written beside it, flushed to the disk, then renamed.
+///
+/// # Errors
+/// Names the file when it cannot be written.
+pub fn save_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = AtomicWriteFile::open(path)?;
+        file.write_all(bytes)?;
+        file.commit()
+    };
+    write().map_err(|error: std::io::Error| {
+        Error::file(path, format!("it cannot be written ({error})"), "Choose another folder, or free some space")
+    })
+}

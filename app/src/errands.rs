@@ -1,0 +1,72 @@
+//! Reading and writing files beside the window, which goes on meanwhile.
+
+use std::path::PathBuf;
+use std::thread;
+
+use andamento_model::{Error, Result};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use crate::document::{Document, save_atomically};
+use crate::worker::Waker;
+
+/// An errand that is done.
+pub enum Errand {
+    /// A picture was opened, or not.
+    Opened(Box<Result<Document>>),
+    /// A picture was saved, or not.
+    Saved {
+        /// Under this name.
+        path: PathBuf,
+        /// The number of the picture.
+        picture_id: u64,
+        /// Whether it worked.
+        result: Result<()>,
+    },
+}
+
+/// Runs errands, each on a thread of its own.
+pub struct Errands {
+    outbox: Sender<Errand>,
+    inbox: Receiver<Errand>,
+    wake: Waker,
+}
+
+impl Errands {
+    /// No errands yet.
+    pub fn new(wake: Waker) -> Self {
+        let (outbox, inbox) = unbounded();
+        Self { outbox, inbox, wake }
+    }
+
+    /// Opens a picture file.
+    pub fn open(&self, path: PathBuf) {
+        self.run(move || Errand::Opened(Box::new(Document::open(&path))));
+    }
+
+    /// Saves the document's picture.
+    pub fn save(&self, document: &Document, path: PathBuf) {
+        let (picture, picture_id) = (document.picture.clone(), document.picture_id);
+        self.run(move || {
+            let result = picture.png_bytes().and_then(|bytes| save_atomically(&path, &bytes));
+            Errand::Saved { path, picture_id, result }
+        });
+    }
+
+    /// What was done since the last call.
+    pub fn done(&self) -> impl Iterator<Item = Errand> {
+        self.inbox.try_iter()
+    }
+
+    fn run(&self, errand: impl FnOnce() -> Errand + Send + 'static) {
+        let (outbox, wake) = (self.outbox.clone(), self.wake.clone());
+        let thread = thread::Builder::new().name("andamento-files".into());
+        let started = thread.spawn(move || {
+            let _gone = outbox.send(errand());
+            wake();
+        });
+        if let Err(error) = started {
+            let error = Error::device("computer", error, "Close other programs and try again");
+            let _gone = self.outbox.send(Errand::Opened(Box::new(Err(error))));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Undo and redo of whole documents, one history across strokes and generations.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use andamento_model::picture::Mask;
+
+use crate::document::Document;
+
+/// So many changes can be taken back.
+const LIMIT: usize = 500;
+
+/// A document as it was, and the change that led to it.
+struct Entry {
+    label: String,
+    /// Its mask is packed and set aside: strokes would otherwise cost a byte per pixel each.
+    document: Document,
+    mask: Arc<Packed>,
+}
+
+/// Everything that can be taken back or made again.
+pub struct History {
+    entries: Vec<Entry>,
+    /// The entry that is the present document.
+    at: usize,
+    /// Pictures that are in a file.
+    saved: HashSet<u64>,
+}
+
+impl History {
+    /// A history that starts with this document.
+    pub fn new(document: &Document) -> Self {
+        let entry = Entry::new("Open", document, None);
+        Self { saved: HashSet::from([document.picture_id]), entries: vec![entry], at: 0 }
+    }
+
+    /// Writes down a change that led to this document. What had been taken back is forgotten.
+    pub fn push(&mut self, label: impl Into<String>, document: &Document) {
+        self.entries.truncate(self.at + 1);
+        let last = self.entries.last().filter(|entry| entry.document.mask_id == document.mask_id);
+        let packed = last.map(|entry| entry.mask.clone());
+        self.entries.push(Entry::new(label, document, packed));
+        let excess = self.entries.len().saturating_sub(LIMIT + 1);
+        self.entries.drain(..excess);
+        self.at = self.entries.len() - 1;
+    }
+
+    /// The document before the last change.
+    pub fn undo(&mut self) -> Option<Document> {
+        self.at = self.at.checked_sub(1)?;
+        Some(self.present())
+    }
+
+    /// The document after the change that was last taken back.
+    pub fn redo(&mut self) -> Option<Document> {
+        if self.at + 1 >= self.entries.len() {
+            return None;
+        }
+        self.at += 1;
+        Some(self.present())
+    }
+
+    /// What [`undo`](Self::undo) would take back.
+    pub fn undo_label(&self) -> Option<&str> {
+        (self.at > 0).then(|| self.entries[self.at].label.as_str())
+    }
+
+    /// What [`redo`](Self::redo) would make again.
+    pub fn redo_label(&self) -> Option<&str> {
+        self.entries.get(self.at + 1).map(|entry| entry.label.as_str())
+    }
+
+    /// How many changes can be taken back.
+    pub fn depth(&self) -> usize {
+        self.at
+    }
+
+    /// The labels of all entries, oldest first.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.label.as_str())
+    }
+
+    /// Writes down that a picture is in a file.
+    pub fn mark_saved(&mut self, picture_id: u64) {
+        self.saved.insert(picture_id);
+    }
+
+    /// Whether this picture is in no file.
+    pub fn is_edited(&self, picture_id: u64) -> bool {
+        !self.saved.contains(&picture_id)
+    }
+
+    fn present(&self) -> Document {
+        let entry = &self.entries[self.at];
+        Document { mask: entry.mask.unpacked(), ..entry.document.clone() }
+    }
+}
+
+impl Entry {
+    fn new(label: impl Into<String>, document: &Document, packed: Option<Arc<Packed>>) -> Self {
+        let mask = packed.unwrap_or_else(|| Arc::new(Packed::new(&document.mask)));
+        Self { label: label.into(), document: Document { mask: Mask::new(0, 0), ..document.clone() }, mask }
+    }
+}
+
+/// A mask as runs of equal bytes: masks are flat nearly everywhere.
+struct Packed {
+    width: u32,
+    height: u32,
+    runs: Vec<(u8, u32)>,
+}
+
+impl Packed {
+    fn new(mask: &Mask) -> Self {
+        let same = mask.bytes().chunk_by(|a, b| a == b);
+        let runs = same.map(|run| (run[0], run.len() as u32)).collect();
+        Self { width: mask.width(), height: mask.height(), runs }
+    }
+
+    fn unpacked(&self) -> Mask {
+        let mut bytes = Vec::with_capacity(self.width as usize * self.height as usize);
+        self.runs.iter().for_each(|(byte, count)| bytes.resize(bytes.len() + *count as usize, *byte));
+        Mask::from_bytes(self.width, self.height, bytes).unwrap_or_else(|_| Mask::new(self.width, self.height))
+    }
+}

@@ -1,0 +1,243 @@
+//! Windows that ask or tell something. Files are asked for with the system's own dialog where there is one, and with a
+//! field for the path where there is none.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use egui::{Context, Frame, Id, Key, Margin, Modal, RichText, Stroke, TextEdit, Ui, vec2};
+use rfd::AsyncFileDialog;
+
+use super::keys::KEYS;
+use super::theme;
+use crate::command::{Command, Dialog};
+use crate::editor::Editor;
+
+/// A system dialog that is gone so soon was never there.
+const ABSENT: Duration = Duration::from_millis(700);
+/// What can be opened.
+const KINDS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
+
+/// The dialog that is open.
+#[derive(Default)]
+pub(super) struct Dialogs {
+    shown: Option<Dialog>,
+    path: String,
+    system: Option<System>,
+}
+
+/// The system's own dialog.
+struct System {
+    answer: Receiver<Option<PathBuf>>,
+    since: Instant,
+}
+
+impl Dialogs {
+    /// Shows the dialog that is open, if one.
+    pub(super) fn show(&mut self, ctx: &Context, editor: &Editor, commands: &mut Vec<Command>) {
+        if self.shown != editor.dialog {
+            self.shown.clone_from(&editor.dialog);
+            self.opened(ctx, editor);
+        }
+        let Some(dialog) = self.shown.clone() else { return };
+        if let Some(system) = &self.system {
+            match system.answer.try_recv() {
+                Ok(Some(path)) => {
+                    commands.push(if dialog == Dialog::Open { Command::Open(path) } else { Command::SaveAs(path) });
+                    commands.push(Command::CloseDialog);
+                }
+                Ok(None) if system.since.elapsed() > ABSENT => commands.push(Command::CloseDialog),
+                Ok(None) => {}
+                Err(error) if error.is_empty() => return,
+                Err(_) => {}
+            }
+            self.system = None;
+            if !commands.is_empty() {
+                return;
+            }
+        }
+        let frame = Frame::window(&ctx.global_style()).inner_margin(Margin::same(18));
+        let modal = Modal::new(Id::unique("dialog")).frame(frame).show(ctx, |ui| match dialog {
+            Dialog::Open => self.ask(ui, editor, "Open a picture", "Open", commands),
+            Dialog::Save => self.ask(ui, editor, "Save as", "Save", commands),
+            Dialog::Keys => keys(ui, commands),
+            Dialog::About => about(ui, editor, commands),
+            Dialog::Leave => leave(ui, editor, commands),
+        });
+        if modal.should_close() {
+            commands.push(Command::CloseDialog);
+        }
+    }
+
+    /// Asks the system first.
+    fn opened(&mut self, ctx: &Context, editor: &Editor) {
+        self.system = None;
+        let name = editor.document.next_name();
+        let folder = editor.document.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        match editor.dialog {
+            Some(Dialog::Open) => {
+                self.path =
+                    if folder.as_os_str().is_empty() { String::new() } else { format!("{}/", folder.display()) };
+                let dialog = AsyncFileDialog::new().set_title("Open a picture").add_filter("Pictures", &KINDS);
+                let answer = dialog.set_directory(folder).pick_file();
+                self.ask_system(ctx, async move { answer.await.map(|file| file.path().to_owned()) });
+            }
+            Some(Dialog::Save) => {
+                self.path = name.display().to_string();
+                let file = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let dialog =
+                    AsyncFileDialog::new().set_title("Save as").add_filter("PNG", &["png"]).set_file_name(file);
+                let answer = dialog.set_directory(name.parent().unwrap_or(Path::new("."))).save_file();
+                self.ask_system(ctx, async move { answer.await.map(|file| file.path().to_owned()) });
+            }
+            Some(Dialog::Keys | Dialog::About | Dialog::Leave) | None => {}
+        }
+    }
+
+    fn ask_system(&mut self, ctx: &Context, answer: impl Future<Output = Option<PathBuf>> + Send + 'static) {
+        let (outbox, inbox) = bounded(1);
+        let ctx = ctx.clone();
+        let thread = thread::Builder::new().name("andamento-dialog".into()).spawn(move || {
+            let _gone = outbox.send(wait_for(answer));
+            ctx.request_repaint();
+        });
+        // Without a thread the channel is closed, and the field for the path appears.
+        drop(thread);
+        self.system = Some(System { answer: inbox, since: Instant::now() });
+    }
+
+    /// A field for a path.
+    fn ask(&mut self, ui: &mut Ui, editor: &Editor, title: &str, verb: &str, commands: &mut Vec<Command>) {
+        ui.set_width(520.0_f32.min(ui.ctx().content_rect().width() - 80.0));
+        heading(ui, title);
+        let label = ui.label(RichText::new("Path of the file").size(13.0).color(theme::DIM));
+        let field = TextEdit::singleline(&mut self.path).desired_width(f32::INFINITY).margin(Margin::symmetric(10, 8));
+        let field = ui.add(field.hint_text("/home/you/Pictures/lake.png")).labelled_by(label.id);
+        let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+        if ui.memory(|memory| memory.focused().is_none()) {
+            field.request_focus();
+        }
+        let path = PathBuf::from(self.path.trim());
+        let saving = self.shown == Some(Dialog::Save);
+        let (verb, hint) = match (saving, path.is_file()) {
+            (true, true) if editor.document.is_source(&path) => {
+                (verb, "This is the picture that was opened: sources are never written to.")
+            }
+            (true, true) => ("Replace", "There is such a file already: it will be replaced."),
+            (true, false) => (verb, "Saved as PNG, at the picture's own depth."),
+            (false, _) => (verb, "PNG, JPEG, WebP, TIFF, BMP or GIF. You can also drop a file onto the window."),
+        };
+        ui.label(RichText::new(hint).size(13.0).color(theme::DIM));
+        ui.add_space(8.0);
+        buttons(ui, commands, |ui| main_button(ui, verb, !self.path.trim().is_empty()).clicked() || entered).then(
+            || {
+                commands.push(if saving { Command::SaveAs(path) } else { Command::Open(path) });
+            },
+        );
+    }
+}
+
+fn heading(ui: &mut Ui, text: &str) {
+    ui.label(RichText::new(text).size(18.0).color(theme::TEXT));
+    ui.add_space(6.0);
+}
+
+/// Cancel on the left of what `main` shows, both at the right. Returns what `main` returned.
+fn buttons<R>(ui: &mut Ui, commands: &mut Vec<Command>, main: impl FnOnce(&mut Ui) -> R) -> R {
+    let layout = egui::Layout::right_to_left(egui::Align::Center);
+    let size = vec2(ui.available_width(), 34.0);
+    let row = ui.allocate_ui_with_layout(size, layout, |ui| {
+        let pressed = main(ui);
+        if ui.add(egui::Button::new("Cancel").min_size(vec2(90.0, 32.0))).clicked() {
+            commands.push(Command::CloseDialog);
+        }
+        pressed
+    });
+    row.inner
+}
+
+fn main_button(ui: &mut Ui, text: &str, enabled: bool) -> egui::Response {
+    let text = RichText::new(text).color(theme::ON_ACCENT);
+    ui.add_enabled(enabled, egui::Button::new(text).fill(theme::ACCENT).min_size(vec2(100.0, 32.0)))
+}
+
+fn keys(ui: &mut Ui, commands: &mut Vec<Command>) {
+    ui.set_width(600.0_f32.min(ui.ctx().content_rect().width() - 80.0));
+    heading(ui, "Keys");
+    egui::Grid::new("keys").num_columns(2).spacing(vec2(24.0, 5.0)).show(ui, |ui| {
+        for (keys, about) in KEYS {
+            ui.label(RichText::new(keys).size(13.0).color(theme::ACCENT));
+            ui.label(RichText::new(about).size(13.0));
+            ui.end_row();
+        }
+    });
+    close(ui, commands);
+}
+
+fn about(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    ui.set_width(440.0);
+    heading(ui, "Andamento");
+    let version = format!("Version {}", env!("CARGO_PKG_VERSION"));
+    ui.label(RichText::new(version).color(theme::DIM));
+    ui.label(
+        "Repaints pictures with autoregressive generators, token by token, on this machine alone: nothing is sent \
+         anywhere.",
+    );
+    ui.label(format!("Model: {}, in the manner of {}.", editor.card.title, editor.card.family));
+    ui.label(RichText::new("MIT or Apache-2.0. Icons: Phosphor Icons, MIT.").size(13.0).color(theme::DIM));
+    close(ui, commands);
+}
+
+fn leave(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    ui.set_width(460.0);
+    heading(ui, "Leave without saving?");
+    let name = editor.document.next_name();
+    let name = name.file_name().unwrap_or_default().to_string_lossy();
+    ui.label(format!("This picture is in no file yet. It can be saved as {name}; the source stays as it is."));
+    ui.add_space(10.0);
+    let save = buttons(ui, commands, |ui| {
+        let save = main_button(ui, "Save and leave", true).clicked();
+        let leave = ui.add(egui::Button::new("Leave without saving").min_size(vec2(0.0, 32.0))).clicked();
+        (save, leave)
+    });
+    match save {
+        (true, _) => commands.push(Command::SaveAndQuit),
+        (_, true) => commands.push(Command::QuitUnsaved),
+        _ => {}
+    }
+}
+
+fn close(ui: &mut Ui, commands: &mut Vec<Command>) {
+    ui.add_space(10.0);
+    ui.separator();
+    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+        let button = egui::Button::new("Close").min_size(vec2(90.0, 32.0)).stroke(Stroke::NONE);
+        if ui.add(button).clicked() {
+            commands.push(Command::CloseDialog);
+        }
+    });
+}
+
+/// Runs a future on this thread.
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut task = TaskContext::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut task) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The icons that are used, as codepoints of Phosphor Icons.
+
+/// Brush.
+pub(super) const BRUSH: &str = "\u{E6F0}";
+/// Eraser.
+pub(super) const ERASER: &str = "\u{E21E}";
+/// Hand.
+pub(super) const HAND: &str = "\u{E298}";
+/// Extend the canvas.
+pub(super) const EXTEND: &str = "\u{E626}";
+/// Play.
+pub(super) const PLAY: &str = "\u{E3D0}";
+/// Pause.
+pub(super) const PAUSE: &str = "\u{E39E}";
+/// One back.
+pub(super) const BACK: &str = "\u{E138}";
+/// One forward.
+pub(super) const FORWARD: &str = "\u{E13A}";
+/// Branch.
+pub(super) const BRANCH: &str = "\u{E278}";
+/// Locked.
+pub(super) const LOCKED: &str = "\u{E308}";
+/// Unlocked.
+pub(super) const UNLOCKED: &str = "\u{E30A}";
+/// Roll the dice.
+pub(super) const DICE: &str = "\u{E1EE}";
+/// Close.
+pub(super) const CLOSE: &str = "\u{E4F6}";
+/// Search.
+pub(super) const SEARCH: &str = "\u{E30C}";
+/// Something is wrong.
+pub(super) const WARNING: &str = "\u{E4E0}";
+/// Done.
+pub(super) const CHECK: &str = "\u{E182}";
+/// The Enter key.
+pub(super) const ENTER: &str = "\u{E044}";

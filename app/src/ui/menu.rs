@@ -1,0 +1,193 @@
+//! The top bar: name, menus, the file, zoom and device.
+
+use egui::{Align, Button, Color32, CornerRadius, Layout, MenuBar, RichText, Role, Sense, Ui, WidgetInfo, vec2};
+
+use super::theme;
+use crate::command::{Command, Dialog, Heat};
+use crate::editor::{Editor, Engine};
+
+/// One line of a menu.
+struct Item<'a> {
+    name: &'a str,
+    keys: &'a str,
+    enabled: bool,
+    ticked: Option<bool>,
+    command: Command,
+}
+
+impl<'a> Item<'a> {
+    fn new(name: &'a str, keys: &'a str, command: Command) -> Self {
+        Self { name, keys, enabled: true, ticked: None, command }
+    }
+
+    fn when(self, enabled: bool) -> Self {
+        Self { enabled, ..self }
+    }
+
+    fn ticked(self, on: bool) -> Self {
+        Self { ticked: Some(on), ..self }
+    }
+}
+
+/// Shows the bar.
+pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<Command>) {
+    MenuBar::new().ui(ui, |ui| {
+        ui.add_space(8.0);
+        ui.label(RichText::new("ANDAMENTO").size(15.0).extra_letter_spacing(1.4).color(theme::ACCENT));
+        ui.add_space(8.0);
+        file(ui, editor, commands);
+        edit(ui, editor, commands);
+        select(ui, commands);
+        generate(ui, editor, commands);
+        view(ui, editor, commands);
+        menu(ui, "Help", commands, |_| {
+            vec![
+                Item::new("Keys…", "?", Command::Ask(Dialog::Keys)),
+                Item::new("About Andamento", "", Command::Ask(Dialog::About)),
+            ]
+        });
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.add_space(8.0);
+            device(ui, editor);
+            if chip(
+                ui,
+                &format!("{:.0} %", zoom * 100.0),
+                "Zoom",
+                "Zoom: screen pixels per picture pixel. Click for 100 % (Ctrl+1)",
+                None,
+            ) {
+                commands.push(Command::Zoom100);
+            }
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                ui.add_space(24.0);
+                let document = &editor.document;
+                let (width, height) = (document.picture.width(), document.picture.height());
+                let edited = if editor.history.is_edited(document.picture_id) { ", edited" } else { "" };
+                ui.add(egui::Label::new(RichText::new(&document.name).color(theme::TEXT)).truncate());
+                let rest = RichText::new(format!("— {width} × {height}{edited}")).color(theme::DIM);
+                ui.add(egui::Label::new(rest).truncate());
+            });
+        });
+    });
+}
+
+fn file(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    menu(ui, "File", commands, |_| {
+        vec![
+            Item::new("Open…", "Ctrl+O", Command::Ask(Dialog::Open)),
+            Item::new("Save a new result", "Ctrl+S", Command::Save).when(editor.run.is_none()),
+            Item::new("Save as…", "Ctrl+Shift+S", Command::Ask(Dialog::Save)).when(editor.run.is_none()),
+            Item::new("Quit", "Ctrl+Q", Command::Quit),
+        ]
+    });
+}
+
+fn edit(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let (undo, redo) = (editor.history.undo_label(), editor.history.redo_label());
+    let undo_name = undo.map_or("Undo".into(), |label| format!("Undo {label}"));
+    let redo_name = redo.map_or("Redo".into(), |label| format!("Redo {label}"));
+    menu(ui, "Edit", commands, |_| {
+        vec![
+            Item::new(&undo_name, "Ctrl+Z", Command::Undo).when(undo.is_some() || editor.run.is_some()),
+            Item::new(&redo_name, "Ctrl+Shift+Z", Command::Redo).when(redo.is_some()),
+        ]
+    });
+}
+
+fn select(ui: &mut Ui, commands: &mut Vec<Command>) {
+    menu(ui, "Select", commands, |_| {
+        vec![
+            Item::new("Select all", "Ctrl+A", Command::SelectAll),
+            Item::new("Clear mask", "Ctrl+D", Command::ClearMask),
+            Item::new("Invert mask", "Ctrl+Shift+I", Command::InvertMask),
+        ]
+    });
+}
+
+fn generate(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let locked = editor.settings.seed_locked;
+    menu(ui, "Generate", commands, |_| {
+        vec![
+            Item::new("Generate", "Ctrl+Enter", Command::Generate).when(editor.cannot_generate().is_none()),
+            Item::new("Stop", "Shift+X", Command::Stop).when(editor.run.is_some()),
+            Item::new("Play or pause", "K", Command::PlayOrPause).when(editor.track().is_some()),
+            Item::new("Branch here", "", Command::BranchHere).when(editor.can_branch()),
+            Item::new("New seed", "", Command::RollSeed),
+            Item::new("Lock seed", "", Command::LockSeed(!locked)).ticked(locked),
+        ]
+    });
+}
+
+fn view(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let show = editor.show;
+    let heat = |heat: Heat, name: &'static str| {
+        let on = show.heat == Some(heat);
+        Item::new(name, "", Command::ShowHeat((!on).then_some(heat))).ticked(on)
+    };
+    menu(ui, "View", commands, |_| {
+        vec![
+            Item::new("Fit", "Ctrl+0", Command::ZoomFit),
+            Item::new("100 %", "Ctrl+1", Command::Zoom100),
+            Item::new("Zoom in", "Ctrl++", Command::ZoomBy(1.25)),
+            Item::new("Zoom out", "Ctrl+-", Command::ZoomBy(0.8)),
+            Item::new("Picture", "", Command::ShowImage(!show.image)).ticked(show.image),
+            Item::new("Mask", "", Command::ShowMask(!show.mask)).ticked(show.mask),
+            Item::new("Token grid", "G", Command::ShowTokens(!show.tokens)).ticked(show.tokens),
+            heat(Heat::Order, "Order of tokens"),
+            heat(Heat::Uncertainty, "Uncertainty"),
+            heat(Heat::Likelihood, "Likelihood"),
+        ]
+    });
+}
+
+fn menu<'a>(ui: &mut Ui, name: &str, commands: &mut Vec<Command>, items: impl FnOnce(&mut Ui) -> Vec<Item<'a>>) {
+    let title = RichText::new(name).color(theme::mix(theme::TEXT, theme::DIM, 0.25));
+    let shown = ui.menu_button(title, |ui| {
+        ui.set_min_width(210.0);
+        for item in items(ui) {
+            let tick = match item.ticked {
+                Some(true) => format!("{}  (on)", item.name),
+                _ => item.name.to_owned(),
+            };
+            let button = Button::new(tick).shortcut_text(item.keys);
+            let button = button.selected(false).frame_when_inactive(false);
+            if ui.add_enabled(item.enabled, button).clicked() {
+                commands.push(item.command);
+                ui.close();
+            }
+        }
+    });
+    shown.response.accessible_name(format!("{name} menu"));
+}
+
+fn device(ui: &mut Ui, editor: &Editor) {
+    let (colour, text, tip) = match &editor.engine {
+        Engine::Loading => {
+            (theme::BUSY, format!("loading {}", editor.card.title), "The model is being loaded".to_owned())
+        }
+        Engine::Ready { device, reason } => {
+            (theme::GOOD, device.clone(), format!("The model computes on this device: {reason}"))
+        }
+        Engine::Failed(cause) => (theme::BAD, "no model".into(), cause.clone()),
+    };
+    chip(ui, &text, "Device", &tip, Some(colour));
+}
+
+/// A rounded label, with a dot before it when a colour is given.
+fn chip(ui: &mut Ui, text: &str, name: &str, tip: &str, dot: Option<Color32>) -> bool {
+    let galley = ui.painter().layout_no_wrap(text.into(), theme::font(13.0), theme::TEXT);
+    let lead = if dot.is_some() { 16.0 } else { 0.0 };
+    let sense = if dot.is_some() { Sense::hover() } else { Sense::click() };
+    let (rect, response) = ui.allocate_exact_size(galley.size() + vec2(22.0 + lead, 6.0), sense);
+    let role = if dot.is_some() { Role::Label } else { Role::Button };
+    response.widget_info(|| WidgetInfo::labeled(role, true, format!("{name}: {text}")));
+    let fill = if response.hovered() { theme::CONTROL_HOVERED } else { theme::CONTROL };
+    ui.painter().rect_filled(rect, CornerRadius::same(12), fill);
+    if let Some(colour) = dot {
+        ui.painter().circle_filled(rect.left_center() + vec2(14.0, 0.0), 3.5, colour);
+    }
+    ui.painter().galley(rect.min + vec2(11.0 + lead, 3.0), galley, theme::TEXT);
+    let clicked = response.clicked();
+    response.on_hover_text(tip);
+    clicked
+}

@@ -1,0 +1,227 @@
+//! The window: reads the editor's state, shows it, and collects commands, which are carried out at the end of the frame.
+
+mod canvas;
+mod dialogs;
+mod handles;
+mod icons;
+mod keys;
+mod menu;
+mod notices;
+mod options;
+mod outline;
+mod pace;
+mod panel;
+mod screen;
+mod textures;
+mod theme;
+mod timeline;
+mod tokens;
+mod tools;
+mod widgets;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use andamento_model::Result;
+use andamento_model::device::DeviceChoice;
+use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
+use egui::{CentralPanel, Context, Frame, Key, Margin, Panel as Bar, Ui, ViewportBuilder, ViewportCommand};
+
+use crate::command::Command;
+use crate::editor::Editor;
+use crate::worker::{Source, bundled};
+
+/// How often the window is drawn while tokens are made and nothing else asks for it.
+const FRAME: Duration = Duration::from_micros(16_600);
+
+/// How the window starts.
+#[derive(Debug, Clone, Default)]
+pub struct StartOptions {
+    /// Where the model computes.
+    pub device: DeviceChoice,
+    /// The picture to open instead of the sample.
+    pub picture: Option<PathBuf>,
+    /// The id of the model to load instead of the first.
+    pub model: Option<String>,
+}
+
+/// Opens the window and returns when it is closed.
+///
+/// # Errors
+/// If no window can be opened, or a bundled file is damaged.
+pub fn run(start: StartOptions) -> eframe::Result {
+    run_with(start, Box::new(bundled))
+}
+
+/// The same with another way to load models.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(start: StartOptions, source: Source) -> eframe::Result {
+    if !has_display() {
+        return Err(eframe::Error::AppCreation(
+            "there is no display: neither WAYLAND_DISPLAY nor DISPLAY is set".into(),
+        ));
+    }
+    let viewport = ViewportBuilder::default().with_title("Andamento").with_app_id("andamento");
+    let viewport = viewport.with_inner_size([1440.0, 900.0]).with_min_inner_size([1024.0, 700.0]);
+    let setup = WgpuSetup::CreateNew(WgpuSetupCreateNew {
+        // The window is light work: it leaves the strong device to the model, and takes a software one if need be.
+        power_preference: eframe::wgpu::PowerPreference::LowPower,
+        ..WgpuSetupCreateNew::without_display_handle()
+    });
+    let wgpu_options = WgpuConfiguration { wgpu_setup: setup, ..eframe::NativeOptions::default().wgpu_options };
+    let options = eframe::NativeOptions { viewport, wgpu_options, ..eframe::NativeOptions::default() };
+    let create = move |context: &eframe::CreationContext<'_>| {
+        let app = App::with_source(&context.egui_ctx, start, source)?;
+        Ok(Box::new(app) as Box<dyn eframe::App>)
+    };
+    eframe::run_native("Andamento", options, Box::new(create))
+}
+
+/// Whether there is a display at all; asking for one where there is none can end the program.
+fn has_display() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !cfg!(all(unix, not(target_os = "macos"))) || set("WAYLAND_DISPLAY") || set("WAYLAND_SOCKET") || set("DISPLAY")
+}
+
+/// The window.
+pub struct App {
+    /// The state that is shown.
+    pub editor: Editor,
+    canvas: canvas::Canvas,
+    panel: panel::Panel,
+    dialogs: dialogs::Dialogs,
+    pace: pace::Pace,
+    last: Instant,
+    zoom: f32,
+}
+
+impl App {
+    /// The window's contents, with a bundled model being loaded.
+    ///
+    /// # Errors
+    /// If there is no such model, or a bundled file is damaged.
+    pub fn new(ctx: &Context, start: StartOptions) -> Result<Self> {
+        Self::with_source(ctx, start, Box::new(bundled))
+    }
+
+    /// The same with another way to load models.
+    ///
+    /// # Errors
+    /// If there is no such model, or a bundled file is damaged.
+    pub fn with_source(ctx: &Context, start: StartOptions, source: Source) -> Result<Self> {
+        theme::apply(ctx);
+        let waker = ctx.clone();
+        let wake = Arc::new(move || waker.request_repaint());
+        let mut editor = Editor::new(start.model.as_deref(), start.device, source, wake)?;
+        if let Some(picture) = start.picture {
+            editor.apply(Command::Open(picture));
+        }
+        Ok(Self {
+            editor,
+            canvas: canvas::Canvas::default(),
+            panel: panel::Panel::default(),
+            dialogs: dialogs::Dialogs::default(),
+            pace: pace::Pace::new(),
+            last: Instant::now(),
+            zoom: 1.0,
+        })
+    }
+
+    /// The time that 95 of 100 frames of this run stay below, on the window's thread.
+    pub fn slow_frame(&self) -> Duration {
+        self.pace.percentile(95)
+    }
+
+    fn layout(&mut self, ui: &mut Ui, commands: &mut Vec<Command>) {
+        let bar = |margin: Margin| Frame::new().fill(theme::PANEL).inner_margin(margin);
+        Bar::top("menu").exact_size(theme::TOP).resizable(false).frame(bar(Margin::symmetric(4, 4))).show(ui, |ui| {
+            menu::show(ui, &self.editor, self.zoom, commands);
+        });
+        Bar::bottom("timeline")
+            .exact_size(theme::BOTTOM)
+            .resizable(false)
+            .frame(bar(Margin::symmetric(16, 12)))
+            .show(ui, |ui| timeline::show(ui, &self.editor, commands));
+        Bar::left("tools").exact_size(theme::STRIP).resizable(false).frame(bar(Margin::symmetric(6, 8))).show(
+            ui,
+            |ui| {
+                tools::show(ui, &self.editor, commands);
+            },
+        );
+        Bar::right("panel").exact_size(theme::SIDE).resizable(false).frame(bar(Margin::symmetric(14, 12))).show(
+            ui,
+            |ui| {
+                self.panel.show(ui, &self.editor, commands);
+            },
+        );
+        CentralPanel::no_frame().frame(Frame::new().fill(theme::BACKGROUND)).show(ui, |ui| {
+            let screen = self.canvas.show(ui, &mut self.editor, commands);
+            self.editor.pixels_per_point = ui.ctx().pixels_per_point();
+            self.zoom = screen.zoom * self.editor.pixels_per_point;
+            options::show(ui.ctx(), &self.editor, screen.viewport, commands);
+            notices::show(ui.ctx(), &self.editor, screen.viewport, commands);
+            if self.editor.view.fit {
+                // What zooms from here starts where the eye is.
+                let view = crate::command::View { fit: true, ..screen.view() };
+                self.editor.apply(Command::Look(view));
+            }
+        });
+    }
+
+    /// Closes the window, or keeps it open to ask first.
+    fn leave(&mut self, ctx: &Context) {
+        if self.editor.quitting {
+            ctx.send_viewport_cmd(ViewportCommand::Close);
+        } else if ctx.input(|input| input.viewport().close_requested()) {
+            self.editor.apply(Command::Quit);
+            if !self.editor.quitting {
+                ctx.send_viewport_cmd(ViewportCommand::CancelClose);
+            }
+        }
+    }
+
+    /// Files that were dropped onto the window, and the original while Tab is held.
+    fn gestures(&self, ctx: &Context, commands: &mut Vec<Command>) {
+        let (dropped, tab) = ctx.input(|input| {
+            (input.raw.dropped_files.first().map(|file| file.path().to_owned()), input.key_down(Key::Tab))
+        });
+        commands.extend(dropped.map(Command::Open));
+        let original = tab && !ctx.text_edit_focused() && self.canvas.has_focus(ctx);
+        if original != self.editor.show.original {
+            commands.push(Command::ShowOriginal(original));
+        }
+    }
+}
+
+impl eframe::App for App {
+    fn logic(&mut self, ctx: &Context, _: &mut eframe::Frame) {
+        let elapsed = self.last.elapsed();
+        self.last = Instant::now();
+        if self.editor.tick(elapsed) {
+            ctx.request_repaint_after(FRAME);
+        }
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
+        let start = Instant::now();
+        let ctx = ui.ctx().clone();
+        let mut commands = Vec::new();
+        keys::read(&ctx, &self.editor, &mut commands);
+        self.gestures(&ctx, &mut commands);
+        self.layout(ui, &mut commands);
+        self.dialogs.show(&ctx, &self.editor, &mut commands);
+        if !commands.is_empty() {
+            ctx.request_repaint();
+        }
+        commands.into_iter().for_each(|command| self.editor.apply(command));
+        self.leave(&ctx);
+        self.pace.frame(start.elapsed(), self.editor.is_decoding());
+    }
+
+    fn clear_color(&self, _: &egui::Visuals) -> [f32; 4] {
+        theme::BACKGROUND.to_normalized_gamma_f32()
+    }
+}

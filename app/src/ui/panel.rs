@@ -1,0 +1,452 @@
+//! The panel on the right: model, subject, order, sampling, Generate, results.
+
+use std::collections::HashMap;
+
+use andamento_model::lattice::Grid;
+use andamento_model::order::{ORDERS, Order};
+use egui::{
+    Align, Align2, Button, Color32, ColorImage, CornerRadius, CursorIcon, DragValue, Id, Layout, Popup,
+    PopupCloseBehavior, Rect, Response, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextEdit, TextureHandle,
+    TextureOptions, Ui, UiBuilder, WidgetInfo, pos2, vec2,
+};
+
+use super::widgets::{focus_ring, icon_button, key, section, slider};
+use super::{icons, theme};
+use crate::command::Command;
+use crate::editor::{Editor, Engine, Outcome, Settings};
+
+/// Tokens along each side of the small pictures of the orders.
+const SMALL_GRID: usize = 6;
+/// How long Generate pulses at the start, in seconds.
+const PULSE: f32 = 2.4;
+/// What stays in sight below what can be scrolled: Generate and the results.
+const TAIL: f32 = 158.0;
+
+/// Height of the hints at the end, if there is room.
+const HINTS: f32 = 44.0;
+
+/// What the panel keeps between frames.
+#[derive(Default)]
+pub(super) struct Panel {
+    wanted: String,
+    thumbnails: HashMap<u64, TextureHandle>,
+    pulse: Option<f32>,
+}
+
+impl Panel {
+    /// Shows the panel.
+    pub(super) fn show(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+        let room = ui.available_height();
+        ScrollArea::vertical().max_height((room - TAIL).max(120.0)).auto_shrink([false, true]).show(ui, |ui| {
+            section(ui, "Model");
+            model(ui, editor);
+            ui.add_space(5.0);
+            section(ui, "Subject");
+            self.subject(ui, editor, commands);
+            ui.add_space(5.0);
+            section(ui, "Generation order");
+            orders(ui, editor, commands);
+            ui.add_space(5.0);
+            section(ui, "Sampling");
+            sampling(ui, editor, commands);
+        });
+        ui.add_space(6.0);
+        self.generate(ui, editor, commands);
+        ui.add_space(6.0);
+        section(ui, "Variations");
+        self.results(ui, editor, commands);
+        let rest = ui.available_rect_before_wrap();
+        if rest.height() > HINTS + 16.0 {
+            let place = Rect::from_min_max(pos2(rest.min.x, rest.max.y - HINTS), rest.max);
+            ui.scope_builder(UiBuilder::new().max_rect(place), hints);
+        }
+    }
+
+    /// The subject, and a list that can be searched.
+    fn subject(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+        let subjects = &editor.card.subjects;
+        let chosen = subjects.get(editor.settings.subject as usize).map_or("", String::as_str);
+        let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 36.0), Sense::click());
+        response.widget_info(|| WidgetInfo::labeled(Role::ComboBox, true, format!("Subject: {chosen}")));
+        well(ui, &response, rect);
+        let painter = ui.painter();
+        painter.text(
+            rect.left_center() + vec2(11.0, 0.0),
+            Align2::LEFT_CENTER,
+            chosen,
+            theme::font(theme::BODY),
+            theme::TEXT,
+        );
+        let count = format!("{} classes", subjects.len());
+        let right = rect.right_center() - vec2(11.0, 0.0);
+        let text = painter.text(right, Align2::RIGHT_CENTER, count, theme::font(13.0), theme::DIM);
+        painter.text(
+            text.left_center() - vec2(5.0, 0.0),
+            Align2::RIGHT_CENTER,
+            icons::SEARCH,
+            theme::icon_font(14.0),
+            theme::DIM,
+        );
+        if response.clicked() {
+            self.wanted.clear();
+        }
+        let popup = Popup::menu(&response).close_behavior(PopupCloseBehavior::CloseOnClickOutside).width(rect.width());
+        popup.show(|ui| {
+            ui.set_width(rect.width() - 14.0);
+            let field =
+                TextEdit::singleline(&mut self.wanted).hint_text("Search the subjects").desired_width(f32::INFINITY);
+            let field = ui.add(field.id(Id::unique("subject search")));
+            if !field.has_focus() && !field.lost_focus() {
+                field.request_focus();
+            }
+            let wanted = self.wanted.trim().to_lowercase();
+            let fits = |subject: &String| wanted.is_empty() || subject.to_lowercase().contains(&wanted);
+            let found: Vec<_> = subjects.iter().enumerate().filter(|(_, subject)| fits(subject)).collect();
+            let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
+            if let Some((class, _)) = found.first().filter(|_| entered) {
+                commands.push(Command::Subject(*class as u32));
+                ui.close();
+            }
+            if found.is_empty() {
+                ui.label(RichText::new("This model knows no such subject").size(13.0).color(theme::DIM));
+            }
+            ScrollArea::vertical().max_height(260.0).show(ui, |ui| {
+                for (class, subject) in found {
+                    let selected = class as u32 == editor.settings.subject;
+                    let colour = if selected { theme::ON_ACCENT } else { theme::TEXT };
+                    let button = Button::selectable(selected, RichText::new(subject).color(colour));
+                    if ui.add(button.min_size(vec2(ui.available_width(), 26.0))).clicked() {
+                        commands.push(Command::Subject(class as u32));
+                        ui.close();
+                    }
+                }
+            });
+        });
+        response
+            .on_hover_cursor(CursorIcon::PointingHand)
+            .on_hover_text("What shall be painted (the class that conditions the model)");
+    }
+
+    fn generate(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+        let refusal = editor.cannot_generate();
+        let enabled = refusal.is_none();
+        ui.horizontal(|ui| {
+            ui.spacing_mut().item_spacing.x = 8.0;
+            let size = vec2(ui.available_width() - 50.0, 40.0);
+            let (rect, response) = ui.allocate_exact_size(size, if enabled { Sense::click() } else { Sense::hover() });
+            response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, "Generate"));
+            let fill = match (enabled, response.hovered(), response.is_pointer_button_down_on()) {
+                (false, ..) => theme::mix(theme::PANEL, theme::ACCENT, 0.35),
+                (true, _, true) => theme::mix(theme::ACCENT, Color32::BLACK, 0.12),
+                (true, true, false) => theme::ACCENT_HOVERED,
+                (true, false, false) => theme::ACCENT,
+            };
+            let painter = ui.painter();
+            painter.rect_filled(rect, theme::RADIUS, fill);
+            let name = painter.layout_no_wrap("Generate".into(), theme::font(16.0), theme::ON_ACCENT);
+            let keys = painter.layout_no_wrap("Ctrl".into(), theme::font(13.0), theme::ON_ACCENT.gamma_multiply(0.65));
+            let width = name.size().x + 16.0 + keys.size().x + 4.0 + 14.0;
+            let left = rect.center() - vec2(width / 2.0, 0.0);
+            painter.galley(left - vec2(0.0, name.size().y / 2.0), name.clone(), theme::ON_ACCENT);
+            // Twice, a little apart: the bundled fonts have no bold.
+            painter.galley(left - vec2(-0.4, name.size().y / 2.0), name.clone(), theme::ON_ACCENT);
+            let at = left + vec2(name.size().x + 16.0, 0.0);
+            painter.galley(at - vec2(0.0, keys.size().y / 2.0), keys.clone(), theme::ON_ACCENT);
+            let enter = at + vec2(keys.size().x + 4.0, 0.5);
+            painter.text(
+                enter,
+                Align2::LEFT_CENTER,
+                icons::ENTER,
+                theme::icon_font(14.0),
+                theme::ON_ACCENT.gamma_multiply(0.65),
+            );
+            self.pulse(ui, editor, rect);
+            focus_ring(ui, &response, rect, 6);
+            if response.clicked() && enabled {
+                commands.push(Command::Generate);
+            }
+            let tip = refusal.unwrap_or_else(|| "Repaint what the mask covers (Ctrl+Enter)".into());
+            response.on_hover_text(&tip).on_disabled_hover_text(tip);
+            let (tip, running) = ("Stop, and keep what was decoded (Shift+X)", editor.run.is_some());
+            let stop = icon_button(ui, vec2(42.0, 40.0), "", "Stop", tip, running);
+            let colour = if running { theme::TEXT } else { theme::FAINT };
+            ui.painter().rect_filled(Rect::from_center_size(stop.rect.center(), vec2(11.0, 11.0)), 1.5, colour);
+            if stop.clicked() {
+                commands.push(Command::Stop);
+            }
+        });
+    }
+
+    /// Generate pulses once, when the model is ready for the first time.
+    fn pulse(&mut self, ui: &Ui, editor: &Editor, rect: Rect) {
+        if editor.generated || !matches!(editor.engine, Engine::Ready { .. }) {
+            return;
+        }
+        let age = self.pulse.get_or_insert(0.0);
+        if *age < PULSE {
+            *age += ui.input(|input| input.stable_dt).min(0.1);
+            let share = *age / PULSE;
+            let strength = (share * std::f32::consts::PI).sin().max(0.0);
+            let glow = theme::GLOW.gamma_multiply(0.8 * strength);
+            let rect = rect.expand(1.0 + 3.0 * share);
+            ui.painter().rect_stroke(rect, CornerRadius::same(8), Stroke::new(2.0, glow), StrokeKind::Outside);
+            ui.ctx().request_repaint();
+        }
+    }
+
+    /// The results of this picture, newest first.
+    fn results(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+        if editor.results.is_empty() {
+            ui.label(RichText::new("What you generate is collected here").size(theme::SMALL).color(theme::DIM));
+            return;
+        }
+        self.thumbnails.retain(|id, _| editor.results.iter().any(|outcome| outcome.document.picture_id == *id));
+        ScrollArea::horizontal().auto_shrink([false, true]).show(ui, |ui| {
+            ui.horizontal(|ui| {
+                ui.spacing_mut().item_spacing.x = 8.0;
+                for (number, outcome) in editor.results.iter().enumerate().rev() {
+                    self.result(ui, editor, number, outcome, commands);
+                }
+            });
+        });
+    }
+
+    fn result(&mut self, ui: &mut Ui, editor: &Editor, number: usize, outcome: &Outcome, commands: &mut Vec<Command>) {
+        let id = outcome.document.picture_id;
+        let texture = self.thumbnails.entry(id).or_insert_with(|| {
+            let size = [outcome.thumbnail.width() as usize, outcome.thumbnail.height() as usize];
+            let image = ColorImage::from_rgba_unmultiplied(size, outcome.thumbnail.as_raw());
+            ui.ctx().load_texture("result", image, TextureOptions::LINEAR)
+        });
+        let (rect, response) = ui.allocate_exact_size(vec2(62.0, 62.0), Sense::click());
+        let present = editor.document.picture_id == id;
+        let name = format!("Result {}", number + 1);
+        response.widget_info(|| WidgetInfo::selected(Role::Button, true, present, &name));
+        let [width, height] = texture.size().map(|side| side as f32);
+        // The middle square of the picture.
+        let (across, down) = (0.5 * (height / width).min(1.0), 0.5 * (width / height).min(1.0));
+        let uv = Rect::from_min_max(pos2(0.5 - across, 0.5 - down), pos2(0.5 + across, 0.5 + down));
+        let tint = if present || response.hovered() { Color32::WHITE } else { Color32::from_gray(185) };
+        egui::Image::new(&*texture).uv(uv).tint(tint).corner_radius(5).paint_at(ui, rect.shrink(2.0));
+        if present {
+            ui.painter().rect_stroke(rect, theme::RADIUS, Stroke::new(2.0, theme::ACCENT), StrokeKind::Inside);
+        }
+        focus_ring(ui, &response, rect, 6);
+        if response.clicked() {
+            commands.push(Command::TakeResult(number));
+        }
+        let track = outcome.document.track.as_ref();
+        let tip = track.map_or(name.clone(), |track| {
+            let knobs = track.request.knobs;
+            let subject = editor.card.subjects.get(knobs.class as usize).map_or("", String::as_str);
+            let (made, all) = (track.steps.len(), track.plan.visits.len());
+            format!(
+                "{name}: {subject}\n{} order, step {made} of {all}, seed {}",
+                track.request.order,
+                grouped(knobs.seed)
+            )
+        });
+        response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip);
+    }
+}
+
+fn model(ui: &mut Ui, editor: &Editor) {
+    let card = &editor.card;
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 50.0), Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("Model: {}", card.title)));
+    ui.painter().rect_filled(rect, theme::RADIUS, theme::CONTROL);
+    let left = rect.left_top() + vec2(11.0, 8.0);
+    ui.painter().text(left, Align2::LEFT_TOP, &card.title, theme::font(theme::BODY), theme::TEXT);
+    let size = match card.parameters {
+        0 => String::new(),
+        count => format!("{:.1} M · ", count as f32 / 1e6),
+    };
+    let about = format!("{size}{0}×{0} tokens · bundled", card.grid);
+    ui.painter().text(left + vec2(0.0, 19.0), Align2::LEFT_TOP, about, theme::font(theme::SMALL), theme::DIM);
+    ui.painter().text(
+        rect.right_top() + vec2(-11.0, 9.0),
+        Align2::RIGHT_TOP,
+        &card.family,
+        theme::font(theme::SMALL),
+        theme::DIM,
+    );
+    let tip = format!(
+        "{}: the model that comes with Andamento, of the {} family. It sees {} × {} pixels",
+        card.title, card.family, card.side, card.side
+    );
+    response.on_hover_text(tip);
+}
+
+/// Ten small pictures.
+fn orders(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let width = (ui.available_width() - 4.0 * 4.0) / 5.0;
+    ui.spacing_mut().item_spacing = vec2(4.0, 4.0);
+    for row in ORDERS.chunks(5) {
+        ui.horizontal(|ui| {
+            for order in row {
+                if order_picture(ui, order, editor.settings, width) {
+                    commands.push(Command::Order(order.name));
+                }
+            }
+        });
+    }
+}
+
+fn order_picture(ui: &mut Ui, order: &Order, settings: Settings, width: f32) -> bool {
+    let (rect, response) = ui.allocate_exact_size(vec2(width, 64.0), Sense::click());
+    let chosen = settings.order == order.name;
+    response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, chosen, order.title));
+    let painter = ui.painter();
+    if chosen {
+        painter.rect(
+            rect,
+            theme::RADIUS,
+            theme::mix(theme::PANEL, theme::ACCENT, 0.10),
+            Stroke::new(1.0, theme::ACCENT),
+            StrokeKind::Inside,
+        );
+    } else if response.hovered() {
+        painter.rect_filled(rect, theme::RADIUS, theme::CONTROL);
+    }
+    let sites = order.arrange(Grid::new(SMALL_GRID, SMALL_GRID), settings.seed);
+    let cell = 7.2;
+    let corner = rect.center_top() + vec2(-cell * SMALL_GRID as f32 / 2.0, 5.0);
+    for (rank, site) in sites.iter().enumerate() {
+        let (row, col) = (*site as usize / SMALL_GRID, *site as usize % SMALL_GRID);
+        let at = corner + vec2(col as f32, row as f32) * cell;
+        let colour = theme::rank(rank as f32 / (sites.len() - 1) as f32);
+        painter.rect_filled(Rect::from_min_size(at, vec2(6.2, 6.2)), 1.0, colour);
+    }
+    let colour = if chosen { theme::TEXT } else { theme::mix(theme::DIM, theme::TEXT, 0.3) };
+    painter.text(rect.center_bottom() - vec2(0.0, 3.0), Align2::CENTER_BOTTOM, order.title, theme::font(10.5), colour);
+    focus_ring(ui, &response, rect, 6);
+    let clicked = response.clicked();
+    response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(format!("{}\n{}", order.title, order.about));
+    clicked
+}
+
+fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let Settings { steps, guidance, temperature, seed, seed_locked, .. } = editor.settings;
+    ui.spacing_mut().item_spacing.y = 2.0;
+    let limit = editor.sites() as f64;
+    let tip = "Runs of the model for a whole picture; a masked part takes its share. Few are fast, many are careful (parallel decoding along a cosine)";
+    if let Some(value) = knob(ui, "Steps", steps as f64, (1.0, limit, 0), tip) {
+        commands.push(Command::Steps(value as usize));
+    }
+    let tip = "How strongly the subject pulls (classifier-free guidance scale, from 1 rising to this); 1 is off";
+    if let Some(value) = knob(ui, "Guidance", f64::from(guidance), (1.0, 10.0, 1), tip) {
+        commands.push(Command::Guidance(value as f32));
+    }
+    let tip = "Below 1 cautious, above 1 bold (divides the logits)";
+    if let Some(value) = knob(ui, "Temperature", f64::from(temperature), (0.1, 2.0, 2), tip) {
+        commands.push(Command::Temperature(value as f32));
+    }
+    ui.horizontal(|ui| {
+        ui.set_height(24.0);
+        name(ui, "Seed");
+        let size = vec2(26.0, 22.0);
+        let (icon, action, tip) = if seed_locked {
+            (icons::LOCKED, "Unlock seed", "Locked: every run takes this seed. Click to take a new one for each run")
+        } else {
+            (icons::UNLOCKED, "Lock seed", "A new seed for each run. Click to keep this one")
+        };
+        if icon_button(ui, size, icon, action, tip, true).clicked() {
+            commands.push(Command::LockSeed(!seed_locked));
+        }
+        if icon_button(ui, size, icons::DICE, "New seed", "Roll another seed", true).clicked() {
+            commands.push(Command::RollSeed);
+        }
+        let word = if seed_locked { "locked" } else { "changes" };
+        ui.label(RichText::new(word).size(13.0).color(theme::DIM));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let mut value = seed;
+            let drag = DragValue::new(&mut value).speed(1.0).range(0..=u64::from(u32::MAX));
+            let drag = drag.custom_formatter(|value, _| grouped(value as u64)).custom_parser(parse_grouped);
+            let response = bare(ui, |ui| ui.add(drag)).accessible_name("Seed");
+            if response
+                .on_hover_text("Where the randomness starts: the same seed and settings make the same tokens")
+                .changed()
+            {
+                commands.push(Command::Seed(value));
+            }
+        });
+    });
+}
+
+/// A slider with its name on the left and its number on the right.
+fn knob(ui: &mut Ui, label: &str, value: f64, (least, most, decimals): (f64, f64, usize), tip: &str) -> Option<f64> {
+    let mut slid = value;
+    let mut typed = value;
+    ui.horizontal(|ui| {
+        ui.set_height(22.0);
+        name(ui, label).on_hover_text(tip);
+        ui.spacing_mut().slider_width = ui.available_width() - 62.0;
+        slider(ui, &mut slid, least, most, label).on_hover_text(tip);
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let drag = DragValue::new(&mut typed).range(least..=most).fixed_decimals(decimals);
+            let drag = drag.speed((most - least) / 300.0);
+            bare(ui, |ui| ui.add(drag)).accessible_name(format!("{label} (number)")).on_hover_text(tip);
+        });
+    });
+    let rounded = |value: f64| (value * 10f64.powi(decimals as i32)).round() / 10f64.powi(decimals as i32);
+    [slid, typed].into_iter().find(|new| (new - value).abs() > 1e-9).map(rounded)
+}
+
+fn name(ui: &mut Ui, text: &str) -> Response {
+    let (rect, response) = ui.allocate_exact_size(vec2(92.0, 20.0), Sense::hover());
+    ui.painter().text(rect.left_center(), Align2::LEFT_CENTER, text, theme::font(theme::BODY), theme::TEXT);
+    response
+}
+
+/// A number without a frame.
+fn bare<R>(ui: &mut Ui, show: impl FnOnce(&mut Ui) -> R) -> R {
+    ui.scope(|ui| {
+        ui.spacing_mut().button_padding = vec2(2.0, 2.0);
+        ui.visuals_mut().widgets.inactive.weak_bg_fill = Color32::TRANSPARENT;
+        show(ui)
+    })
+    .inner
+}
+
+fn well(ui: &Ui, response: &Response, rect: Rect) {
+    let fill = if response.hovered() { theme::CONTROL_HOVERED } else { theme::CONTROL };
+    ui.painter().rect_filled(rect, theme::RADIUS, fill);
+    focus_ring(ui, response, rect, 6);
+}
+
+fn hints(ui: &mut Ui) {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = vec2(5.0, 4.0);
+        let word = |ui: &mut Ui, text: &str| {
+            ui.label(RichText::new(text).size(13.0).color(theme::DIM));
+        };
+        key(ui, "[");
+        key(ui, "]");
+        word(ui, "brush size ·");
+        key(ui, "X");
+        word(ui, "erase ·");
+        key(ui, "Space");
+        word(ui, "pan ·");
+        key(ui, "Tab");
+        word(ui, "original ·");
+        key(ui, "?");
+        word(ui, "all keys");
+    });
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn parse_grouped(text: &str) -> Option<f64> {
+    text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>().parse::<u32>().ok().map(f64::from)
+}

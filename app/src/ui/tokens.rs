@@ -1,0 +1,114 @@
+//! The token grid: what is still to come, what was just made, and numbers per token as colours.
+
+use andamento_model::lattice::Site;
+use andamento_model::picture::Rect;
+use andamento_model::sample::Made;
+use egui::{Align2, Mesh, Painter, Shape, Stroke, StrokeKind, Vec2};
+
+use super::screen::Screen;
+use super::theme;
+use super::widgets::{tag, white};
+use crate::command::Heat;
+use crate::document::Track;
+use crate::editor::Editor;
+
+/// How many of the last steps glow, the last one most.
+const GLOWING: usize = 3;
+/// How strongly heat covers the picture.
+const HEAT: f32 = 0.72;
+
+/// Draws the tokens of a run after its first `head` steps.
+pub(super) fn show(painter: &Painter, screen: &Screen, editor: &Editor, track: &Track, head: usize) {
+    let (canvas, live) = (editor.document.picture.rect(), editor.run.is_some());
+    let cell = |site: Site| screen.rect(track.rect(site).intersect(canvas));
+    let (mut dark, mut lines) = (Mesh::default(), Vec::new());
+    for site in track.plan.visits.iter().skip(head).flatten() {
+        let rect = cell(*site);
+        if rect.is_positive() {
+            // Without soft edges, which would let the picture shine through between neighbours.
+            dark.add_colored_rect(rect, theme::PENDING.gamma_multiply(0.95));
+            lines.push(Shape::rect_stroke(rect, 0.0, line(0.9), StrokeKind::Inside));
+        }
+    }
+    painter.add(Shape::mesh(dark));
+    painter.extend(lines);
+    let finished = head == track.plan.visits.len() && !live;
+    for (index, step) in track.steps.iter().take(head).enumerate() {
+        let age = head - 1 - index;
+        for made in &step.made {
+            let rect = cell(made.site);
+            if !rect.is_positive() {
+                continue;
+            }
+            if age < GLOWING && !finished && editor.show.heat.is_none() {
+                let strength = 1.0 - age as f32 / GLOWING as f32;
+                let fill = theme::ACCENT.gamma_multiply(0.62 * strength);
+                let stroke = Stroke::new(1.5, theme::GLOW.gamma_multiply(0.35 + 0.65 * strength));
+                painter.rect(rect, 0.0, fill, stroke, StrokeKind::Inside);
+            } else if !finished {
+                painter.rect_stroke(rect, 0.0, line(0.35), StrokeKind::Inside);
+            }
+        }
+    }
+}
+
+/// Draws the tokens that would be made if Generate were pressed.
+pub(super) fn show_aim(painter: &Painter, screen: &Screen, editor: &Editor) {
+    let Some(aim) = &editor.aim else { return };
+    let (grid, canvas) = (editor.card.grid, editor.document.picture.rect());
+    for site in (0..aim.masked.len()).filter(|site| aim.masked[*site]) {
+        let rect = aim.frame.site_rect(site / grid, site % grid, grid, grid).intersect(canvas);
+        painter.rect_stroke(screen.rect(rect), 0.0, line(0.3), StrokeKind::Inside);
+    }
+}
+
+/// Colours the tokens by a number of each.
+pub(super) fn show_heat(painter: &Painter, screen: &Screen, editor: &Editor, track: &Track, head: usize, heat: Heat) {
+    let canvas = editor.document.picture.rect();
+    let total = track.plan.masked().max(2) as f32 - 1.0;
+    let most = track.steps.iter().flat_map(|step| &step.made).map(|made| made.bits).fold(1.0, f32::max);
+    let mut number = 0.0;
+    for made in track.steps.iter().take(head).flat_map(|step| &step.made) {
+        let colour = match heat {
+            Heat::Order => theme::rank(number / total),
+            Heat::Uncertainty => theme::heat(made.bits / most),
+            Heat::Likelihood => theme::heat(made.probability),
+        };
+        number += 1.0;
+        let rect = screen.rect(track.rect(made.site).intersect(canvas));
+        painter.rect_filled(rect.shrink(0.5), 0.0, colour.gamma_multiply(HEAT));
+    }
+}
+
+/// Says what is known of the token under the pointer. Returns whether there is one.
+pub(super) fn explain(painter: &Painter, screen: &Screen, track: &Track, head: usize, at: egui::Pos2) -> bool {
+    let (x, y) = screen.canvas(at);
+    let here = |site: Site| {
+        let rect: Rect = track.rect(site);
+        rect.contains_pixel(x.floor() as i64, y.floor() as i64)
+    };
+    let steps = track.plan.visits.iter().enumerate();
+    let Some((step, site)) =
+        steps.flat_map(|(step, visit)| visit.iter().map(move |site| (step, *site))).find(|(_, site)| here(*site))
+    else {
+        return false;
+    };
+    let made = track.steps.get(step).filter(|_| step < head);
+    let made: Option<&Made> = made.and_then(|step| step.made.iter().find(|made| made.site == site));
+    let text = match made {
+        Some(made) => {
+            let likelier = if made.rank == 0 { "the likeliest".into() } else { format!("{} likelier", made.rank) };
+            let digits = if made.probability < 0.1 { 3 } else { 2 };
+            let first = format!("token {} · p = {:.digits$} · {:.1} bits", site.0, made.probability, made.bits);
+            format!("{first}\nstep {} · code {} · {likelier}", step + 1, made.token)
+        }
+        None => format!("token {} · to be made in step {}", site.0, step + 1),
+    };
+    tag(painter, at + Vec2::new(14.0, 16.0), Align2::LEFT_TOP, &text, screen.viewport);
+    true
+}
+
+fn line(strength: f32) -> Stroke {
+    let colour = if strength > 0.5 { white(16) } else { white((strength * 110.0) as u8) };
+    Stroke::new(1.0, colour)
+}

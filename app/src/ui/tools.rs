@@ -1,0 +1,75 @@
+//! The tool strip on the left.
+
+use egui::{Align2, CornerRadius, CursorIcon, Role, Sense, Ui, WidgetInfo, vec2};
+
+use super::widgets::focus_ring;
+use super::{icons, theme};
+use crate::command::{Command, Tool};
+use crate::editor::Editor;
+
+/// A tool as the strip shows it.
+struct Entry {
+    tool: Tool,
+    icon: &'static str,
+    name: &'static str,
+    key: &'static str,
+    about: &'static str,
+}
+
+const TOOLS: [Entry; 4] = [
+    Entry {
+        tool: Tool::Brush,
+        icon: icons::BRUSH,
+        name: "Brush",
+        key: "B",
+        about: "Paint over what may change (the mask: white = change). Right-drag erases",
+    },
+    Entry {
+        tool: Tool::Eraser,
+        icon: icons::ERASER,
+        name: "Eraser",
+        key: "E",
+        about: "Take back what may change. X swaps brush and eraser",
+    },
+    Entry {
+        tool: Tool::Extend,
+        icon: icons::EXTEND,
+        name: "Extend canvas",
+        key: "C",
+        about: "Drag an edge outwards; the added area is masked (outpainting)",
+    },
+    Entry {
+        tool: Tool::Hand,
+        icon: icons::HAND,
+        name: "Hand",
+        key: "H",
+        about: "Move the view. Space-drag and middle-drag do it with any tool",
+    },
+];
+
+/// Shows the strip.
+pub(super) fn show(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    ui.spacing_mut().item_spacing.y = 6.0;
+    for entry in &TOOLS {
+        let chosen = editor.brush.tool == entry.tool;
+        let (rect, response) = ui.allocate_exact_size(vec2(36.0, 36.0), Sense::click());
+        response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, chosen, entry.name));
+        let fill = match (chosen, response.hovered()) {
+            (true, _) => theme::ACCENT,
+            (false, true) => theme::CONTROL_HOVERED,
+            (false, false) => egui::Color32::TRANSPARENT,
+        };
+        let colour = if chosen { theme::ON_ACCENT } else { theme::TEXT };
+        let painter = ui.painter();
+        painter.rect_filled(rect, CornerRadius::same(7), fill);
+        painter.text(rect.center() - vec2(1.0, 1.0), Align2::CENTER_CENTER, entry.icon, theme::icon_font(19.0), colour);
+        let letter = if chosen { colour } else { theme::DIM };
+        painter.text(rect.max - vec2(4.0, 2.0), Align2::RIGHT_BOTTOM, entry.key, theme::font(9.0), letter);
+        focus_ring(ui, &response, rect, 7);
+        if response.clicked() {
+            commands.push(Command::Choose(entry.tool));
+        }
+        let tip = format!("{} ({})\n{}", entry.name, entry.key, entry.about);
+        response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip);
+    }
+}

@@ -1,0 +1,126 @@
+//! Small parts that panels share.
+
+use egui::accesskit::Action;
+use egui::{
+    Align2, Button, Color32, CornerRadius, CursorIcon, EventFilter, Key, PointerButton, Rect, Response, Role, Sense,
+    Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+};
+
+use super::theme;
+
+/// The radius of a slider's knob.
+const KNOB: f32 = 6.5;
+
+/// The heading of a section.
+pub(super) fn section(ui: &mut Ui, text: &str) {
+    let text = egui::RichText::new(text.to_uppercase()).size(11.0).extra_letter_spacing(1.1).color(theme::DIM);
+    ui.label(text);
+}
+
+/// A button that shows an icon; `name` is its accessible name and, with the key, its tooltip.
+pub(super) fn icon_button(ui: &mut Ui, size: Vec2, icon: &str, name: &str, tip: &str, enabled: bool) -> Response {
+    let button = Button::new(theme::icon(icon, 16.0)).min_size(size).corner_radius(theme::RADIUS);
+    let response = ui.add_enabled(enabled, button);
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, name));
+    response.on_hover_text(tip).on_disabled_hover_text(tip)
+}
+
+/// A round switch with a word in it.
+pub(super) fn pill(ui: &mut Ui, on: bool, text: &str, tip: &str) -> bool {
+    let (fill, colour) = if on { (theme::ACCENT, theme::ON_ACCENT) } else { (theme::CONTROL, theme::TEXT) };
+    let text_size = ui.painter().layout_no_wrap(text.into(), theme::font(13.0), colour).size();
+    let (rect, response) = ui.allocate_exact_size(text_size + vec2(20.0, 6.0), Sense::click());
+    response.widget_info(|| WidgetInfo::selected(Role::CheckBox, ui.is_enabled(), on, text));
+    let fill = match (response.hovered(), on) {
+        (true, true) => theme::ACCENT_HOVERED,
+        (true, false) => theme::CONTROL_HOVERED,
+        _ => fill,
+    };
+    ui.painter().rect_filled(rect, CornerRadius::same(20), fill);
+    focus_ring(ui, &response, rect, 20);
+    ui.painter().text(rect.center(), Align2::CENTER_CENTER, text, theme::font(13.0), colour);
+    let clicked = response.clicked();
+    response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip);
+    clicked
+}
+
+/// A slider: a thin rail, amber up to the white knob. As wide as the style says.
+pub(super) fn slider(ui: &mut Ui, value: &mut f64, least: f64, most: f64, name: &str) -> Response {
+    let (rect, mut response) = ui.allocate_exact_size(vec2(ui.spacing().slider_width, 18.0), Sense::click_and_drag());
+    let before = *value;
+    let rail = rect.shrink2(vec2(KNOB, 7.0));
+    // A click may begin and end within one frame.
+    if response.is_pointer_button_down_on() || response.clicked_by(PointerButton::Primary) {
+        response.request_focus();
+        if let Some(at) = response.interact_pointer_pos() {
+            let share = f64::from((at.x - rail.min.x) / rail.width()).clamp(0.0, 1.0);
+            *value = least + (most - least) * share;
+        }
+    }
+    *value = (*value + f64::from(nudges(ui, &response)) * (most - least) / 100.0).clamp(least, most);
+    if (*value - before).abs() > f64::EPSILON {
+        response.mark_changed();
+    }
+    response.widget_info(|| WidgetInfo::slider(ui.is_enabled(), *value, name));
+    let share = ((*value - least) / (most - least)) as f32;
+    let knob = pos2(rail.min.x + rail.width() * share, rail.center().y);
+    let painter = ui.painter();
+    painter.rect_filled(rail, CornerRadius::same(2), theme::CONTROL_HOVERED);
+    painter.rect_filled(Rect::from_min_max(rail.min, pos2(knob.x, rail.max.y)), CornerRadius::same(2), theme::ACCENT);
+    let colour = if response.hovered() || response.has_focus() { Color32::WHITE } else { Color32::from_gray(225) };
+    painter.circle_filled(knob, KNOB, colour);
+    if response.has_focus() {
+        painter.circle_stroke(knob, KNOB + 2.0, Stroke::new(1.5, theme::ACCENT_HOVERED));
+    }
+    response
+}
+
+/// How far arrow keys, and programs that read the window aloud, push a slider.
+fn nudges(ui: &Ui, response: &Response) -> i32 {
+    let filter = EventFilter { horizontal_arrows: true, ..EventFilter::default() };
+    ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
+    let focused = response.has_focus();
+    ui.input(|input| {
+        let asked = |action: Action| input.num_accesskit_action_requests(response.id, action) as i32;
+        let pressed = |key: Key| if focused { input.num_presses(key) as i32 } else { 0 };
+        asked(Action::Increment) + pressed(Key::ArrowRight) - asked(Action::Decrement) - pressed(Key::ArrowLeft)
+    })
+}
+
+/// Shows which control the keyboard talks to.
+pub(super) fn focus_ring(ui: &Ui, response: &Response, rect: Rect, radius: u8) {
+    if response.has_focus() {
+        let stroke = Stroke::new(1.5, theme::ACCENT_HOVERED);
+        ui.painter().rect_stroke(rect.expand(1.0), CornerRadius::same(radius), stroke, StrokeKind::Outside);
+    }
+}
+
+/// A label on the canvas, with its top left corner or centre where `align` says.
+pub(super) fn tag(painter: &egui::Painter, at: egui::Pos2, align: Align2, text: &str, within: Rect) -> Rect {
+    let galley = painter.layout_no_wrap(text.into(), theme::font(12.5), theme::TEXT);
+    let rect = align.anchor_size(at, galley.size() + vec2(18.0, 9.0));
+    let rect = shifted_into(rect, within.shrink(4.0));
+    painter.rect(rect, theme::RADIUS, theme::PANEL, Stroke::new(1.0, theme::EDGE), StrokeKind::Inside);
+    painter.galley(rect.min + vec2(9.0, 4.5), galley, theme::TEXT);
+    rect
+}
+
+/// Moves a rectangle into another as far as it fits.
+pub(super) fn shifted_into(rect: Rect, within: Rect) -> Rect {
+    let x = rect.min.x.min(within.max.x - rect.width()).max(within.min.x);
+    let y = rect.min.y.min(within.max.y - rect.height()).max(within.min.y);
+    Rect::from_min_size(pos2(x, y), rect.size())
+}
+
+/// A key as it is printed on the keyboard.
+pub(super) fn key(ui: &mut Ui, text: &str) {
+    let galley = ui.painter().layout_no_wrap(text.into(), theme::font(11.5), theme::TEXT);
+    let (rect, _) = ui.allocate_exact_size(galley.size() + vec2(9.0, 3.0), Sense::hover());
+    ui.painter().rect_filled(rect, CornerRadius::same(4), theme::CONTROL);
+    ui.painter().galley(rect.center() - galley.size() / 2.0, galley, theme::TEXT);
+}
+
+/// A number from white to nothing, premultiplied.
+pub(super) fn white(alpha: u8) -> Color32 {
+    Color32::from_white_alpha(alpha)
+}

@@ -1,0 +1,363 @@
+//! The one thread that owns the device, the model and burn. Requests go in, small events and bytes come out.
+//!
+//! It computes previews by full decodes, seldom enough that they cost a fifth of the time at most. Whatever goes wrong in
+//! it, even a panic, becomes an event, and it goes on.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use andamento_model::composite::composite;
+use andamento_model::decode::Step;
+use andamento_model::device::{self, DeviceChoice};
+use andamento_model::frame::Frame;
+use andamento_model::lattice::Token;
+use andamento_model::library::{self, Card, Model};
+use andamento_model::paint::{self, Painting, Request};
+use andamento_model::picture::{Mask, Picture};
+use andamento_model::plan::Plan;
+use andamento_model::tokenizer::to_picture;
+use andamento_model::{Error, Result};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use image::{Rgba, RgbaImage};
+
+use crate::document::Track;
+
+/// A preview is decoded when so many times its own cost has passed since the last one.
+const PREVIEW_REST: u32 = 4;
+
+/// Jobs that may wait. Clicking faster than this has no meaning.
+const JOBS: usize = 64;
+
+/// Events that may wait; the window takes all of them in every frame.
+const EVENTS: usize = 1024;
+
+/// How a model becomes loaded, given its id and the device that was asked for.
+pub type Source = Box<dyn FnMut(&str, DeviceChoice) -> Result<Model> + Send>;
+
+/// Wakes the window.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// Loads a bundled model.
+///
+/// # Errors
+/// If there is no such model or device, or a file is damaged.
+pub fn bundled(id: &str, choice: DeviceChoice) -> Result<Model> {
+    library::bundled(id)?.load(device::choose(choice)?)
+}
+
+/// What the worker is asked to do.
+pub enum Job {
+    /// Makes a model ready.
+    Load {
+        /// Its id.
+        model: String,
+        /// Where it shall compute.
+        device: DeviceChoice,
+    },
+    /// Carries out a request, or goes on with one after some steps.
+    Paint {
+        /// The run's number.
+        run: u64,
+        /// What is asked for.
+        request: Arc<Request>,
+        /// What was already made.
+        earlier: Vec<Step>,
+    },
+    /// Decodes a run as it was after some of its steps.
+    Redraw {
+        /// The run.
+        track: Arc<Track>,
+        /// So many steps.
+        steps: usize,
+    },
+    /// Waits before the next step.
+    Pause,
+    /// Goes on.
+    Resume,
+    /// Ends the run and keeps what was decoded.
+    Stop,
+}
+
+/// What the worker reports.
+pub enum Event {
+    /// A model is ready.
+    Loaded {
+        /// What it is.
+        card: Box<Card>,
+        /// The device's name.
+        device: String,
+        /// Why that device was taken.
+        reason: String,
+    },
+    /// A run's plan is laid.
+    Planned {
+        /// The run's number.
+        run: u64,
+        /// Given tokens and visits.
+        plan: Arc<Plan>,
+        /// The square that the model sees.
+        frame: Frame,
+        /// A token for every site, guesses included.
+        guess: Arc<Vec<Token>>,
+    },
+    /// Some tokens were made.
+    Step {
+        /// The run's number.
+        run: u64,
+        /// The tokens.
+        step: Step,
+    },
+    /// The frame as it stands, at the model's own size, transparent where the mask keeps the picture.
+    Preview {
+        /// The run's number.
+        run: u64,
+        /// The steps that it shows.
+        steps: usize,
+        /// The pixels.
+        picture: RgbaImage,
+    },
+    /// A run is finished, or was stopped and keeps what was decoded.
+    Done {
+        /// The run's number.
+        run: u64,
+        /// The result; none if it was stopped before the first step.
+        picture: Option<Picture>,
+    },
+    /// Something failed.
+    Failed {
+        /// The run that it ended, if one.
+        run: Option<u64>,
+        /// What, why, and what to do next.
+        error: Error,
+    },
+}
+
+/// The worker, as the window sees it.
+pub struct Worker {
+    jobs: Sender<Job>,
+    events: Receiver<Event>,
+}
+
+impl Worker {
+    /// Starts the thread.
+    pub fn start(source: Source, wake: Waker) -> Self {
+        let (jobs, inbox) = bounded(JOBS);
+        let (outbox, events) = bounded(EVENTS);
+        let report = Report { outbox, wake };
+        let thread = thread::Builder::new().name("andamento-worker".into());
+        // Without a thread the inbox is dropped, and the first job reports it.
+        let _detached = thread.spawn(move || Bench { source, model: None, inbox, report }.work());
+        Self { jobs, events }
+    }
+
+    /// Hands over a job, and returns at once.
+    ///
+    /// # Errors
+    /// If the worker is gone, or buried in jobs.
+    pub fn send(&self, job: Job) -> Result<()> {
+        self.jobs.try_send(job).map_err(|error| {
+            let cause = if error.is_full() { "it is busy with earlier requests" } else { "its thread has ended" };
+            Error::device("worker", cause, "Wait a moment, or start Andamento again")
+        })
+    }
+
+    /// What was reported since the last call.
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        self.events.try_iter()
+    }
+}
+
+/// The way out of the thread.
+#[derive(Clone)]
+struct Report {
+    outbox: Sender<Event>,
+    wake: Waker,
+}
+
+impl Report {
+    fn send(&self, event: Event) {
+        // When the window is gone nobody needs to know.
+        let _gone = self.outbox.send(event);
+        (self.wake)();
+    }
+}
+
+/// What the thread holds.
+struct Bench {
+    source: Source,
+    model: Option<Model>,
+    inbox: Receiver<Job>,
+    report: Report,
+}
+
+impl Bench {
+    /// Until the window closes.
+    fn work(mut self) {
+        while let Ok(job) = self.inbox.recv() {
+            let run = if let Job::Paint { run, .. } = &job { Some(*run) } else { None };
+            let result = catch_unwind(AssertUnwindSafe(|| self.carry_out(job)));
+            let result = result.unwrap_or_else(|panic| Err(broken(panic.as_ref())));
+            if let Err(error) = result {
+                self.report.send(Event::Failed { run, error });
+            }
+        }
+    }
+
+    fn carry_out(&mut self, job: Job) -> Result<()> {
+        match job {
+            Job::Load { model, device } => self.load(&model, device),
+            Job::Paint { run, request, earlier } => self.paint(run, &request, &earlier),
+            Job::Redraw { track, steps } => self.redraw(&track, steps),
+            Job::Pause | Job::Resume | Job::Stop => Ok(()),
+        }
+    }
+
+    fn load(&mut self, id: &str, device: DeviceChoice) -> Result<()> {
+        self.model = None;
+        let model = self.model.insert((self.source)(id, device)?);
+        let (card, device) = (Box::new(model.card.clone()), &model.device);
+        self.report.send(Event::Loaded { card, device: device.name.clone(), reason: device.reason.clone() });
+        Ok(())
+    }
+
+    fn model(&mut self) -> Result<&mut Model> {
+        let missing = || Error::control("model", "it is not loaded", "See the notice from when it was loaded");
+        self.model.as_mut().ok_or_else(missing)
+    }
+
+    fn paint(&mut self, run: u64, request: &Request, earlier: &[Step]) -> Result<()> {
+        let (inbox, report) = (self.inbox.clone(), self.report.clone());
+        let mut painting = paint::paint(self.model()?, request, earlier)?;
+        let mut previews = Previews::new(run, earlier.len());
+        while let Some(event) = painting.next() {
+            match event? {
+                paint::Event::Planned { plan, frame } => {
+                    let guess = Arc::new(painting.tokens().to_vec());
+                    previews.veil = veil(&request.mask, &frame);
+                    report.send(Event::Planned { run, plan, frame, guess });
+                    previews.now(&painting, &report)?;
+                }
+                paint::Event::Step(step) => {
+                    previews.steps = step.index + 1;
+                    report.send(Event::Step { run, step });
+                    previews.when_due(&painting, &report)?;
+                }
+                paint::Event::Done(picture) => {
+                    report.send(Event::Done { run, picture: Some(picture) });
+                    break;
+                }
+            }
+            if told_to_stop(&inbox) {
+                let nothing = painting.steps().is_empty();
+                let picture = if nothing { None } else { Some(decoded_so_far(&painting, request)?) };
+                report.send(Event::Done { run, picture });
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn redraw(&mut self, track: &Track, steps: usize) -> Result<()> {
+        let report = self.report.clone();
+        let model = self.model()?;
+        let decoded = to_picture(model.tokenizer.decode(&track.plan.lattice, &track.tokens(steps))?)?;
+        let picture = veiled(&decoded, &veil(&track.request.mask, &track.frame));
+        report.send(Event::Preview { run: track.number, steps, picture });
+        Ok(())
+    }
+}
+
+/// Between two steps: whether to stop; while paused, waits here.
+fn told_to_stop(inbox: &Receiver<Job>) -> bool {
+    let mut paused = false;
+    loop {
+        let job = if paused { inbox.recv().map_err(|_| TryRecvError::Disconnected) } else { inbox.try_recv() };
+        match job {
+            Ok(Job::Stop) | Err(TryRecvError::Disconnected) => return true,
+            Ok(Job::Pause) => paused = true,
+            Ok(Job::Resume) => paused = false,
+            // The window asks for nothing else while a run is on; what it asked for before the run began is outdated.
+            Ok(Job::Load { .. } | Job::Paint { .. } | Job::Redraw { .. }) => {}
+            Err(TryRecvError::Empty) => return false,
+        }
+    }
+}
+
+/// The canvas with the tokens that were made, and nothing else changed.
+fn decoded_so_far(painting: &Painting<'_>, request: &Request) -> Result<Picture> {
+    let frame = painting.frame();
+    let grid = painting.plan().lattice.finest();
+    let mut mask = request.mask.clone();
+    let mut made = vec![false; grid.len()];
+    painting.steps().iter().flat_map(|step| &step.made).for_each(|token| made[token.site.index()] = true);
+    for (site, _) in made.iter().enumerate().filter(|(_, made)| !**made) {
+        let rect = frame.site_rect(site / grid.cols, site % grid.cols, grid.rows, grid.cols);
+        mask.fill_rect(rect, 0);
+    }
+    Ok(composite(&request.picture, &mask, &frame, &painting.preview()?))
+}
+
+/// When to decode a preview.
+struct Previews {
+    run: u64,
+    steps: usize,
+    veil: Vec<u8>,
+    last: Instant,
+    cost: Duration,
+}
+
+impl Previews {
+    fn new(run: u64, steps: usize) -> Self {
+        Self { run, steps, veil: Vec::new(), last: Instant::now(), cost: Duration::ZERO }
+    }
+
+    fn when_due(&mut self, painting: &Painting<'_>, report: &Report) -> Result<()> {
+        if self.last.elapsed() >= self.cost * PREVIEW_REST { self.now(painting, report) } else { Ok(()) }
+    }
+
+    fn now(&mut self, painting: &Painting<'_>, report: &Report) -> Result<()> {
+        let start = Instant::now();
+        let picture = veiled(&painting.preview()?, &self.veil);
+        report.send(Event::Preview { run: self.run, steps: self.steps, picture });
+        self.last = Instant::now();
+        self.cost = self.last - start;
+        Ok(())
+    }
+}
+
+/// How much of each of the model's pixels the mask covers, row by row.
+fn veil(mask: &Mask, frame: &Frame) -> Vec<u8> {
+    let (size, side) = (i64::from(frame.size), i64::from(frame.rect.width));
+    let byte = |x: i64, y: i64| match (u32::try_from(x), u32::try_from(y)) {
+        (Ok(x), Ok(y)) => u32::from(mask.get(x, y)),
+        _ => 0,
+    };
+    let at = |index: i64, part: i64| (4 * index + part) * side / (4 * size);
+    let cover = |index: i64| {
+        let (col, row) = (index % size, index / size);
+        let taps = (0..16).map(|tap| byte(frame.rect.x + at(col, tap % 4), frame.rect.y + at(row, tap / 4)));
+        (taps.sum::<u32>() / 16) as u8
+    };
+    (0..size * size).map(cover).collect()
+}
+
+fn veiled(picture: &image::RgbImage, veil: &[u8]) -> RgbaImage {
+    RgbaImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [red, green, blue] = picture.get_pixel(x, y).0;
+        Rgba([red, green, blue, veil.get((y * picture.width() + x) as usize).copied().unwrap_or(0)])
+    })
+}
+
+/// A panic in words.
+fn broken(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason was given".into());
+    Error::device(
+        "worker",
+        format!("a step broke off ({text})"),
+        "Try again; if it happens again, start with --device cpu",
+    )
+}

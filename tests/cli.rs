@@ -1,0 +1,323 @@
+//! The command line as a person uses it: the program itself, files in and out, exit codes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
+
+/// A folder of its own for each test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("andamento-cli-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Runs the program in the folder.
+    fn run(&self, arguments: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_andamento"));
+        command.current_dir(&self.0).args(arguments.split_whitespace()).args(["--device", "cpu"]);
+        command.output().expect("the program starts")
+    }
+
+    /// Runs it and expects success; standard output.
+    #[track_caller]
+    fn succeeds(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments}: {errors}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Runs it and expects an exit code and a sentence that names something.
+    #[track_caller]
+    fn fails(&self, arguments: &str, code: i32, names: &str) {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {errors}");
+        assert!(errors.contains(names), "{arguments}: “{errors}” does not name {names}");
+        assert!(!errors.contains("panicked"), "{arguments}: {errors}");
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left in the temporary folder does no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A picture with some structure in every channel, 16 bit.
+fn photograph(width: u32, height: u32) -> DynamicImage {
+    let pixel = |x: u32, y: u32| {
+        let [a, b] = [x as f32 / width as f32, y as f32 / height as f32];
+        let ripple = (a * 23.0).sin() * (b * 17.0).cos() * 0.1;
+        Rgb([a + ripple, b + ripple, 1.0 - a * b].map(|sample| (sample.clamp(0.0, 1.0) * 65535.0) as u16))
+    };
+    DynamicImage::ImageRgb16(ImageBuffer::from_fn(width, height, pixel))
+}
+
+fn disc(width: u32, height: u32) -> GrayImage {
+    GrayImage::from_fn(width, height, |x, y| {
+        let (x, y) = (x as f32 - width as f32 * 0.6, y as f32 - height as f32 * 0.45);
+        Luma([if x.hypot(y) < height as f32 * 0.22 { 255 } else { 0 }])
+    })
+}
+
+/// Counts differing pixels inside of the mask; fails if one outside differs.
+#[track_caller]
+fn changed(before: &DynamicImage, after: &DynamicImage, mask: &GrayImage) -> usize {
+    assert_eq!((before.width(), before.height(), before.color()), (after.width(), after.height(), after.color()));
+    let size = before.color().bytes_per_pixel() as usize;
+    let pixels = before.as_bytes().chunks_exact(size).zip(after.as_bytes().chunks_exact(size));
+    let mut inside = 0;
+    for ((before, after), mask) in pixels.zip(mask.pixels()) {
+        if mask.0[0] == 0 {
+            assert_eq!(before, after, "a pixel outside of the mask changed");
+        } else if before != after {
+            inside += 1;
+        }
+    }
+    inside
+}
+
+fn open(path: &Path) -> DynamicImage {
+    image::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn inpainting_changes_the_mask_alone_and_is_repeatable() {
+    let folder = Folder::new("inpaint");
+    let (width, height) = (331, 207);
+    let mask = disc(width, height);
+    mask.save(folder.file("mask.png")).expect("mask");
+    photograph(width, height).save(folder.file("deep.png")).expect("16 bit");
+    let shallow = photograph(width, height).to_rgb8();
+    shallow.save(folder.file("shallow.jpg")).expect("jpeg");
+    for source in ["deep.png", "shallow.jpg"] {
+        let run = format!("inpaint --image {source} --mask mask.png --seed 7 --steps 24");
+        folder.succeeds(&format!("{run} -o a.png"));
+        folder.succeeds(&format!("{run} -o b.png"));
+        let inside = changed(&open(&folder.file(source)), &open(&folder.file("a.png")), &mask);
+        let masked = mask.pixels().filter(|pixel| pixel.0[0] > 0).count();
+        assert!(inside > masked / 2, "{source}: only {inside} of {masked} masked pixels changed");
+        let [a, b] = ["a.png", "b.png"].map(|name| std::fs::read(folder.file(name)).expect("result"));
+        assert_eq!(a, b, "{source}: the same seed gave two different files");
+    }
+}
+
+#[test]
+fn a_ledger_replays_the_picture() {
+    let folder = Folder::new("ledger");
+    photograph(200, 160).save(folder.file("in.png")).expect("picture");
+    disc(200, 160).save(folder.file("mask.png")).expect("mask");
+    let run = "inpaint --image in.png --mask mask.png --order hierarchical --steps 20 --seed 3 --top-k 50";
+    folder.succeeds(&format!("{run} --ledger run.json --frames frames -o a.png"));
+    folder.succeeds("replay run.json -o b.png");
+    folder.succeeds("replay run.json --verify -o c.png");
+    let [a, b, c] = ["a.png", "b.png", "c.png"].map(|name| std::fs::read(folder.file(name)).expect("result"));
+    assert_eq!(a, b, "the replay differs");
+    assert_eq!(a, c, "the verified replay differs");
+    let frames = std::fs::read_dir(folder.file("frames")).expect("frames").count();
+    let ledger: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.file("run.json")).expect("ledger")).expect("JSON");
+    assert_eq!(frames, ledger["steps"].as_array().expect("steps").len(), "a picture per step");
+
+    photograph(201, 160).save(folder.file("in.png")).expect("another picture");
+    folder.fails("replay run.json -o d.png", 1, "in.png");
+    std::fs::write(folder.file("text.json"), "hello").expect("text");
+    folder.fails("replay text.json -o d.png", 1, "text.json");
+    folder.fails("replay missing.json -o d.png", 1, "missing.json");
+}
+
+#[test]
+fn outpainting_grows_the_canvas_and_keeps_the_picture() {
+    let folder = Folder::new("outpaint");
+    let picture = photograph(140, 120);
+    picture.save(folder.file("in.png")).expect("picture");
+    folder.succeeds("outpaint --image in.png --left 10 --right 40 --bottom 6 --seed 1 --steps 24 -o out.png");
+    let out = open(&folder.file("out.png"));
+    assert_eq!((out.width(), out.height(), out.color()), (190, 126, picture.color()));
+    let kept = out.crop_imm(10, 0, 140, 120);
+    assert_eq!(kept.as_bytes(), picture.as_bytes(), "the old picture changed");
+}
+
+#[test]
+fn generating_reports_what_it_did() {
+    let folder = Folder::new("generate");
+    let report = folder.succeeds("generate --class 2 --order spiral-in --steps 32 --cfg 2 --seed 5 --json -o out.png");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["tokens"], 256);
+    assert_eq!(report["steps"], 32);
+    let out = open(&folder.file("out.png"));
+    assert_eq!(u64::from(out.width()), report["width"].as_u64().expect("width"));
+    let named = folder.succeeds("generate --class 2 --steps 8 --seed 5");
+    assert!(named.contains("scene-andamento-001.png"), "{named}");
+    assert!(folder.file("scene-andamento-001.png").exists());
+}
+
+#[test]
+fn lists_and_checks() {
+    let folder = Folder::new("lists");
+    let orders: serde_json::Value = serde_json::from_str(&folder.succeeds("orders --json")).expect("JSON");
+    assert_eq!(orders.as_array().map(Vec::len), Some(10));
+    assert!(folder.succeeds("models").contains("alpine lake, dusk"));
+    let doctor: serde_json::Value = serde_json::from_str(&folder.succeeds("doctor --json")).expect("JSON");
+    assert_eq!(doctor["self_test"]["passed"], true, "{doctor}");
+    let bench = folder.succeeds("bench --size bundled --seconds 1 --json");
+    let bench: serde_json::Value = serde_json::from_str(&bench).expect("JSON");
+    for figure in ["ms_per_step_mean", "tokens_per_second", "of_copy", "of_product", "first_step_ms", "preview_ms"] {
+        assert!(bench[figure].as_f64().is_some_and(|value| value > 0.0), "{figure}: {bench}");
+    }
+}
+
+#[test]
+fn bad_input_is_named() {
+    let folder = Folder::new("bad");
+    photograph(64, 48).save(folder.file("in.png")).expect("picture");
+    GrayImage::new(64, 48).save(folder.file("empty.png")).expect("mask");
+    GrayImage::from_pixel(64, 47, Luma([255])).save(folder.file("small.png")).expect("mask");
+    GrayImage::from_pixel(64, 48, Luma([255])).save(folder.file("mask.png")).expect("mask");
+    std::fs::write(folder.file("notes.png"), "not a picture").expect("text");
+    RgbImage::new(8, 8).save(folder.file("tiny.png")).expect("picture");
+    let with = |rest: &str| format!("inpaint --image in.png --mask mask.png --seed 1 {rest}");
+    for (arguments, code, names) in [
+        ("inpaint --image missing.png --mask mask.png".into(), 1, "missing.png"),
+        ("inpaint --image in.png --mask missing.png".into(), 1, "missing.png"),
+        ("inpaint --image notes.png --mask mask.png".into(), 1, "notes.png"),
+        ("inpaint --image in.png --mask notes.png".into(), 1, "notes.png"),
+        ("inpaint --image in.png --mask small.png".into(), 1, "small.png"),
+        ("inpaint --image in.png --mask empty.png".into(), 1, "empty.png"),
+        (with("--order sideways -o o.png"), 2, "sideways"),
+        (with("--class zebra -o o.png"), 2, "zebra"),
+        (with("--class 24 -o o.png"), 2, "24"),
+        (with("--steps 0 -o o.png"), 2, "steps"),
+        (with("--temperature nan -o o.png"), 2, "temperature"),
+        (with("--top-p 0 -o o.png"), 2, "top-p"),
+        (with("--cfg inf -o o.png"), 2, "cfg"),
+        (with("-o o.jpg"), 2, "o.jpg"),
+        (with("-o in.png"), 2, "in.png"),
+        (with("-o nowhere/o.png"), 1, "nowhere"),
+        (with("--model nothing -o o.png"), 2, "nothing"),
+        ("outpaint --image in.png".into(), 2, "outpaint"),
+        ("bench --size huge".into(), 2, "huge"),
+        ("train missing.toml".into(), 1, "missing.toml"),
+        ("paint".into(), 1, "paint"),
+        ("orders --device toaster".into(), 2, "toaster"),
+    ] {
+        folder.fails(&arguments, code, names);
+    }
+    let before = std::fs::read(folder.file("in.png")).expect("source");
+    folder.succeeds(&with("--steps 4"));
+    assert!(folder.file("in-andamento-001.png").exists());
+    assert_eq!(before, std::fs::read(folder.file("in.png")).expect("source"), "the source was touched");
+}
+
+const TINY_TOKENIZER: &str = r#"
+recipe = "tokenizer"
+output = "OUT"
+side = 32
+seed = 4
+commitment = 0.25
+absolute = 0.5
+edges = 0.5
+restart_after = 5
+checkpoint_every = 3
+[model]
+ch = 32
+encoder_ch_mult = [1, 1]
+decoder_ch_mult = [1, 1]
+num_res_blocks = 1
+z_channels = 32
+codebook_size = 32
+codebook_embed_dim = 4
+[optimiser]
+learning_rate = 1e-3
+final_share = 0.1
+warm_up = 2
+betas = [0.9, 0.95]
+weight_decay = 0.0
+clip = 1.0
+[[phases]]
+steps = 24
+crop = 16
+batch = 2
+"#;
+
+const TINY_RANDAR: &str = r#"
+recipe = "randar"
+output = "OUT"
+side = 16
+pictures = 24
+seed = 5
+steps = 24
+batch = 4
+class_dropout = 0.1
+token_dropout = 0.1
+residual_dropout = 0.1
+checkpoint_every = 3
+tokenizer_weights = "tokenizer/weights.safetensors"
+[model]
+dim = 32
+n_layer = 2
+n_head = 2
+vocab_size = 32
+num_classes = 24
+multiple_of = 32
+[tokenizer]
+ch = 32
+encoder_ch_mult = [1, 1]
+decoder_ch_mult = [1, 1]
+num_res_blocks = 1
+z_channels = 32
+codebook_size = 32
+codebook_embed_dim = 4
+[optimiser]
+learning_rate = 1e-3
+final_share = 0.1
+warm_up = 2
+betas = [0.9, 0.95]
+weight_decay = 0.05
+clip = 1.0
+"#;
+
+/// Trains twice, once killed after its first checkpoint and started again: the weights are the same to the last bit.
+fn trains_and_resumes(folder: &Folder, recipe: &str, outputs: [&str; 2]) {
+    for output in outputs {
+        std::fs::write(folder.file(&format!("{output}.toml")), recipe.replace("OUT", output)).expect("configuration");
+    }
+    let [whole, broken] = outputs;
+    folder.succeeds(&format!("train {whole}.toml --run run-{whole}"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_andamento"))
+        .current_dir(&folder.0)
+        .args(["train", &format!("{broken}.toml"), "--run", &format!("run-{broken}"), "--device", "cpu"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let checkpoint = folder.file(&format!("run-{broken}/checkpoint"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while !checkpoint.exists() && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    assert!(checkpoint.exists() || folder.file(&format!("run-{broken}/checkpoint.old")).exists(), "no checkpoint came");
+    folder.succeeds(&format!("train {broken}.toml --run run-{broken}"));
+    let weights = outputs.map(|output| std::fs::read(folder.file(&format!("{output}/weights.safetensors"))).expect("weights"));
+    assert!(weights[0] == weights[1], "the resumed run reached other weights");
+}
+
+#[test]
+fn training_resumes_where_it_was_killed() {
+    let folder = Folder::new("train");
+    trains_and_resumes(&folder, TINY_TOKENIZER, ["tokenizer", "tokenizer-broken"]);
+    trains_and_resumes(&folder, TINY_RANDAR, ["randar", "randar-broken"]);
+    std::fs::write(folder.file("wrong.toml"), "recipe = \"tokenizer\"\nside = 3").expect("configuration");
+    folder.fails("train wrong.toml", 1, "wrong.toml");
+}

@@ -1,0 +1,291 @@
+//! The window, driven through its accessible names: the mask, the controls, a whole run, the history.
+
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use andamento::command::{Command, Dialog, Tool};
+use andamento::document::Document;
+use andamento::editor::Editor;
+use andamento::history::History;
+use andamento::ui::{App, StartOptions};
+use andamento_model::device::{self, DeviceChoice};
+use andamento_model::library;
+use andamento_model::picture::{Mask, Picture, Rect};
+use egui::accesskit::Role;
+use egui::{Key, Modifiers, PointerButton, Pos2, vec2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::{NodeT, Queryable};
+
+/// The longest a run may take on a slow, busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The real window with the bundled sizes and random weights: what the weights are does not matter here.
+fn window(picture: Option<PathBuf>) -> Harness<'static, App> {
+    let start = StartOptions { device: DeviceChoice::Cpu, picture, model: None };
+    let source = Box::new(|id: &str, choice| library::random(library::bundled(id)?.card()?, device::choose(choice)?));
+    let builder = Harness::builder().with_size([1440.0, 900.0]).with_max_steps(40);
+    builder.build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("the window opens"))
+}
+
+/// Draws frames until something is the case.
+fn until(window: &mut Harness<'_, App>, what: &str, mut done: impl FnMut(&Editor) -> bool) {
+    let start = Instant::now();
+    while !done(&window.state().editor) {
+        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
+        window.step();
+        sleep(Duration::from_millis(4));
+    }
+}
+
+/// Where a canvas pixel lies on the screen, while the whole canvas is in sight.
+fn on_screen(window: &Harness<'_, App>, x: f32, y: f32) -> Pos2 {
+    let view = window.state().editor.view;
+    let centre = window.get_by_label("Canvas").rect().center();
+    centre + vec2(x - view.centre.0, y - view.centre.1) * view.zoom
+}
+
+/// Drags with a button from one point of the screen to another, a frame for every move.
+fn drag(window: &mut Harness<'_, App>, button: PointerButton, from: Pos2, to: Pos2) {
+    let press =
+        |pos: Pos2, pressed: bool| egui::Event::PointerButton { pos, button, pressed, modifiers: Modifiers::NONE };
+    window.hover_at(from);
+    window.step();
+    window.event(press(from, true));
+    window.step();
+    for part in 1..=8 {
+        window.hover_at(from.lerp(to, part as f32 / 8.0));
+        window.step();
+    }
+    window.event(press(to, false));
+    window.step();
+    window.step();
+}
+
+fn click(window: &mut Harness<'_, App>, label: &str) {
+    window.get_by_label(label).click();
+    window.step();
+    window.step();
+}
+
+fn bytes(picture: &Picture) -> Vec<u8> {
+    picture.image().as_bytes().to_vec()
+}
+
+#[test]
+fn a_stroke_a_run_and_the_history() {
+    let mut window = window(None);
+    let depth = |window: &Harness<'_, App>| window.state().editor.history.depth();
+    assert!(!window.state().editor.document.mask.is_empty(), "the sample starts with a mask");
+
+    // A stroke paints the mask, in the frame in which the pointer moved, and is one entry.
+    let painted = window.state().editor.document.mask.clone();
+    let (from, to) = (on_screen(&window, 60.0, 440.0), on_screen(&window, 160.0, 450.0));
+    drag(&mut window, PointerButton::Primary, from, to);
+    let mask = window.state().editor.document.mask.clone();
+    assert!(mask.get(100, 445) > 0 && painted.get(100, 445) == 0, "the stroke is in the mask");
+    assert_eq!(depth(&window), 1);
+    // The right button erases for a moment.
+    drag(&mut window, PointerButton::Secondary, from, to);
+    assert_eq!(window.state().editor.document.mask.get(100, 445), 0);
+    window.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+    window.step();
+    assert_eq!(window.state().editor.document.mask, mask, "undo brings the stroke back");
+
+    // The controls.
+    click(&mut window, "Raster");
+    assert_eq!(window.state().editor.settings.order, "raster");
+    click(&mut window, "Hierarchical");
+    assert_eq!(window.state().editor.settings.order, "hierarchical");
+
+    // A run.
+    let before = window.state().editor.document.clone();
+    click(&mut window, "Generate");
+    let mut seen = 0;
+    until(&mut window, "a step arrives", |editor| {
+        seen = seen.max(editor.run.as_ref().and_then(|run| run.track.as_ref()).map_or(0, |track| track.steps.len()));
+        seen > 0 || editor.run.is_none()
+    });
+    assert!(seen > 0, "steps are seen while the run is on");
+    until(&mut window, "the run is done", |editor| editor.run.is_none());
+    println!("95 of 100 frames while decoding took less than {:?} on the window's thread", window.state().slow_frame());
+    let after = window.state().editor.document.clone();
+    assert_eq!(depth(&window), 2, "the run is one entry");
+    assert_eq!(window.state().editor.results.len(), 1);
+    assert_eq!(after.mask, mask, "the mask stays");
+    assert!(after.track.as_ref().is_some_and(|track| track.is_complete()));
+    let (old, new) = (before.picture.to_rgb8(), after.picture.to_rgb8());
+    let same = |x: u32, y: u32| old.get_pixel(x, y) == new.get_pixel(x, y);
+    let pixels = || (0..old.height()).flat_map(|y| (0..old.width()).map(move |x| (x, y)));
+    assert!(pixels().all(|(x, y)| mask.get(x, y) > 0 || same(x, y)), "nothing outside of the mask changes");
+    assert!(pixels().any(|(x, y)| !same(x, y)), "something inside changes");
+
+    // Rewinding, and the result as it was.
+    for _ in 0..3 {
+        window.key_press(Key::Comma);
+        window.step();
+    }
+    let steps = after.track.as_ref().map_or(0, |track| track.steps.len());
+    assert_eq!(window.state().editor.head(), steps - 3);
+    until(&mut window, "the step is decoded", |editor| {
+        editor.preview.as_ref().is_some_and(|preview| preview.steps == steps - 3)
+    });
+    window.key_press(Key::End);
+    window.step();
+    assert_eq!(window.state().editor.head(), steps);
+
+    // Undo and redo bring back the very bytes.
+    window.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+    window.step();
+    assert_eq!(bytes(&window.state().editor.document.picture), bytes(&before.picture));
+    window.key_press_modifiers(Modifiers::COMMAND, Key::Y);
+    window.step();
+    assert_eq!(bytes(&window.state().editor.document.picture), bytes(&after.picture));
+}
+
+#[test]
+fn stopping_keeps_what_was_decoded_and_goes_on() {
+    let mut window = window(None);
+    window.state_mut().editor.apply(Command::Steps(256));
+    window.state_mut().editor.apply(Command::SelectAll);
+    let before = window.state().editor.document.picture.clone();
+    click(&mut window, "Generate");
+    let made =
+        |editor: &Editor| editor.run.as_ref().and_then(|run| run.track.as_ref()).map_or(0, |track| track.steps.len());
+    until(&mut window, "some steps arrive", |editor| made(editor) >= 8);
+    click(&mut window, "Stop");
+    until(&mut window, "the run has stopped", |editor| editor.run.is_none());
+    let document = window.state().editor.document.clone();
+    let track = document.track.clone().expect("what was made is kept");
+    assert!(!track.is_complete() && track.steps.len() >= 8);
+    assert_eq!(window.state().editor.history.labels().last().map(|label| label.starts_with("Stopped")), Some(true));
+    let (old, new) = (before.to_rgb8(), document.picture.to_rgb8());
+    let mut kept = Mask::new(old.width(), old.height());
+    track.steps.iter().flat_map(|step| &step.made).for_each(|made| {
+        kept.fill_rect(track.rect(made.site), 255);
+    });
+    let mut changed = 0;
+    for (x, y) in (0..old.height()).flat_map(|y| (0..old.width()).map(move |x| (x, y))) {
+        let same = old.get_pixel(x, y) == new.get_pixel(x, y);
+        assert!(same || kept.get(x, y) > 0, "({x}, {y}) changed without a token");
+        changed += usize::from(!same);
+    }
+    assert!(changed > 0);
+    // K goes on from there.
+    window.key_press(Key::K);
+    until(&mut window, "more steps arrive", |editor| made(editor) > track.steps.len());
+    let run = window.state().editor.run.as_ref().and_then(|run| run.track.clone()).expect("it is on");
+    assert_eq!(run.steps[..track.steps.len()], track.steps[..]);
+    window.key_press_modifiers(Modifiers::SHIFT, Key::X);
+    until(&mut window, "the run has stopped again", |editor| editor.run.is_none());
+}
+
+#[test]
+fn an_edge_that_is_drawn_out_masks_what_it_adds() {
+    let mut window = window(None);
+    window.key_press_modifiers(Modifiers::COMMAND, Key::D);
+    window.step();
+    assert!(window.state().editor.document.mask.is_empty());
+    let (zoom, old) = (window.state().editor.view.zoom, window.state().editor.document.picture.clone());
+    let handle = window.get_by_label("Extend right edge").rect().center();
+    drag(&mut window, PointerButton::Primary, handle, handle + vec2(128.0 * zoom, 0.0));
+    let document = &window.state().editor.document;
+    let (width, height) = (old.width(), old.height());
+    let added = document.picture.width() - width;
+    assert_eq!(added, 128, "whole tokens");
+    assert_eq!(document.picture.height(), height);
+    let all = (0..height).flat_map(|y| (0..width + added).map(move |x| (x, y)));
+    assert!(all.into_iter().all(|(x, y)| document.mask.get(x, y) == if x < width { 0 } else { 255 }));
+    let (old, new) = (old.to_rgb8(), document.picture.to_rgb8());
+    assert!(old.enumerate_pixels().all(|(x, y, pixel)| new.get_pixel(x, y) == pixel));
+    assert_eq!(window.state().editor.history.undo_label(), Some("Extend canvas"));
+    window.key_press_modifiers(Modifiers::COMMAND, Key::Z);
+    window.step();
+    assert_eq!(window.state().editor.document.picture.width(), width);
+}
+
+#[test]
+fn a_file_that_is_no_picture_is_refused_by_name() {
+    let mut window = window(None);
+    let text = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("window.rs");
+    window.key_press_modifiers(Modifiers::COMMAND, Key::O);
+    window.step();
+    assert_eq!(window.state().editor.dialog, Some(Dialog::Open));
+    let start = Instant::now();
+    while window.query_by_label("Path of the file").is_none() {
+        assert!(start.elapsed() < PATIENCE, "the field for the path appears");
+        window.step();
+        sleep(Duration::from_millis(10));
+    }
+    window.state_mut().editor.apply(Command::Open(text));
+    until(&mut window, "the notice appears", |editor| !editor.notices.is_empty());
+    let notice = window.state().editor.notices[0].clone();
+    assert!(notice.bad && notice.about.contains("window.rs") && !notice.remedy.is_empty(), "{notice:?}");
+    assert_eq!(window.state().editor.document.name, "lake-at-dusk.png");
+    window.step();
+    let dismiss = format!("Dismiss: {}", notice.about);
+    click(&mut window, &dismiss);
+    assert!(window.state().editor.notices.is_empty());
+}
+
+#[test]
+fn letters_in_a_text_field_are_no_commands() {
+    let mut window = window(None);
+    window.key_press(Key::E);
+    window.step();
+    assert_eq!(window.state().editor.brush.tool, Tool::Eraser);
+    click(&mut window, "Subject: alpine lake, dusk");
+    window.step();
+    let id = egui::Id::unique("subject search");
+    assert!(window.ctx.memory(|memory| memory.has_focus(id)), "the search field has the keyboard");
+    for (key, letter) in [(Key::B, "b"), (Key::H, "h"), (Key::C, "c"), (Key::X, "x")] {
+        window.key_down(key);
+        window.event(egui::Event::Text(letter.into()));
+        window.key_up(key);
+        window.step();
+    }
+    assert_eq!(window.state().editor.brush.tool, Tool::Eraser);
+}
+
+#[test]
+fn everything_that_can_be_pressed_has_a_name() {
+    let mut window = window(None);
+    window.step();
+    let unnamed = window.unnamed_widgets();
+    assert!(unnamed.is_empty(), "{unnamed:#?}");
+    for name in
+        ["Brush", "Eraser", "Extend canvas", "Hand", "Generate", "Stop", "Timeline", "Seed", "Steps", "Guidance"]
+    {
+        assert!(window.query_by_label(name).is_some(), "{name}");
+    }
+    let named =
+        |node: &egui_kittest::Node<'_>| node.accesskit_node().label().is_some_and(|label| !label.trim().is_empty());
+    for node in window.root().children_recursive() {
+        let role = node.accesskit_node().role();
+        let pressed =
+            matches!(role, Role::Button | Role::CheckBox | Role::RadioButton | Role::Slider | Role::SpinButton);
+        assert!(!pressed || named(&node), "{role:?} at {:?}", node.rect());
+    }
+}
+
+#[test]
+fn two_hundred_strokes_can_be_taken_back() {
+    let mut document = Document::new(Picture::new(image::DynamicImage::new_rgb8(64, 64)), "grey", None);
+    let mut history = History::new(&document);
+    let mut masks = vec![document.mask.clone()];
+    for stroke in 0..220_u32 {
+        let mut mask = document.mask.clone();
+        mask.stamp((stroke % 60) as f32, (stroke / 4) as f32, 3.0, 0.4, stroke % 7 == 6);
+        mask.fill_rect(Rect::new(i64::from(stroke % 64), 63, 1, 1), (stroke % 255) as u8 + 1);
+        document = document.with_mask(mask);
+        history.push("Brush stroke", &document);
+        masks.push(document.mask.clone());
+    }
+    for mask in masks.iter().rev().skip(1) {
+        assert_eq!(history.undo().map(|document| document.mask).as_ref(), Some(mask));
+    }
+    assert!(history.undo().is_none());
+    for mask in masks.iter().skip(1) {
+        assert_eq!(history.redo().map(|document| document.mask).as_ref(), Some(mask));
+    }
+}
