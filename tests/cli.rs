@@ -309,7 +309,8 @@ fn trains_and_resumes(folder: &Folder, recipe: &str, outputs: [&str; 2]) {
     child.wait().expect("ended");
     assert!(checkpoint.exists() || folder.file(&format!("run-{broken}/checkpoint.old")).exists(), "no checkpoint came");
     folder.succeeds(&format!("train {broken}.toml --run run-{broken}"));
-    let weights = outputs.map(|output| std::fs::read(folder.file(&format!("{output}/weights.safetensors"))).expect("weights"));
+    let weights =
+        outputs.map(|output| std::fs::read(folder.file(&format!("{output}/weights.safetensors"))).expect("weights"));
     assert!(weights[0] == weights[1], "the resumed run reached other weights");
 }
 

@@ -33,7 +33,8 @@ impl RandArCase {
     fn read() -> Self {
         let folder = goldens("randar");
         let sizes = json(&folder.join("randar_config.json"))["config"].clone();
-        let size = |name: &str| sizes[name].as_u64().unwrap_or_else(|| panic!("the configuration has no {name}")) as usize;
+        let size =
+            |name: &str| sizes[name].as_u64().unwrap_or_else(|| panic!("the configuration has no {name}")) as usize;
         let config = TransformerConfig {
             dim: size("dim"),
             n_layer: size("n_layer"),
@@ -217,7 +218,8 @@ fn greedy_generations(case: &RandArCase, grids: &[usize], device: &Device) -> us
             let logits = case.get(grid, &format!("gen.{run}.logits_genorder"));
             for sample in 0..want.shape[0] {
                 let class = case.get(grid, "class_ids").ints()[sample] as u32;
-                let order: Vec<u32> = case.get(grid, "token_order").at(sample).ints().iter().map(|s| *s as u32).collect();
+                let order: Vec<u32> =
+                    case.get(grid, "token_order").at(sample).ints().iter().map(|s| *s as u32).collect();
                 let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; sites], schedule).expect("plan");
                 let plan = Arc::new(plan);
                 let tokens = want.at(sample).ints();
@@ -261,7 +263,8 @@ fn randar_inpainting() {
             let tokens = case.get(grid, "token_ids").at(sample).ints();
             let mut given = vec![None; grid * grid];
             order[..visible].iter().for_each(|site| given[*site as usize] = Some(tokens[*site as usize] as Token));
-            let plan = Arc::new(Plan::new(Lattice::grid(grid, grid), &order, &given, Schedule::OneByOne).expect("plan"));
+            let plan =
+                Arc::new(Plan::new(Lattice::grid(grid, grid), &order, &given, Schedule::OneByOne).expect("plan"));
             let want_tokens = want.at(sample).ints();
             let guidance = Guidance::constant(3.0);
             let logits = guided_logits(&mut network, &plan, class, guidance, &want_tokens);
@@ -282,7 +285,8 @@ fn a_network_resumes_where_it_stopped() {
     let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; grid * grid], Schedule::Cosine { steps: 6 });
     let plan = Arc::new(plan.expect("plan"));
     let knobs = Knobs { class: 1, guidance: Guidance::linear(3.0), sampling: Sampling::default(), seed: 9 };
-    let whole: Vec<_> = Decoding::start(&mut network, plan.clone(), knobs, &[]).expect("starts").map(Result::unwrap).collect();
+    let whole: Vec<_> =
+        Decoding::start(&mut network, plan.clone(), knobs, &[]).expect("starts").map(Result::unwrap).collect();
     for stop in [1, whole.len() / 2, whole.len() - 1] {
         let rest = Decoding::start(&mut network, plan.clone(), knobs, &whole[..stop]).expect("starts");
         let rest: Vec<_> = rest.map(Result::unwrap).collect();
@@ -353,7 +357,8 @@ impl VqCase {
         let list = |name: &str| -> Vec<usize> {
             sizes[name].as_array().expect(name).iter().map(|mult| mult.as_u64().expect("a size") as usize).collect()
         };
-        let size = |name: &str| sizes[name].as_u64().unwrap_or_else(|| panic!("the configuration has no {name}")) as usize;
+        let size =
+            |name: &str| sizes[name].as_u64().unwrap_or_else(|| panic!("the configuration has no {name}")) as usize;
         let config = VqConfig {
             ch: size("ch"),
             encoder_ch_mult: list("mult"),

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use andamento_model::bench::{self, Preset};
-use andamento_model::device::{self, DeviceChoice};
-use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::decode::{Decoding, Knobs};
+use andamento_model::device::{self, DeviceChoice};
 use andamento_model::lattice::Lattice;
 use andamento_model::order::by_name;
 use andamento_model::plan::Plan;
+use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::{Error, Result};
 use clap::Args;
@@ -59,8 +59,7 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
     let schedule = Schedule::Cosine { steps: options.steps.max(1) };
     let plan = Plan::new(Lattice::grid(grid.rows, grid.cols), &order, &vec![None; grid.len()], schedule)?;
     let plan = Arc::new(plan);
-    let knobs =
-        Knobs { class: 0, guidance: Guidance::constant(options.cfg), sampling: Sampling::default(), seed: 0 };
+    let knobs = Knobs { class: 0, guidance: Guidance::constant(options.cfg), sampling: Sampling::default(), seed: 0 };
     sync()?;
 
     let started = Instant::now();
@@ -111,14 +110,41 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
         return Ok(());
     }
     let row = |name: &str, value: String| println!("{name:<28} {value}");
-    row("model", format!("{} {}, {:.1} M parameters, random weights", options.family, options.size, network.spec().parameters as f64 / 1e6));
+    row(
+        "model",
+        format!(
+            "{} {}, {:.1} M parameters, random weights",
+            options.family,
+            options.size,
+            network.spec().parameters as f64 / 1e6
+        ),
+    );
     row("steps", format!("{} measured of {}, {} tokens", times.len(), plan.visits.len(), tokens));
     row("step", format!("{:.1} ms mean, {:.1} ms median", spent / times.len().max(1) as f64 * 1e3, median * 1e3));
     row("first step", format!("{:.1} ms", first_step * 1e3));
     row("tokens", format!("{:.1} /s", tokens as f64 / spent));
-    row("picture", format!("{per_picture:.2} s, {:.3} /s{}", 1.0 / per_picture, if whole { "" } else { " (reckoned)" }));
-    row("bytes", format!("{:.2} GB/s, {:.0} % of a copy's {:.2} GB/s", cost.bytes / spent / 1e9, cost.bytes / spent / copy * 100.0, copy / 1e9));
-    row("operations", format!("{:.1} GFLOP/s, {:.0} % of a product's {:.1} GFLOP/s", cost.operations / spent / 1e9, cost.operations / spent / product * 100.0, product / 1e9));
+    row(
+        "picture",
+        format!("{per_picture:.2} s, {:.3} /s{}", 1.0 / per_picture, if whole { "" } else { " (reckoned)" }),
+    );
+    row(
+        "bytes",
+        format!(
+            "{:.2} GB/s, {:.0} % of a copy's {:.2} GB/s",
+            cost.bytes / spent / 1e9,
+            cost.bytes / spent / copy * 100.0,
+            copy / 1e9
+        ),
+    );
+    row(
+        "operations",
+        format!(
+            "{:.1} GFLOP/s, {:.0} % of a product's {:.1} GFLOP/s",
+            cost.operations / spent / 1e9,
+            cost.operations / spent / product * 100.0,
+            product / 1e9
+        ),
+    );
     row("preview (full decode)", format!("{:.1} ms, the first {:.1} ms", preview * 1e3, first_preview * 1e3));
     Ok(())
 }

@@ -465,7 +465,9 @@ impl Replay {
 
 fn list_orders(as_json: bool) {
     if as_json {
-        let orders = ORDERS.iter().map(|order| json!({ "name": order.name, "title": order.title, "about": order.about, "random": order.random }));
+        let orders = ORDERS.iter().map(
+            |order| json!({ "name": order.name, "title": order.title, "about": order.about, "random": order.random }),
+        );
         println!("{:#}", json!(orders.collect::<Vec<_>>()));
         return;
     }
@@ -479,7 +481,15 @@ fn list_models(as_json: bool) -> Result<()> {
     for model in &library::MODELS {
         let card = model.card()?;
         if !as_json {
-            println!("{}: {}, {:.1} M parameters, {} × {} tokens on {} px, bundled", card.id, card.title, card.parameters as f64 / 1e6, card.grid, card.grid, card.side);
+            println!(
+                "{}: {}, {:.1} M parameters, {} × {} tokens on {} px, bundled",
+                card.id,
+                card.title,
+                card.parameters as f64 / 1e6,
+                card.grid,
+                card.grid,
+                card.side
+            );
             card.subjects.iter().enumerate().for_each(|(class, subject)| println!("  {class:>4}  {subject}"));
         }
         list.push(json!({ "id": card.id, "title": card.title, "family": card.family, "side": card.side, "grid": card.grid, "parameters": card.parameters, "subjects": card.subjects, "hash": model.hash() }));

@@ -61,7 +61,11 @@ pub fn run(choice: DeviceChoice, as_json: bool) -> Result<()> {
         return Err(Error::device(chosen.name, format!("{id} does not load: {error}"), "Install Andamento again"));
     }
     if !outcome.passed() {
-        return Err(Error::device(chosen.name, "the self-test failed: this device computes wrongly", "Use --device cpu"));
+        return Err(Error::device(
+            chosen.name,
+            "the self-test failed: this device computes wrongly",
+            "Use --device cpu",
+        ));
     }
     Ok(())
 }

@@ -37,6 +37,8 @@ pub struct Track {
     pub request: Arc<Request>,
     /// The number of the picture it was asked for.
     pub before: u64,
+    /// The number of the mask it was asked for.
+    pub mask_id: u64,
     /// Given tokens and visits.
     pub plan: Arc<Plan>,
     /// The square that the model saw.
@@ -178,7 +180,7 @@ impl Document {
 
     /// Whether the picture was made with the mask as it is now: nothing is left to ask for.
     pub fn is_fulfilled(&self) -> bool {
-        self.track.as_ref().is_some_and(|track| track.request.mask == self.mask)
+        self.track.as_ref().is_some_and(|track| track.mask_id == self.mask_id)
     }
 
     /// The next free name for a result: `{stem}-andamento-{nnn}.png` beside the source, or among the person's pictures.

@@ -34,8 +34,6 @@ const BRUSH: f32 = 0.125;
 pub const ZOOMS: (f32, f32) = (0.02, 40.0);
 /// The largest seed that is drawn by itself: short enough to read out.
 const SEEDS: u64 = 100_000;
-/// The longer side of a thumbnail, in pixels.
-const THUMBNAIL: u32 = 120;
 /// How many results the strip keeps,
 const RESULTS: usize = 60;
 /// and of how many bytes about.
@@ -127,6 +125,7 @@ pub struct Run {
     pub request: Arc<Request>,
     /// The number of the picture it was asked for.
     pub before: u64,
+    mask_id: u64,
     /// What it is doing.
     pub phase: Phase,
     /// How it goes, once planned.
@@ -408,7 +407,8 @@ impl Editor {
         let done: Vec<_> = self.errands.done().collect();
         done.into_iter().for_each(|errand| self.finish(errand));
         self.notices.retain(|notice| notice.bad || notice.since.elapsed() < NEWS);
-        self.play(elapsed);
+        // After a rest the first frame would otherwise leap.
+        self.play(elapsed.min(Duration::from_millis(100)));
         self.ask_for_redraw();
         self.timeline.playing || self.is_decoding()
     }
@@ -622,7 +622,8 @@ impl Editor {
             schedule: Schedule::Cosine { steps: self.settings.steps },
             knobs: self.knobs(self.settings.seed),
         };
-        self.start(request, self.document.picture_id, Vec::new(), None)
+        let ids = (self.document.picture_id, self.document.mask_id);
+        self.start(request, ids, Vec::new(), None)
     }
 
     /// Goes on from the head of the run that made the picture. Mask, order and schedule stay those of the run: its steps
@@ -642,7 +643,16 @@ impl Editor {
             return Err(Error::control("Branch here", "the same settings would make the same tokens again", remedy));
         }
         let earlier = track.steps[..self.head()].to_vec();
-        self.start(request, track.before, earlier, Some(track.guess.clone()))
+        let shown = self.preview.take().filter(|preview| preview.run == track.number && preview.steps == earlier.len());
+        let guess = Some(track.guess.clone());
+        self.start(request, (track.before, track.mask_id), earlier.clone(), guess)?;
+        // Until it is planned, the run looks as the other one did at this step.
+        if let Some(run) = &mut self.run {
+            let number = run.number;
+            self.preview = shown.map(|preview| Preview { run: number, ..preview });
+            run.track = Some(Track { number, request: run.request.clone(), steps: earlier, ..Track::clone(&track) });
+        }
+        Ok(())
     }
 
     fn knobs(&self, seed: u64) -> Knobs {
@@ -653,7 +663,7 @@ impl Editor {
     fn start(
         &mut self,
         request: Request,
-        before: u64,
+        (before, mask_id): (u64, u64),
         earlier: Vec<Step>,
         guess: Option<Arc<Vec<Token>>>,
     ) -> Result<()> {
@@ -664,7 +674,7 @@ impl Editor {
         self.preview = None;
         self.generated = true;
         let (phase, since) = (Phase::Preparing, Instant::now());
-        self.run = Some(Run { number, request, before, phase, track: None, earlier, since, guess });
+        self.run = Some(Run { number, request, before, mask_id, phase, track: None, earlier, since, guess });
         Ok(())
     }
 
@@ -749,7 +759,7 @@ impl Editor {
                     self.preview = Some(Preview { run, steps, id: fresh(), picture });
                 }
             }
-            worker::Event::Done { run, picture } => self.done(run, picture),
+            worker::Event::Done { run, result } => self.done(run, result),
             worker::Event::Failed { run, error } => self.failed(run, &error),
         }
     }
@@ -765,20 +775,19 @@ impl Editor {
         }
         run.since = Instant::now();
         let guess = run.guess.clone().unwrap_or(guess);
-        let (request, before, steps) = (run.request.clone(), run.before, run.earlier.clone());
-        run.track = Some(Track { number, request, before, plan, frame, guess, steps });
+        let (request, before, mask_id, steps) = (run.request.clone(), run.before, run.mask_id, run.earlier.clone());
+        run.track = Some(Track { number, request, before, mask_id, plan, frame, guess, steps });
     }
 
-    fn done(&mut self, number: u64, picture: Option<Picture>) {
+    fn done(&mut self, number: u64, result: Option<(Picture, RgbaImage)>) {
         if self.running(number).is_none() {
             return;
         }
         let track = self.run.take().and_then(|run| run.track);
-        if let (Some(track), Some(picture)) = (track, picture) {
+        if let (Some(track), Some((picture, thumbnail))) = (track, result) {
             let subject = self.card.subjects.get(track.request.knobs.class as usize).cloned().unwrap_or_default();
             let label = if track.is_complete() { format!("Generate {subject}") } else { format!("Stopped: {subject}") };
             let looked_at = self.timeline.head;
-            let thumbnail = picture.image().thumbnail(THUMBNAIL, THUMBNAIL).to_rgba8();
             self.take_result_in(&label, picture, Arc::new(track));
             self.timeline.head = looked_at;
             let bytes: usize = self.document.picture.image().as_bytes().len() + self.document.mask.bytes().len();

@@ -28,6 +28,9 @@ use crate::document::Track;
 /// A preview is decoded when so many times its own cost has passed since the last one.
 const PREVIEW_REST: u32 = 4;
 
+/// The longer side of a thumbnail, in pixels.
+const THUMBNAIL: u32 = 120;
+
 /// Jobs that may wait. Clicking faster than this has no meaning.
 const JOBS: usize = 64;
 
@@ -123,8 +126,8 @@ pub enum Event {
     Done {
         /// The run's number.
         run: u64,
-        /// The result; none if it was stopped before the first step.
-        picture: Option<Picture>,
+        /// The result and a small picture of it; none if it was stopped before the first step.
+        result: Option<(Picture, RgbaImage)>,
     },
     /// Something failed.
     Failed {
@@ -246,14 +249,14 @@ impl Bench {
                     previews.when_due(&painting, &report)?;
                 }
                 paint::Event::Done(picture) => {
-                    report.send(Event::Done { run, picture: Some(picture) });
+                    report.send(Event::Done { run, result: Some(with_thumbnail(picture)) });
                     break;
                 }
             }
             if told_to_stop(&inbox) {
                 let nothing = painting.steps().is_empty();
-                let picture = if nothing { None } else { Some(decoded_so_far(&painting, request)?) };
-                report.send(Event::Done { run, picture });
+                let result = if nothing { None } else { Some(with_thumbnail(decoded_so_far(&painting, request)?)) };
+                report.send(Event::Done { run, result });
                 break;
             }
         }
@@ -298,6 +301,11 @@ fn decoded_so_far(painting: &Painting<'_>, request: &Request) -> Result<Picture>
         mask.fill_rect(rect, 0);
     }
     Ok(composite(&request.picture, &mask, &frame, &painting.preview()?))
+}
+
+fn with_thumbnail(picture: Picture) -> (Picture, RgbaImage) {
+    let thumbnail = picture.image().thumbnail(THUMBNAIL, THUMBNAIL).to_rgba8();
+    (picture, thumbnail)
 }
 
 /// When to decode a preview.

@@ -70,7 +70,8 @@ impl<'a> Decoding<'a> {
         let [_, vocab] = logits.dims();
         let logits = logits.try_into_vec_as::<f32>();
         let logits = logits.map_err(|error| Error::device("model", error, "Try --device cpu"))?;
-        let draw = |(site, logits): (&Site, &[f32])| self.knobs.sampling.draw(logits, self.knobs.seed, self.next, *site);
+        let draw =
+            |(site, logits): (&Site, &[f32])| self.knobs.sampling.draw(logits, self.knobs.seed, self.next, *site);
         let made: Vec<Made> = visit.iter().zip(logits.chunks_exact(vocab)).map(draw).collect::<Result<_>>()?;
         let tokens: Vec<Token> = made.iter().map(|made| made.token).collect();
         self.network.tell(visit, &tokens)?;

@@ -62,17 +62,32 @@ pub struct Adapter {
     index: usize,
 }
 
-/// Every adapter, in the order in which `wgpu:N` counts them.
+/// Every adapter, in the order in which `wgpu:N` counts them: those of the first graphics interface that has a GPU, or
+/// else of the first that has any. burn asks in the same sequence, so both count the same adapters.
 pub fn adapters() -> Vec<Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    let found = pollster::block_on(instance.enumerate_adapters(backends));
+    let mut software_only = Vec::new();
+    for interface in [wgpu::Backends::METAL, wgpu::Backends::VULKAN, wgpu::Backends::DX12] {
+        let found = adapters_of(interface);
+        if found.iter().any(|adapter| !adapter.software) {
+            return found;
+        }
+        if software_only.is_empty() {
+            software_only = found;
+        }
+    }
+    software_only
+}
+
+fn adapters_of(interface: wgpu::Backends) -> Vec<Adapter> {
+    let descriptor =
+        wgpu::InstanceDescriptor { backends: interface, ..wgpu::InstanceDescriptor::new_without_display_handle() };
+    let found = pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(interface));
     let mut adapters: Vec<Adapter> = Vec::new();
     for info in found.iter().map(wgpu::Adapter::get_info) {
         let index = adapters.iter().filter(|other| other.kind == info.device_type).count();
         adapters.push(Adapter {
             name: info.name,
-            backend: interface(info.backend).into(),
+            backend: interface_name(info.backend).into(),
             software: info.device_type == wgpu::DeviceType::Cpu,
             kind: info.device_type,
             index,
@@ -81,7 +96,7 @@ pub fn adapters() -> Vec<Adapter> {
     adapters
 }
 
-fn interface(backend: wgpu::Backend) -> &'static str {
+fn interface_name(backend: wgpu::Backend) -> &'static str {
     match backend {
         wgpu::Backend::Vulkan => "Vulkan",
         wgpu::Backend::Metal => "Metal",

@@ -82,7 +82,11 @@ impl Sampling {
             return Err(Error::control("temperature", cause, "Use about 1"));
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return Err(Error::control("top-p", format!("{} is not between 0 and 1", self.top_p), "Use 1 for no limit"));
+            return Err(Error::control(
+                "top-p",
+                format!("{} is not between 0 and 1", self.top_p),
+                "Use 1 for no limit",
+            ));
         }
         Ok(())
     }

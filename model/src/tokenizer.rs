@@ -4,8 +4,8 @@ use burn::prelude::*;
 
 use image::RgbImage;
 
-use crate::{Error, Result};
 use crate::lattice::{Lattice, Token};
+use crate::{Error, Result};
 
 /// Turns pictures into tokens on a lattice and back.
 pub trait Tokenizer: Send {

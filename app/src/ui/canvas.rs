@@ -1,5 +1,6 @@
 //! The canvas: the picture, the mask, the run as it goes, and what the pointer does on them.
 
+use andamento_model::picture::Rect;
 use egui::{
     Align2, Color32, CursorIcon, Event, EventFilter, Key, Painter, PointerButton, Pos2, Response, Role, Sense, Shape,
     Stroke, StrokeKind, Ui, Vec2, WidgetInfo, vec2,
@@ -22,12 +23,19 @@ const REST: f32 = 0.35;
 /// What the pointer is doing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Gesture {
+    /// Drawing.
     Stroke(PointerButton),
-    Pan(PointerButton),
-    /// Alt and the right button: sideways the size, upwards the hardness.
-    Shape {
-        at: Pos2,
-    },
+    /// Moving the view; where the pointer was last.
+    Pan { button: PointerButton, at: Pos2 },
+    /// Alt and the right button: sideways the size, upwards the hardness of the brush.
+    Shape { at: Pos2 },
+}
+
+/// Keys that are held while a button is pressed.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    space: bool,
+    alt: bool,
 }
 
 /// What the canvas keeps between frames.
@@ -64,6 +72,10 @@ impl Canvas {
         self.paint(&painter, &screen, editor);
         let on_handle = editor.run.is_none() && self.handles.show(ui, &painter, &screen, editor, commands);
         status(&painter, &screen, editor);
+        if ui.input(|input| !input.raw.hovered_files.is_empty()) {
+            painter.rect_filled(viewport, 0.0, Color32::from_black_alpha(120));
+            tag(&painter, viewport.center(), Align2::CENTER_CENTER, "drop the picture to open it", viewport);
+        }
         if let Some(at) = response.hover_pos().filter(|_| !on_handle) {
             self.pointer(ui, &painter, &screen, editor, at);
         }
@@ -97,60 +109,47 @@ impl Canvas {
         ((factor - 1.0).abs() > 1e-4).then(|| screen.zoomed(factor, at))
     }
 
+    /// A slow frame can hold a whole stroke: what happened is taken in its own sequence.
     fn draw_or_pan(&mut self, ui: &Ui, response: &Response, screen: &Screen, editor: &mut Editor) {
-        if self.gesture.is_none() && response.is_pointer_button_down_on() {
-            self.begin(ui, screen, editor);
-        } else if self.gesture.is_none() && response.clicked_by(PointerButton::Primary) {
-            // Pressed and released within one frame.
-            self.begin_at(response.interact_pointer_pos(), PointerButton::Primary, ui, screen, editor);
-            self.end(editor);
-        }
-        let Some(gesture) = self.gesture else { return };
-        let events = ui.input(|input| input.events.clone());
-        for event in events {
-            match (event, gesture) {
-                (Event::PointerMoved(at), Gesture::Stroke(_)) if editor.is_stroking() => {
-                    editor.apply(Command::ExtendStroke(screen.canvas(at)));
+        let buttons = [PointerButton::Primary, PointerButton::Secondary, PointerButton::Middle];
+        let clicked = buttons.into_iter().any(|button| response.clicked_by(button));
+        let mine = response.is_pointer_button_down_on() || clicked || response.drag_stopped();
+        let held = ui.input(|input| Held { space: input.key_down(Key::Space), alt: input.modifiers.alt });
+        for event in ui.input(|input| input.events.clone()) {
+            match event {
+                Event::PointerButton { pos, button, pressed: true, .. } if mine && self.gesture.is_none() => {
+                    self.begin(pos, button, held, screen, editor);
                 }
-                (Event::PointerMoved(at), Gesture::Shape { at: last }) => {
-                    let moved = at - last;
-                    let Brush { size, hardness, .. } = editor.brush;
-                    editor.apply(Command::BrushSize(size + moved.x / screen.zoom));
-                    editor.apply(Command::BrushHardness(hardness - moved.y / 200.0));
-                    self.gesture = Some(Gesture::Shape { at });
+                Event::PointerButton { pos, button, pressed: false, .. } if self.holds(button) => {
+                    self.go_on(pos, screen, editor);
+                    self.end(editor);
                 }
+                Event::PointerMoved(at) => self.go_on(at, screen, editor),
                 _ => {}
             }
         }
-        if let Gesture::Pan(_) = gesture {
-            editor.apply(Command::Look(screen.moved(ui.input(|input| input.pointer.delta()))));
-        }
-        let button = match gesture {
-            Gesture::Stroke(button) | Gesture::Pan(button) => button,
-            Gesture::Shape { .. } => PointerButton::Secondary,
-        };
-        if !ui.input(|input| input.pointer.button_down(button)) {
+        if !ui.input(|input| buttons.into_iter().any(|button| self.holds(button) && input.pointer.button_down(button)))
+        {
             self.end(editor);
         }
     }
 
-    fn begin(&mut self, ui: &Ui, screen: &Screen, editor: &mut Editor) {
-        let buttons = [PointerButton::Primary, PointerButton::Secondary, PointerButton::Middle];
-        let pressed = ui.input(|input| buttons.into_iter().find(|button| input.pointer.button_pressed(*button)));
-        if let Some(button) = pressed {
-            let at = ui.input(|input| input.pointer.press_origin().or(input.pointer.interact_pos()));
-            self.begin_at(at, button, ui, screen, editor);
+    fn holds(&self, held: PointerButton) -> bool {
+        match self.gesture {
+            Some(Gesture::Stroke(button) | Gesture::Pan { button, .. }) => button == held,
+            Some(Gesture::Shape { .. }) => held == PointerButton::Secondary,
+            None => false,
         }
     }
 
-    fn begin_at(&mut self, at: Option<Pos2>, button: PointerButton, ui: &Ui, screen: &Screen, editor: &mut Editor) {
-        let Some(at) = at else { return };
-        let (space, alt) = ui.input(|input| (input.key_down(Key::Space), input.modifiers.alt));
+    fn begin(&mut self, at: Pos2, button: PointerButton, held: Held, screen: &Screen, editor: &mut Editor) {
         let tool = editor.brush.tool;
+        let pan = Some(Gesture::Pan { button, at });
         self.gesture = match button {
-            PointerButton::Middle => Some(Gesture::Pan(button)),
-            PointerButton::Primary if space || tool == Tool::Hand || tool == Tool::Extend => Some(Gesture::Pan(button)),
-            PointerButton::Secondary if alt => Some(Gesture::Shape { at }),
+            PointerButton::Middle => pan,
+            PointerButton::Primary if held.space || matches!(tool, Tool::Hand | Tool::Extend) => pan,
+            PointerButton::Secondary if held.alt => Some(Gesture::Shape { at }),
+            PointerButton::Secondary if matches!(tool, Tool::Hand | Tool::Extend) => None,
             PointerButton::Primary | PointerButton::Secondary if editor.show.original => None,
             PointerButton::Primary | PointerButton::Secondary => {
                 let erase = button == PointerButton::Secondary || tool == Tool::Eraser;
@@ -159,6 +158,26 @@ impl Canvas {
             }
             _ => None,
         };
+    }
+
+    fn go_on(&mut self, at: Pos2, screen: &Screen, editor: &mut Editor) {
+        match &mut self.gesture {
+            Some(Gesture::Stroke(_)) => editor.apply(Command::ExtendStroke(screen.canvas(at))),
+            Some(Gesture::Pan { at: last, .. }) => {
+                let size = (editor.document.picture.width(), editor.document.picture.height());
+                let now = Screen::new(editor.view, screen.viewport, size.0, size.1);
+                editor.apply(Command::Look(now.moved(at - *last)));
+                *last = at;
+            }
+            Some(Gesture::Shape { at: last }) => {
+                let moved = at - *last;
+                let Brush { size, hardness, .. } = editor.brush;
+                editor.apply(Command::BrushSize(size + moved.x / screen.zoom));
+                editor.apply(Command::BrushHardness(hardness - moved.y / 200.0));
+                *last = at;
+            }
+            None => {}
+        }
     }
 
     fn end(&mut self, editor: &mut Editor) {
@@ -171,12 +190,14 @@ impl Canvas {
     fn upload(&mut self, ui: &Ui, editor: &mut Editor, screen: &Screen) {
         let ctx = ui.ctx();
         let document = &editor.document;
-        self.picture.sync(ctx, document.picture_id, &document.picture, screen.zoom);
+        let nothing = (0, Rect::default());
+        let changed = document.track.as_ref().map_or(nothing, |track| (track.before, track.frame.rect));
+        self.picture.sync(ctx, document.picture_id, &document.picture, screen.zoom, changed);
         if let Some(track) = editor.track().filter(|track| track.before != document.picture_id) {
-            self.before.sync(ctx, track.before, &track.request.picture, screen.zoom);
+            self.before.sync(ctx, track.before, &track.request.picture, screen.zoom, nothing);
         }
         if editor.show.original && document.original_id != document.picture_id {
-            self.original.sync(ctx, document.original_id, &document.original, screen.zoom);
+            self.original.sync(ctx, document.original_id, &document.original, screen.zoom, nothing);
         }
         if let Some(preview) = &editor.preview {
             self.preview.sync(ctx, preview.id, &preview.picture);
@@ -185,14 +206,14 @@ impl Canvas {
         if self.outline.0 != document.mask_id {
             self.outline = (document.mask_id, outline(&document.mask));
         }
-        editor.touched = (editor.document.mask_id, andamento_model::picture::Rect::default());
+        editor.touched = (editor.document.mask_id, Rect::default());
     }
 
     fn paint(&self, painter: &Painter, screen: &Screen, editor: &Editor) {
         let document = &editor.document;
         let canvas = document.picture.rect();
         let area = screen.rect(canvas);
-        painter.rect_filled(area.expand(1.0), 0.0, theme::LINE);
+        painter.rect_stroke(area, 0.0, Stroke::new(1.0, theme::LINE), StrokeKind::Outside);
         if document.picture.image().color().has_alpha() || !editor.show.image {
             handles::checkers(painter, area);
         }
@@ -316,7 +337,7 @@ impl Canvas {
     /// The brush, and what is known of the token below it.
     fn pointer(&self, ui: &Ui, painter: &Painter, screen: &Screen, editor: &Editor, at: Pos2) {
         let (space, rested) = ui.input(|input| (input.key_down(Key::Space), input.pointer.time_since_last_movement()));
-        let panning = matches!(self.gesture, Some(Gesture::Pan(_)));
+        let panning = matches!(self.gesture, Some(Gesture::Pan { .. }));
         let brush = matches!(editor.brush.tool, Tool::Brush | Tool::Eraser) && !space && !panning;
         if brush {
             ui.ctx().set_cursor_icon(CursorIcon::None);
@@ -393,5 +414,8 @@ fn status_text(editor: &Editor) -> Option<String> {
     }
     let aim = editor.aim.as_ref().filter(|_| !editor.document.is_fulfilled())?;
     let masked = aim.masked.iter().filter(|masked| **masked).count();
-    Some(format!("{} · {masked} of {} tokens will be made", aim.frame.describe(), aim.masked.len()))
+    let plan = format!("{masked} of {} tokens will be made", aim.masked.len());
+    // A frame that is not the whole canvas wears its own label.
+    let whole = aim.frame.rect == editor.document.picture.rect();
+    Some(if whole { format!("{} · {plan}", aim.frame.describe()) } else { plan })
 }

@@ -2,7 +2,7 @@
 
 use egui::{Align, Button, Color32, CornerRadius, Layout, MenuBar, RichText, Role, Sense, Ui, WidgetInfo, vec2};
 
-use super::theme;
+use super::{icons, theme};
 use crate::command::{Command, Dialog, Heat};
 use crate::editor::{Editor, Engine};
 
@@ -145,11 +145,9 @@ fn menu<'a>(ui: &mut Ui, name: &str, commands: &mut Vec<Command>, items: impl Fn
     let shown = ui.menu_button(title, |ui| {
         ui.set_min_width(210.0);
         for item in items(ui) {
-            let tick = match item.ticked {
-                Some(true) => format!("{}  (on)", item.name),
-                _ => item.name.to_owned(),
-            };
-            let button = Button::new(tick).shortcut_text(item.keys);
+            let tick = if item.ticked == Some(true) { icons::CHECK } else { "" };
+            let button = Button::new((item.name, theme::icon(tick, 14.0).color(theme::ACCENT)));
+            let button = button.shortcut_text(item.keys);
             let button = button.selected(false).frame_when_inactive(false);
             if ui.add_enabled(item.enabled, button).clicked() {
                 commands.push(item.command);

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use andamento_model::Result;
 use andamento_model::device::DeviceChoice;
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
-use egui::{CentralPanel, Context, Frame, Key, Margin, Panel as Bar, Ui, ViewportBuilder, ViewportCommand};
+use egui::{CentralPanel, Context, Frame, IconData, Key, Margin, Panel as Bar, Ui, ViewportBuilder, ViewportCommand};
 
 use crate::command::Command;
 use crate::editor::Editor;
@@ -51,33 +51,33 @@ pub struct StartOptions {
 /// # Errors
 /// If no window can be opened, or a bundled file is damaged.
 pub fn run(start: StartOptions) -> eframe::Result {
-    run_with(start, Box::new(bundled))
-}
-
-/// The same with another way to load models.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_with(start: StartOptions, source: Source) -> eframe::Result {
     if !has_display() {
         return Err(eframe::Error::AppCreation(
             "there is no display: neither WAYLAND_DISPLAY nor DISPLAY is set".into(),
         ));
     }
     let viewport = ViewportBuilder::default().with_title("Andamento").with_app_id("andamento");
-    let viewport = viewport.with_inner_size([1440.0, 900.0]).with_min_inner_size([1024.0, 700.0]);
+    let viewport = viewport.with_inner_size([1440.0, 900.0]).with_min_inner_size([1024.0, 700.0]).with_icon(icon());
     let setup = WgpuSetup::CreateNew(WgpuSetupCreateNew {
         // The window is light work: it leaves the strong device to the model, and takes a software one if need be.
         power_preference: eframe::wgpu::PowerPreference::LowPower,
         ..WgpuSetupCreateNew::without_display_handle()
     });
     let wgpu_options = WgpuConfiguration { wgpu_setup: setup, ..eframe::NativeOptions::default().wgpu_options };
-    let options = eframe::NativeOptions { viewport, wgpu_options, ..eframe::NativeOptions::default() };
+    // Dithering would show other pixels than the picture's own.
+    let options =
+        eframe::NativeOptions { viewport, wgpu_options, dithering: false, ..eframe::NativeOptions::default() };
     let create = move |context: &eframe::CreationContext<'_>| {
-        let app = App::with_source(&context.egui_ctx, start, source)?;
+        let app = App::new(&context.egui_ctx, start)?;
         Ok(Box::new(app) as Box<dyn eframe::App>)
     };
     eframe::run_native("Andamento", options, Box::new(create))
+}
+
+/// The program's icon; none, if it cannot be read.
+fn icon() -> IconData {
+    let image = image::load_from_memory(include_bytes!("../../../assets/icon.png")).unwrap_or_default().into_rgba8();
+    IconData { width: image.width(), height: image.height(), rgba: image.into_raw() }
 }
 
 /// Whether there is a display at all; asking for one where there is none can end the program.
@@ -130,11 +130,6 @@ impl App {
         })
     }
 
-    /// The time that 95 of 100 frames of this run stay below, on the window's thread.
-    pub fn slow_frame(&self) -> Duration {
-        self.pace.percentile(95)
-    }
-
     fn layout(&mut self, ui: &mut Ui, commands: &mut Vec<Command>) {
         let bar = |margin: Margin| Frame::new().fill(theme::PANEL).inner_margin(margin);
         Bar::top("menu").exact_size(theme::TOP).resizable(false).frame(bar(Margin::symmetric(4, 4))).show(ui, |ui| {
@@ -157,7 +152,8 @@ impl App {
                 self.panel.show(ui, &self.editor, commands);
             },
         );
-        CentralPanel::no_frame().frame(Frame::new().fill(theme::BACKGROUND)).show(ui, |ui| {
+        // No fill: what is behind is cleared in that colour.
+        CentralPanel::no_frame().show(ui, |ui| {
             let screen = self.canvas.show(ui, &mut self.editor, commands);
             self.editor.pixels_per_point = ui.ctx().pixels_per_point();
             self.zoom = screen.zoom * self.editor.pixels_per_point;

@@ -1,36 +1,45 @@
-//! How long the window's thread takes for a frame while the model works; told on the error stream when
-//! `ANDAMENTO_FRAME_TIMES` is set.
+//! How long the window's thread takes for a frame while the model works, and how many frames there are; told on the error
+//! stream when `ANDAMENTO_FRAME_TIMES` is set.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Times of frames.
-#[derive(Default)]
+/// Times of the frames of a run.
 pub(super) struct Pace {
     told: bool,
+    since: Option<Instant>,
     frames: Vec<Duration>,
 }
 
 impl Pace {
-    /// Starts measuring, and asks whether to tell.
+    /// Asks whether to tell.
     pub(super) fn new() -> Self {
-        Self { told: std::env::var_os("ANDAMENTO_FRAME_TIMES").is_some(), frames: Vec::new() }
+        Self { told: std::env::var_os("ANDAMENTO_FRAME_TIMES").is_some(), since: None, frames: Vec::new() }
     }
 
     /// Takes down a frame. `working` tells whether the model works.
     pub(super) fn frame(&mut self, took: Duration, working: bool) {
-        if working {
-            self.frames.push(took);
-        } else if !self.frames.is_empty() {
-            if self.told {
-                let (count, median, slow) = (self.frames.len(), self.percentile(50), self.percentile(95));
-                eprintln!("{count} frames while decoding: median {median:.1?}, 95th percentile {slow:.1?}");
+        match (working, self.since) {
+            (true, None) => {
+                self.since = Some(Instant::now());
+                self.frames = vec![took];
             }
-            self.frames.clear();
+            (true, Some(_)) => self.frames.push(took),
+            (false, Some(since)) => {
+                self.since = None;
+                if self.told {
+                    let (count, whole) = (self.frames.len(), since.elapsed());
+                    let (median, slow) = (self.percentile(50), self.percentile(95));
+                    eprintln!(
+                        "{count} frames in {whole:.1?} of decoding, each {median:.1?}, 95 of 100 within {slow:.1?}"
+                    );
+                }
+            }
+            (false, None) => {}
         }
     }
 
-    /// The time that so many of a hundred frames stay below.
-    pub(super) fn percentile(&self, share: usize) -> Duration {
+    /// The time that so many of a hundred frames of the last run stayed below.
+    fn percentile(&self, share: usize) -> Duration {
         let mut frames = self.frames.clone();
         frames.sort_unstable();
         frames.get((frames.len() * share / 100).min(frames.len().saturating_sub(1))).copied().unwrap_or_default()

@@ -356,7 +356,7 @@ fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         if icon_button(ui, size, icons::DICE, "New seed", "Roll another seed", true).clicked() {
             commands.push(Command::RollSeed);
         }
-        let word = if seed_locked { "locked" } else { "changes" };
+        let word = if seed_locked { "locked" } else { "varies" };
         ui.label(RichText::new(word).size(13.0).color(theme::DIM));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let mut value = seed;

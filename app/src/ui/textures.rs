@@ -56,6 +56,13 @@ impl Tiles {
         }
     }
 
+    /// Uploads only a part, if everything else is as in the picture with the first number, which is here now.
+    fn sync_part(&mut self, id: u64, (from, part): (u64, Rect), step: u32, texel: impl Fn(u32, u32) -> Color32) {
+        if self.id == from && self.id != id && self.step == step {
+            self.touch(id, part, texel);
+        }
+    }
+
     /// Uploads a part that changed.
     fn touch(&mut self, id: u64, part: Rect, texel: impl Fn(u32, u32) -> Color32) {
         let step = i64::from(self.step.max(1));
@@ -109,25 +116,51 @@ pub(super) struct PictureTexture {
 }
 
 impl PictureTexture {
-    /// Uploads what is missing to show this picture at this zoom.
-    pub(super) fn sync(&mut self, ctx: &Context, id: u64, picture: &Picture, zoom: f32) {
+    /// Uploads what is missing to show this picture at this zoom. `changed` is where it differs from the one with the
+    /// number before it, if that is known.
+    pub(super) fn sync(&mut self, ctx: &Context, id: u64, picture: &Picture, zoom: f32, changed: (u64, Rect)) {
         let size = (picture.width(), picture.height());
+        // The kinds that nearly every picture is of have a short way: large ones are read whole here.
+        match picture.image() {
+            DynamicImage::ImageRgb8(image) => self.sync_pixels(ctx, id, size, zoom, changed, |x, y| {
+                let [red, green, blue] = image.get_pixel(x, y).0;
+                Color32::from_rgb(red, green, blue)
+            }),
+            DynamicImage::ImageRgba8(image) => self.sync_pixels(ctx, id, size, zoom, changed, |x, y| {
+                let [red, green, blue, alpha] = image.get_pixel(x, y).0;
+                Color32::from_rgba_unmultiplied(red, green, blue, alpha)
+            }),
+            DynamicImage::ImageRgb16(image) => self.sync_pixels(ctx, id, size, zoom, changed, |x, y| {
+                let [red, green, blue] = image.get_pixel(x, y).0.map(|level| ((u32::from(level) + 128) / 257) as u8);
+                Color32::from_rgb(red, green, blue)
+            }),
+            image => self.sync_pixels(ctx, id, size, zoom, changed, |x, y| {
+                let [red, green, blue, alpha] = image.get_pixel(x, y).0;
+                Color32::from_rgba_unmultiplied(red, green, blue, alpha)
+            }),
+        }
+    }
+
+    fn sync_pixels(
+        &mut self,
+        ctx: &Context,
+        id: u64,
+        size: (u32, u32),
+        zoom: f32,
+        changed: (u64, Rect),
+        pixel: impl Fn(u32, u32) -> Color32,
+    ) {
         let reduction = size.0.max(size.1).div_ceil(FAR);
         self.far_shown = reduction > 1 && zoom * reduction as f32 <= 1.2;
-        let image = picture.image();
         if self.far_shown {
-            let average = |x: u32, y: u32| average(image, x, y, reduction);
-            self.far.sync(ctx, id, size, reduction, average);
+            let texel = |x: u32, y: u32| average(&pixel, size, (x, y), reduction);
+            self.far.sync_part(id, changed, reduction, texel);
+            self.far.sync(ctx, id, size, reduction, texel);
         } else {
             let pixels = u64::from(size.0) * u64::from(size.1);
             let step = (1..).find(|step| pixels / (step * step) <= TEXELS).unwrap_or(1) as u32;
-            match image {
-                DynamicImage::ImageRgb8(image) => self.near.sync(ctx, id, size, step, |x, y| {
-                    let [red, green, blue] = image.get_pixel(x, y).0;
-                    Color32::from_rgb(red, green, blue)
-                }),
-                image => self.near.sync(ctx, id, size, step, |x, y| colour(image, x, y)),
-            }
+            self.near.sync_part(id, changed, step, &pixel);
+            self.near.sync(ctx, id, size, step, pixel);
         }
     }
 
@@ -137,19 +170,14 @@ impl PictureTexture {
     }
 }
 
-fn colour(image: &DynamicImage, x: u32, y: u32) -> Color32 {
-    let [red, green, blue, alpha] = image.get_pixel(x, y).0;
-    Color32::from_rgba_unmultiplied(red, green, blue, alpha)
-}
-
-/// The mean of a square of pixels.
-fn average(image: &DynamicImage, x: u32, y: u32, side: u32) -> Color32 {
-    let mut sum = [0u32; 4];
+/// The mean of a square of pixels, as far as it lies in the picture.
+fn average(pixel: impl Fn(u32, u32) -> Color32, size: (u32, u32), (x, y): (u32, u32), side: u32) -> Color32 {
+    let mut sum = [0_u32; 4];
     let mut count = 0;
-    for y in y..(y + side).min(image.height()) {
-        for x in x..(x + side).min(image.width()) {
-            let pixel = colour(image, x, y).to_array();
-            sum.iter_mut().zip(pixel).for_each(|(sum, part)| *sum += u32::from(part));
+    for y in y..(y + side).min(size.1) {
+        for x in x..(x + side).min(size.0) {
+            let parts = pixel(x, y).to_array();
+            sum.iter_mut().zip(parts).for_each(|(sum, part)| *sum += u32::from(part));
             count += 1;
         }
     }

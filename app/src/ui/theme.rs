@@ -110,6 +110,8 @@ pub(super) fn heat(share: f32) -> Color32 {
 /// Dresses egui.
 pub(super) fn apply(ctx: &Context) {
     ctx.set_theme(Theme::Dark);
+    // Ctrl with plus, minus and zero is for the picture.
+    ctx.options_mut(|options| options.zoom_with_keyboard = false);
     ctx.set_fonts(fonts());
     ctx.all_styles_mut(|style| {
         style.text_styles = [

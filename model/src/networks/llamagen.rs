@@ -223,8 +223,13 @@ impl Attention {
     fn forward(&self, x: Tensor<3>, angles: &Angles, mask: &Tensor<4>) -> Tensor<3> {
         let [q, k, v] = self.project(x, angles);
         let scale = (q.dims()[3] as f64).powf(-0.5);
-        let scores = q.matmul(k.swap_dims(2, 3)) * scale + mask.clone();
-        self.join(softmax(scores, 3).matmul(v))
+        // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
+        let sequences = (0..q.dims()[0]).map(|index| {
+            let [q, k, v] = [&q, &k, &v].map(|x| x.clone().slice(s![index..index + 1, .., .., ..]));
+            let scores = (q * scale).matmul(k.swap_dims(2, 3)) + mask.clone();
+            softmax(scores, 3).matmul(v)
+        });
+        self.join(Tensor::cat(sequences.collect(), 0))
     }
 
     /// Causal attention of the slots `first_slot..` over the cache: `x` is `[streams, slots, dim]`.
@@ -290,13 +295,7 @@ impl TransformerBlock {
     }
 
     /// The slots `first_slot..` of a sequence whose earlier slots are in the cache: `x` is `[streams, slots, dim]`.
-    pub fn forward_cached(
-        &self,
-        x: Tensor<3>,
-        angles: &Angles,
-        first_slot: usize,
-        cache: &mut KvCache,
-    ) -> Tensor<3> {
+    pub fn forward_cached(&self, x: Tensor<3>, angles: &Angles, first_slot: usize, cache: &mut KvCache) -> Tensor<3> {
         let attended = self.attention.forward_cached(self.attention_norm.forward(x.clone()), angles, first_slot, cache);
         let x = x + attended;
         x.clone() + self.feed_forward.forward(self.ffn_norm.forward(x))

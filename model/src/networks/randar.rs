@@ -58,10 +58,7 @@ pub struct Dropout {
 impl RandAr {
     /// Fresh weights.
     pub fn new(config: &TransformerConfig, device: &Device) -> Self {
-        Self {
-            trunk: Trunk::new(config, device),
-            pos_instruct_embeddings: instruction_parameter(config.dim, device),
-        }
+        Self { trunk: Trunk::new(config, device), pos_instruct_embeddings: instruction_parameter(config.dim, device) }
     }
 
     /// Position-instruction tokens for rows of the rotary table (site + 1), `[batch, sites]`: the shared vector seen as
@@ -282,7 +279,11 @@ impl Network for RandArNetwork {
         let run = self.run.as_mut().ok_or_else(not_begun)?;
         check_visit(visit, &run.lattice)?;
         if tokens.len() != visit.len() || tokens.iter().any(|token| *token as usize >= vocab) {
-            return Err(Error::control("tokens", "they do not fit the model's codebook", "Choose a matching tokenizer"));
+            return Err(Error::control(
+                "tokens",
+                "they do not fit the model's codebook",
+                "Choose a matching tokenizer",
+            ));
         }
         let asked = std::mem::take(&mut run.asked);
         if !asked.is_empty() && asked != visit {

@@ -8,8 +8,8 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig, Initializer, PaddingConfig2d};
 use burn::prelude::*;
-use burn::tensor::activation::{silu, softmax};
 use burn::tensor::Int;
+use burn::tensor::activation::{silu, softmax};
 use serde::{Deserialize, Serialize};
 
 use crate::lattice::{Lattice, Token};
@@ -191,7 +191,13 @@ fn through_level(res: &[ResBlock], attn: &[AttnBlock], mut x: Tensor<4>) -> Tens
 }
 
 /// `count` residual blocks and, on the deepest level, as many attentions.
-fn level(inputs: usize, outputs: usize, count: usize, deepest: bool, device: &Device) -> (Vec<ResBlock>, Vec<AttnBlock>) {
+fn level(
+    inputs: usize,
+    outputs: usize,
+    count: usize,
+    deepest: bool,
+    device: &Device,
+) -> (Vec<ResBlock>, Vec<AttnBlock>) {
     let res = (0..count).map(|index| ResBlock::new(if index == 0 { inputs } else { outputs }, outputs, device));
     let attn = (0..if deepest { count } else { 0 }).map(|_| AttnBlock::new(outputs, device));
     (res.collect(), attn.collect())

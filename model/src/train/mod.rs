@@ -11,10 +11,10 @@ pub mod tokenizer;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::module::ParamGroup;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::prelude::*;
-use burn::module::ParamGroup;
 use burn::store::{BurnpackStore, ModuleSnapshot};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -127,13 +127,26 @@ impl<M: Module> Trainer<M> {
         let saved = [folder.join("checkpoint"), folder.join("checkpoint.old")].into_iter().find(|path| path.is_dir());
         let Some(saved) = saved else {
             let optimiser = settings.build(&model);
-            return Ok(Self { model, optimiser, settings, step: 0, steps, counters: Vec::new(), folder: folder.into() });
+            return Ok(Self {
+                model,
+                optimiser,
+                settings,
+                step: 0,
+                steps,
+                counters: Vec::new(),
+                folder: folder.into(),
+            });
         };
         let refuse = |what: &str, error: String| {
-            Error::file(saved.join(what), error, "Remove the checkpoint to start anew, or use the run's own configuration")
+            Error::file(
+                saved.join(what),
+                error,
+                "Remove the checkpoint to start anew, or use the run's own configuration",
+            )
         };
         let state = fs::read(saved.join("state.json")).map_err(|error| refuse("state.json", error.to_string()))?;
-        let State { step, counters } = serde_json::from_slice(&state).map_err(|error| refuse("state.json", error.to_string()))?;
+        let State { step, counters } =
+            serde_json::from_slice(&state).map_err(|error| refuse("state.json", error.to_string()))?;
         let mut store = BurnpackStore::from_file(saved.join("model.bpk"));
         model.load_from(&mut store).map_err(|error| refuse("model.bpk", error.to_string()))?;
         let optimiser = settings.build(&model);
@@ -154,8 +167,7 @@ impl<M: Module> Trainer<M> {
 
     /// Replaces the checkpoint; whatever happens in between, one of the two is whole.
     fn save(&self) -> Result<()> {
-        let [new, current, old] =
-            ["checkpoint.new", "checkpoint", "checkpoint.old"].map(|name| self.folder.join(name));
+        let [new, current, old] = ["checkpoint.new", "checkpoint", "checkpoint.old"].map(|name| self.folder.join(name));
         let failed = |error: String| Error::file(&new, error, "Free some space and run the command again");
         let io = |error: std::io::Error| failed(error.to_string());
         if new.exists() {
@@ -165,7 +177,8 @@ impl<M: Module> Trainer<M> {
         let mut store = BurnpackStore::from_file(new.join("model.bpk"));
         self.model.save_into(&mut store).map_err(|error| failed(error.to_string()))?;
         self.optimiser.save(new.join("optimiser.bpk")).map_err(|error| failed(format!("{error:?}")))?;
-        let state = serde_json::to_vec(&State { step: self.step, counters: self.counters.clone() }).map_err(|error| failed(error.to_string()))?;
+        let state = serde_json::to_vec(&State { step: self.step, counters: self.counters.clone() })
+            .map_err(|error| failed(error.to_string()))?;
         fs::write(new.join("state.json"), state).map_err(io)?;
         for file in ["model.bpk", "optimiser.bpk", "state.json"] {
             fs::File::open(new.join(file)).and_then(|file| file.sync_all()).map_err(io)?;
@@ -263,8 +276,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// If the configuration is not one, a folder cannot be written, or a checkpoint does not fit.
 pub fn train(config: &Path, run: &Path, device: &Device, report: &mut dyn FnMut(&Progress)) -> Result<()> {
-    let text = fs::read_to_string(config)
-        .map_err(|error| Error::file(config, error, "Name a training configuration, such as assets/models/scenes-vq/train.toml"))?;
+    let text = fs::read_to_string(config).map_err(|error| {
+        Error::file(config, error, "Name a training configuration, such as assets/models/scenes-vq/train.toml")
+    })?;
     let recipe: Recipe =
         toml::from_str(&text).map_err(|error| Error::file(config, error, "Correct the configuration"))?;
     let base = config.parent().unwrap_or(Path::new("."));

@@ -122,8 +122,8 @@ fn tokenised(
         bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
     } else {
         let weights = base.join(&recipe.tokenizer_weights);
-        let bytes = std::fs::read(&weights)
-            .map_err(|error| Error::file(&weights, error, "Train the tokenizer first"))?;
+        let bytes =
+            std::fs::read(&weights).map_err(|error| Error::file(&weights, error, "Train the tokenizer first"))?;
         let tokenizer = load(VqModel::new(&recipe.tokenizer, device), bytes, &VQ_KEYS, &weights)?;
         let mut codes = Vec::with_capacity(length);
         let indices: Vec<usize> = (0..recipe.pictures).collect();
