@@ -1,5 +1,6 @@
 //! Every test of Andamento, in one program.
 
+mod decoding;
 mod gpu;
 mod parity;
 mod pixels;

@@ -293,7 +293,7 @@ impl Run {
         let sampling = Sampling { temperature, top_k: self.top_k, top_p: self.top_p };
         sampling.check()?;
         let knobs = Knobs { class, guidance, sampling, seed: self.seed.unwrap_or_else(fresh_seed) };
-        Ok(Request { picture, mask, frame: None, order: order.name.into(), schedule, knobs })
+        Ok(Request { picture, mask, frame: None, order: order.name.into(), order_seed: knobs.seed, schedule, knobs })
     }
 
     /// The file to write: never the source.

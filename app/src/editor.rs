@@ -619,6 +619,7 @@ impl Editor {
             mask: self.document.mask.clone(),
             frame: None,
             order: self.settings.order.into(),
+            order_seed: self.settings.seed,
             schedule: Schedule::Cosine { steps: self.settings.steps },
             knobs: self.knobs(self.settings.seed),
         };
@@ -627,19 +628,18 @@ impl Editor {
     }
 
     /// Goes on from the head of the run that made the picture. Mask, order and schedule stay those of the run: its steps
-    /// belong to them. Where the seed decides the order too, it stays as well.
+    /// belong to them. A seed that is not locked is drawn anew.
     fn branch(&mut self) -> Result<()> {
         let Some(track) = self.document.track.clone().filter(|_| self.can_branch()) else {
             return Err(Error::control("Branch here", "there is no step to go on from", "Generate first, then rewind"));
         };
         let mut request = Request::clone(&track.request);
-        let fixed = order::by_name(&request.order).is_ok_and(|order| !order.random);
-        if fixed && !self.settings.seed_locked && self.timeline.head.is_some() {
+        if !self.settings.seed_locked && self.timeline.head.is_some() {
             self.settings.seed = roll();
         }
-        request.knobs = self.knobs(if fixed { self.settings.seed } else { request.knobs.seed });
+        request.knobs = self.knobs(self.settings.seed);
         if self.head() < track.steps.len() && request.knobs == track.request.knobs {
-            let remedy = "Change subject, guidance or temperature first";
+            let remedy = "Unlock the seed, or change subject, guidance or temperature first";
             return Err(Error::control("Branch here", "the same settings would make the same tokens again", remedy));
         }
         let earlier = track.steps[..self.head()].to_vec();

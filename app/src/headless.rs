@@ -45,7 +45,8 @@ pub fn run(choice: DeviceChoice, why: &str) -> Result<()> {
     };
     let schedule = Schedule::Cosine { steps: defaults.steps };
     let (picture, mask) = (document.picture.clone(), document.mask.clone());
-    let request = Request { picture, mask, frame: None, order: "random".into(), schedule, knobs };
+    let request =
+        Request { picture, mask, frame: None, order: "random".into(), order_seed: knobs.seed, schedule, knobs };
     let mut frames = vec![document.picture.clone()];
     let mut line = Line::new();
     let mut painting = paint(&mut model, &request, &[])?;

@@ -57,6 +57,8 @@ pub struct Ledger {
     pub frame: Frame,
     /// The name of the order.
     pub order: String,
+    /// Where a random order started.
+    pub order_seed: u64,
     /// How tokens were shared out among steps.
     pub schedule: Schedule,
     /// Class, guidance, sampling, seed.
@@ -87,6 +89,7 @@ impl Ledger {
             mask: STANDARD.encode(request.mask.png_bytes()?),
             frame,
             order: request.order.clone(),
+            order_seed: request.order_seed,
             schedule: request.schedule,
             knobs: request.knobs,
             lattice: plan.lattice.clone(),
@@ -150,6 +153,7 @@ impl Ledger {
             mask: self.mask()?,
             frame: Some(self.frame),
             order: self.order.clone(),
+            order_seed: self.order_seed,
             schedule: self.schedule,
             knobs: self.knobs,
         })

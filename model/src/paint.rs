@@ -31,6 +31,8 @@ pub struct Request {
     pub frame: Option<Frame>,
     /// The name of the order.
     pub order: String,
+    /// Where a random order starts. Apart from the draws' seed, so that a run can branch into other draws.
+    pub order_seed: u64,
     /// How the tokens are shared out among steps.
     pub schedule: Schedule,
     /// Class, guidance, sampling, seed.
@@ -85,7 +87,7 @@ pub fn paint<'a>(model: &'a mut Model, request: &Request, earlier: &[Step]) -> R
     let tokens = model.tokenizer.encode(to_samples(&view, &model.device.device))?;
     let given: Vec<Option<Token>> =
         tokens.iter().zip(&masked).map(|(token, masked)| (!masked).then_some(*token)).collect();
-    let order = order::by_name(&request.order)?.arrange(grid, request.knobs.seed);
+    let order = order::by_name(&request.order)?.arrange(grid, request.order_seed);
     let plan = Arc::new(Plan::new(lattice, &order, &given, request.schedule)?);
     if earlier.len() > plan.visits.len() || earlier.iter().zip(&plan.visits).any(|(step, visit)| !same(step, visit)) {
         return Err(Error::control("timeline", "these steps belong to another run", "Start again with Generate"));
