@@ -1,6 +1,7 @@
 //! Autoregressive image generators: networks, tokenizers, orders, decoding and training.
 //!
-//! Everything without a window, a thread or a clock. [`paint`](paint::paint) is the whole path on one screen.
+//! Everything without a window or a thread; only [`bench`] looks at a clock. [`paint`](paint::paint) is the whole path on
+//! one screen.
 
 pub mod bench;
 pub mod checkpoint;
