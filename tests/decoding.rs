@@ -15,7 +15,9 @@ use andamento_model::train::{HELD_OUT, scenes};
 #[test]
 fn every_order_visits_every_token_once_on_any_grid() {
     for order in &ORDERS {
-        for (rows, cols) in [(1, 1), (1, 7), (5, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 9), (16, 16), (16, 64), (32, 32)] {
+        for (rows, cols) in
+            [(1, 1), (1, 7), (5, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 9), (16, 16), (16, 64), (32, 32)]
+        {
             let mut sites = order.arrange(Grid::new(rows, cols), 11);
             let again = order.arrange(Grid::new(rows, cols), 11);
             assert_eq!(sites, again, "{}: the same seed, another order", order.name);
@@ -46,7 +48,9 @@ fn partly_random_orders_begin_where_they_say() {
 fn schedules_visit_all_and_cost_follows_the_mask() {
     for total in [1, 16, 255, 256, 1024] {
         for masked in [1, total / 10, total / 2, total] {
-            for schedule in [1, 2, 7, 88, 256, 2000].map(|steps| Schedule::Cosine { steps }).into_iter().chain([Schedule::OneByOne]) {
+            for schedule in
+                [1, 2, 7, 88, 256, 2000].map(|steps| Schedule::Cosine { steps }).into_iter().chain([Schedule::OneByOne])
+            {
                 let visits = schedule.visits(masked, total);
                 assert_eq!(visits.iter().sum::<usize>(), masked, "{schedule:?} of {masked} in {total}");
                 assert!(!visits.contains(&0));
@@ -107,7 +111,8 @@ fn the_bundled_model_fills_a_hole_with_landscape() {
         });
         let done = done.expect("ends");
         let outside: Vec<_> = scene.enumerate_pixels().filter(|(x, y, _)| mask.get(*x, *y) == 0).collect();
-        let mean = [0, 1, 2].map(|c| outside.iter().map(|(_, _, p)| f64::from(p.0[c])).sum::<f64>() / outside.len() as f64);
+        let mean =
+            [0, 1, 2].map(|c| outside.iter().map(|(_, _, p)| f64::from(p.0[c])).sum::<f64>() / outside.len() as f64);
         for (x, y, truth) in scene.enumerate_pixels().filter(|(x, y, _)| mask.get(*x, *y) > 0) {
             for c in 0..3 {
                 let truth = f64::from(truth.0[c]);

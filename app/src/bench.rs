@@ -49,7 +49,7 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
     let failed = |error: String| Error::device(&chosen.name, error, "Try a smaller size or --device cpu");
     let sync = || on.sync().map_err(|error| failed(error.to_string()));
 
-    let copy = bench::copy_bytes_per_second(on)?;
+    let copy = bench::copy_bytes_per_second(&chosen)?;
     let product = bench::operations_per_second(on)?;
 
     eprintln!("making random weights of {} {} …", options.family, options.size);

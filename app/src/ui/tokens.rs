@@ -98,8 +98,12 @@ pub(super) fn explain(painter: &Painter, screen: &Screen, track: &Track, head: u
     let text = match made {
         Some(made) => {
             let likelier = if made.rank == 0 { "the likeliest".into() } else { format!("{} likelier", made.rank) };
-            let digits = if made.probability < 0.1 { 3 } else { 2 };
-            let first = format!("token {} · p = {:.digits$} · {:.1} bits", site.0, made.probability, made.bits);
+            let probability = match made.probability {
+                p if p < 0.001 => "p < 0.001".into(),
+                p if p < 0.1 => format!("p = {p:.3}"),
+                p => format!("p = {p:.2}"),
+            };
+            let first = format!("token {} · {probability} · {:.1} bits", site.0, made.bits);
             format!("{first}\nstep {} · code {} · {likelier}", step + 1, made.token)
         }
         None => format!("token {} · to be made in step {}", site.0, step + 1),
