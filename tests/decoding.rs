@@ -114,10 +114,10 @@ fn the_bundled_model_fills_a_hole_with_landscape() {
         let mean =
             [0, 1, 2].map(|c| outside.iter().map(|(_, _, p)| f64::from(p.0[c])).sum::<f64>() / outside.len() as f64);
         for (x, y, truth) in scene.enumerate_pixels().filter(|(x, y, _)| mask.get(*x, *y) > 0) {
-            for c in 0..3 {
+            for (c, mean) in mean.iter().enumerate() {
                 let truth = f64::from(truth.0[c]);
                 ours += (f64::from(done.get_pixel(x, y).0[c]) - truth).powi(2);
-                flat += (mean[c] - truth).powi(2);
+                flat += (mean - truth).powi(2);
             }
         }
     }
