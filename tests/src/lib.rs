@@ -58,6 +58,11 @@ impl Array {
     }
 }
 
+/// Little-endian numbers of `N` bytes each.
+fn numbers<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    data.as_chunks::<N>().0.iter().copied().map(number).collect()
+}
+
 /// The arrays of a golden safetensors file.
 #[derive(Debug)]
 pub struct Golden(BTreeMap<String, Array>);
@@ -73,11 +78,11 @@ impl Golden {
         let arrays = file.iter().filter_map(|(name, view)| {
             let data = view.data();
             let values = match view.dtype() {
-                Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-                Dtype::I32 => {
-                    data.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32).collect()
-                }
-                Dtype::U8 => data.iter().map(|byte| f32::from(*byte)).collect(),
+                Dtype::F32 => numbers(data, f32::from_le_bytes),
+                Dtype::F64 => numbers(data, |bytes| f64::from_le_bytes(bytes) as f32),
+                Dtype::I32 => numbers(data, |bytes| i32::from_le_bytes(bytes) as f32),
+                Dtype::I64 => numbers(data, |bytes| i64::from_le_bytes(bytes) as f32),
+                Dtype::U8 | Dtype::BOOL => numbers(data, |[byte]: [u8; 1]| f32::from(byte)),
                 _ => return None,
             };
             Some((name.to_string(), Array { shape: view.shape().to_vec(), values }))

@@ -1,4 +1,4 @@
-//! Agreement with the published code of RandAR and of LlamaGen's tokenizer, on the goldens.
+//! RandAR, `ziqipang/RandAR`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,16 +75,6 @@ impl RandArCase {
         let run = |name: &str| Some(name.strip_prefix(&prefix)?.strip_suffix(".indices_raster")?.to_string());
         names.filter_map(run).collect()
     }
-}
-
-fn ints(array: &Array, device: &Device) -> Tensor<2, Int> {
-    let rows = array.shape[0];
-    let values = array.ints();
-    Tensor::<1, Int>::from_data(values.as_slice(), device).reshape([rows, values.len() / rows])
-}
-
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec::<f32>().expect("f32")
 }
 
 fn teacher_forced(case: &RandArCase, prefix: &str, classes: Vec<i32>, rope: &Rope, device: &Device) -> [Vec<f32>; 2] {
@@ -164,47 +154,6 @@ fn settings(run: &str) -> (Schedule, Guidance) {
         },
     };
     (schedule, guidance)
-}
-
-const GREEDY: Sampling = Sampling { temperature: 1.0, top_k: 1, top_p: 1.0 };
-
-/// Decodes greedily through the one loop; tokens in raster order.
-fn decode(network: &mut dyn Network, plan: &Arc<Plan>, class: u32, guidance: Guidance) -> Vec<i32> {
-    let mut tokens = vec![-1; plan.lattice.len()];
-    plan.given.iter().for_each(|(site, token)| tokens[site.index()] = *token as i32);
-    let knobs = Knobs { class, guidance, sampling: GREEDY, seed: 0 };
-    for step in Decoding::start(network, plan.clone(), knobs, &[]).expect("starts") {
-        for made in step.expect("decodes").made {
-            assert_eq!(std::mem::replace(&mut tokens[made.site.index()], made.token as i32), -1, "made twice");
-        }
-    }
-    tokens
-}
-
-/// Follows a plan with the golden tokens; the guided logits of each token in generation order.
-fn guided_logits(network: &mut dyn Network, plan: &Plan, class: u32, guidance: Guidance, tokens: &[i32]) -> Vec<f32> {
-    network.begin(&Prompt { class, guided: guidance.is_on() }, &plan.lattice).expect("begins");
-    let (sites, given): (Vec<Site>, Vec<Token>) = plan.given.iter().copied().unzip();
-    if !sites.is_empty() {
-        network.tell(&sites, &given).expect("prefill");
-    }
-    let mut known = sites.len();
-    let mut all = Vec::new();
-    for visit in &plan.visits {
-        let logits = network.predict(visit).expect("predicts");
-        let [streams, sites, vocab] = logits.dims();
-        let scale = guidance.scale(known, plan.lattice.len());
-        let values = floats(logits);
-        let (with, without) = values.split_at(sites * vocab);
-        match streams {
-            1 => all.extend_from_slice(with),
-            _ => all.extend(with.iter().zip(without).map(|(c, u)| u + (c - u) * scale)),
-        }
-        let told: Vec<Token> = visit.iter().map(|site| tokens[site.index()] as Token).collect();
-        network.tell(visit, &told).expect("tells");
-        known += visit.len();
-    }
-    all
 }
 
 fn greedy_generations(case: &RandArCase, grids: &[usize], device: &Device) -> usize {
@@ -341,72 +290,6 @@ fn published_orders() {
         let got = by_name(&ours(order)).expect("exists").arrange(Grid::new(side, side), 0);
         let got: Vec<i32> = got.iter().map(|site| *site as i32).collect();
         assert_eq!(got, orders.get(name).ints(), "{name}");
-    }
-}
-
-struct VqCase {
-    golden: Golden,
-    model: VqModel,
-    tokenizer: LlamaGenVq,
-}
-
-impl VqCase {
-    fn read(device: &Device) -> Self {
-        let folder = goldens("randar");
-        let sizes = json(&folder.join("vq_config.json"))["config"].clone();
-        let list = |name: &str| -> Vec<usize> {
-            sizes[name].as_array().expect(name).iter().map(|mult| mult.as_u64().expect("a size") as usize).collect()
-        };
-        let size =
-            |name: &str| sizes[name].as_u64().unwrap_or_else(|| panic!("the configuration has no {name}")) as usize;
-        let config = VqConfig {
-            ch: size("ch"),
-            encoder_ch_mult: list("mult"),
-            decoder_ch_mult: list("dmult"),
-            num_res_blocks: size("nrb"),
-            z_channels: size("z"),
-            codebook_size: size("n"),
-            codebook_embed_dim: size("e"),
-        };
-        let file = folder.join("vq_tiny_f16.safetensors");
-        let bytes = std::fs::read(&file).expect("weights");
-        let model = load(VqModel::new(&config, device), bytes, &VQ_KEYS, file).expect("the published layout loads");
-        let tokenizer = LlamaGenVq::new(model.clone(), config, device);
-        Self { golden: Golden::read(&folder.join("vq_golden.safetensors")), model, tokenizer }
-    }
-
-    fn image(&self, name: &str, device: &Device) -> Tensor<4> {
-        let image = self.golden.get(name);
-        Tensor::from_data(TensorData::new(image.values.clone(), image.shape.clone()), device)
-    }
-}
-
-#[test]
-fn vq_encodes_and_decodes() {
-    let device = Device::flex();
-    let case = VqCase::read(&device);
-    for set in ["sq", "ns"] {
-        let get = |name: &str| case.golden.get(&format!("{set}.{name}"));
-        let image = case.image(&format!("{set}.image"), &device);
-        let features = case.model.encoder.forward(image.clone());
-        get("enc.encoder_out").assert_close(&floats(features.clone()), PIXELS, "encoder");
-        get("enc.z_prequant").assert_close(&floats(case.model.quant_conv.forward(features)), PIXELS, "code space");
-        let codes = case.model.encode(image);
-        let codes = codes.into_data().convert::<i32>().try_to_vec::<i32>().expect("codes");
-        assert_eq!(codes, get("enc.indices").ints(), "{set}: codes");
-
-        let pixels = get("dec.pixels");
-        let (batch, height, width) = (pixels.shape[0], pixels.shape[2], pixels.shape[3]);
-        let (rows, cols) = (height / case.tokenizer.stride(), width / case.tokenizer.stride());
-        let indices = get("dec.indices").ints();
-        let codes = Tensor::<1, Int>::from_data(indices.as_slice(), &device).reshape([batch, rows * cols]);
-        pixels.assert_close(&floats(case.model.decode(codes, rows, cols)), PIXELS, "decoder");
-
-        let tokens: Vec<Token> = indices[..rows * cols].iter().map(|code| *code as Token).collect();
-        let picture = case.tokenizer.decode(&Lattice::grid(rows, cols), &tokens).and_then(to_picture).expect("decodes");
-        let bytes = get("dec.uint8_hwc_round_rule").at(0).ints();
-        let off = picture.as_raw().iter().zip(&bytes).map(|(got, want)| (i32::from(*got) - want).abs()).max();
-        assert!(off.is_some_and(|off| off <= 1), "{set}: bytes off by {off:?}");
     }
 }
 
