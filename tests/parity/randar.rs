@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use andamento_model::checkpoint::{RANDAR_KEYS, VQ_KEYS, load};
+use andamento_model::checkpoint::{RANDAR_KEYS, load};
 use andamento_model::decode::{Decoding, Knobs};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
 use andamento_model::network::{Network, Prompt};
@@ -13,14 +13,11 @@ use andamento_model::order::by_name;
 use andamento_model::plan::Plan;
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
-use andamento_model::tokenizer::{Tokenizer, to_picture};
-use andamento_model::tokenizers::llamagen_vq::{LlamaGenVq, VqConfig, VqModel};
 use andamento_tests::{Array, Golden, goldens, json};
 use burn::prelude::*;
 use burn::tensor::Int;
 
-const LOGITS: f32 = 1e-4;
-const PIXELS: f32 = 1e-4;
+use super::{GREEDY, LOGITS, decode, floats, guided_logits, ints};
 
 struct RandArCase {
     golden: Golden,
