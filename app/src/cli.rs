@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::document::save_atomically;
 use crate::progress::Line;
-use crate::{bench, doctor, training};
+use crate::{bench, doctor, models, training};
 
 /// An image editor that repaints pictures with autoregressive generators, token by token. Without a command it opens the
 /// editor.
@@ -36,6 +36,9 @@ pub struct Cli {
     /// Print the result as JSON.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Where imported models lie. By default ANDAMENTO_HOME, or where the system keeps a program's data.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// The commands.
@@ -51,8 +54,8 @@ pub enum Command {
     Replay(Replay),
     /// List the orders in which tokens can be made.
     Orders,
-    /// List the models and what they can paint.
-    Models,
+    /// List the models and what they can paint; import, verify and remove them.
+    Models(models::Options),
     /// Show the adapters, what was chosen and why, and test it.
     Doctor,
     /// Measure a family and size with random weights.
@@ -187,7 +190,7 @@ struct Run {
 ///
 /// # Errors
 /// What went wrong, for [`exit_code`].
-pub fn run(command: &Command, choice: DeviceChoice, as_json: bool) -> Result<()> {
+pub fn run(command: &Command, choice: DeviceChoice, as_json: bool, data_dir: Option<&Path>) -> Result<()> {
     match command {
         Command::Generate(options) => options.run.generate(choice, as_json),
         Command::Inpaint(options) => {
@@ -212,7 +215,7 @@ pub fn run(command: &Command, choice: DeviceChoice, as_json: bool) -> Result<()>
             list_orders(as_json);
             Ok(())
         }
-        Command::Models => list_models(as_json),
+        Command::Models(options) => models::run(options, data_dir, as_json),
         Command::Doctor => doctor::run(choice, as_json),
         Command::Bench(options) => bench::run(options, choice, as_json),
         Command::Train(options) => training::run(options, choice),
@@ -498,28 +501,4 @@ fn list_orders(as_json: bool) {
     for order in &ORDERS {
         println!("{:<14} {}", order.name, order.about);
     }
-}
-
-fn list_models(as_json: bool) -> Result<()> {
-    let mut list = Vec::new();
-    for model in &library::MODELS {
-        let card = model.card()?;
-        if !as_json {
-            println!(
-                "{}: {}, {:.1} M parameters, {} × {} tokens on {} px, bundled",
-                card.id,
-                card.title,
-                card.parameters as f64 / 1e6,
-                card.grid,
-                card.grid,
-                card.side
-            );
-            card.subjects.iter().enumerate().for_each(|(class, subject)| println!("  {class:>4}  {subject}"));
-        }
-        list.push(json!({ "id": card.id, "title": card.title, "family": card.family, "side": card.side, "grid": card.grid, "parameters": card.parameters, "subjects": card.subjects, "hash": model.hash() }));
-    }
-    if as_json {
-        println!("{:#}", json!(list));
-    }
-    Ok(())
 }

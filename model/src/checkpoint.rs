@@ -1,6 +1,12 @@
 //! Weights in files: safetensors in the published layout (PyTorch's names and orientation), so that a file of ours opens
 //! in the published code and the other way round.
 
+pub mod gate;
+pub mod import;
+pub mod manifest;
+mod pickle;
+pub mod recognise;
+
 use std::path::Path;
 
 use burn::module::Module;
