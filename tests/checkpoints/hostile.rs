@@ -91,7 +91,8 @@ fn stored(pickle: &[u8]) -> Vec<u8> {
 }
 
 fn deflated(pickle: &[u8]) -> Vec<u8> {
-    archive(pickle, &[("0", &[0; 64])], CompressionMethod::Deflated)
+    let numbers: Vec<u8> = (0..64u8).map(|byte| byte.wrapping_mul(83) ^ byte >> 2).collect();
+    archive(pickle, &[("0", &numbers)], CompressionMethod::Deflated)
 }
 
 /// Opcodes over and over, with so many random numbers among them that no ratio gives them away.

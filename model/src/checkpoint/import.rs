@@ -72,10 +72,11 @@ pub fn import(file: &Path, shelf: &Shelf, options: &Options, progress: &mut dyn 
         return Err(refused(cause, "Use the file as it was published"));
     }
     let sha256 = hash(file, length, progress)?;
-    let records = whole.iter().map(|(dict, known)| {
-        let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let origin = Origin { file: name, sha256: sha256.clone(), root: dict.root.clone(), date: options.date.clone() };
-        Writer { source: &source, dict, known, shelf }.write(origin, progress)
+    let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let records = whole.into_iter().map(|(dict, known)| {
+        let (file, date) = (name.clone(), options.date.clone());
+        let origin = Origin { file, sha256: sha256.clone(), root: dict.root.clone(), date };
+        Writer { source: &source, dict: &dict, known: &known.named(&name), shelf }.write(origin, progress)
     });
     records.collect()
 }

@@ -42,6 +42,8 @@ pub enum Role {
         published_in: String,
         /// Number of codes.
         codes: usize,
+        /// Number of classes, without the null class of guidance.
+        classes: usize,
         /// Tokens along each side of a picture, finest scale.
         grid: usize,
         /// Numbers that the cache of keys and values holds for one stream.
@@ -63,6 +65,21 @@ pub enum Role {
 /// The names and shapes of a model's tensors.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Layout(pub BTreeMap<String, Vec<usize>>);
+
+impl Recognised {
+    /// Takes the resolution from the name of a published file where the tensors leave it open: LlamaGen's B and L exist
+    /// for 256 and for 384 pixels (`c2i_B_256.pt`, `c2i_B_384.pt`), with the same tensors.
+    pub(crate) fn named(mut self, file: &str) -> Self {
+        if let (Role::Generator { grid, .. }, "LlamaGen") = (&mut self.role, self.family) {
+            match (file.contains("256"), file.contains("384")) {
+                (true, false) => *grid = 16,
+                (false, true) => *grid = 24,
+                _ => {}
+            }
+        }
+        self
+    }
+}
 
 impl Layout {
     fn bare(&mut self, name: impl Into<String>, shape: &[usize]) {
@@ -177,7 +194,7 @@ fn llamagen(manifest: &Manifest) -> Option<Recognised> {
         (3200, 24) => "3b".into(),
         _ => format!("{dim}x{layers}"),
     };
-    // From XL on, LlamaGen's class-conditional models were published for 384 pixels only.
+    // No shape tells the resolution. From XL on, LlamaGen's class-conditional models were published for 384 pixels only.
     let grid = if !randar && dim >= 1280 { 24 } else { 16 };
     let tokens = (grid * grid) as u64;
     let tokenizer = if vocab == 1024 { MASKGIT } else { LLAMAGEN_VQ_16 };
@@ -197,6 +214,7 @@ fn llamagen(manifest: &Manifest) -> Option<Recognised> {
             tokenizer: tokenizer.0.into(),
             published_in: tokenizer.1.into(),
             codes: vocab,
+            classes,
             grid,
             cache: 2 * layers as u64 * sequence * dim as u64,
             activations: sequence * (4 * dim + 2 * hidden) as u64 + tokens * vocab as u64,
@@ -254,6 +272,7 @@ fn rar(manifest: &Manifest) -> Option<Recognised> {
             tokenizer: MASKGIT.0.into(),
             published_in: MASKGIT.1.into(),
             codes,
+            classes,
             grid: tokens.isqrt(),
             cache: (2 * depth * (tokens + 2) * dim) as u64,
             // The modulations of all positions are computed once, before the first token.
@@ -318,6 +337,7 @@ fn var(manifest: &Manifest) -> Option<Recognised> {
             tokenizer: VAR_VQVAE.0.into(),
             published_in: VAR_VQVAE.1.into(),
             codes,
+            classes,
             grid,
             cache: (2 * depth * tokens * dim) as u64,
             activations: (grid * grid * (8 * dim + 2 * hidden + codes + heads * tokens)) as u64,
@@ -379,6 +399,7 @@ fn open_magvit2(manifest: &Manifest) -> Option<Recognised> {
             tokenizer: LFQ.0.into(),
             published_in: LFQ.1.into(),
             codes: first.checked_mul(second)?,
+            classes,
             grid: 16,
             cache: (2 * spatial * (tokens + 1) * dim) as u64,
             activations: (tokens * (4 * dim + 2 * hidden) + first + second) as u64,
