@@ -5,12 +5,18 @@ mod hostile;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use andamento_model::checkpoint::import::{Options, import};
 use andamento_model::checkpoint::manifest::{Entry, Manifest};
 use andamento_model::checkpoint::recognise::{Role, recognise};
+use andamento_model::checkpoint::Report;
+use andamento_model::device::{DeviceChoice, choose};
+use andamento_model::library::{MODELS, find};
 use andamento_model::library::imported::{Record, Shelf};
+use andamento_model::network::{Network, Prompt};
 use andamento_tests::{goldens, json};
 use safetensors::{Dtype, SafeTensors};
 
@@ -280,6 +286,40 @@ fn nothing_is_left_of_an_import_that_fails() {
     let file = library.write("nan.pth", &hostile::saved(&hostile::llamagen(2), "BFloat16Storage", &[0xc0, 0x7f]));
     imported(&file, &shelf, false).expect_err("values that are not numbers");
     assert_eq!(std::fs::read_dir(shelf.folder()).expect("the folder").count(), 0);
+}
+
+#[test]
+fn an_imported_pair_loads_and_predicts_as_the_bundled_one_does() {
+    let library = Folder::new("load");
+    let shelf = library.shelf();
+    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/models");
+    let weights = |model: &str| bundled.join(model).join("weights.safetensors");
+    let [generator] = &imported(&weights("scenes-randar"), &shelf, false).expect("imported")[..] else { panic!("one") };
+    assert!(find(&generator.id, &shelf).is_err(), "it has no tokenizer yet");
+    imported(&weights("scenes-vq"), &shelf, false).expect("imported");
+    let entry = find(&generator.id, &shelf).expect("a pair");
+    let read = Arc::new(AtomicU64::new(0));
+    let report = Report::new({
+        let read = read.clone();
+        move |bytes| read.store(bytes, Ordering::Relaxed)
+    });
+    let cpu = || choose(DeviceChoice::Cpu).expect("a processor");
+    let sentence = entry.needs().expect("imported").on(&cpu()).expect("it fits");
+    assert!(sentence.contains("fits") && sentence.contains("weights"), "{sentence}");
+    let mut model = entry.load(cpu(), report).expect("loads");
+    assert!(read.load(Ordering::Relaxed) >= 2 * generator.parameters, "loading reports what it read");
+    let mut own = MODELS[0].load(cpu()).expect("loads");
+    assert_eq!(entry.card().expect("a card").network["n_head"], own.card.network["n_head"]);
+    let lattice = own.lattice();
+    assert_eq!(model.lattice(), lattice);
+    let site = lattice.sites().next().expect("a site");
+    let predict = |network: &mut dyn Network| {
+        network.begin(&Prompt { class: 1, guided: false }, &lattice).expect("begins");
+        network.predict(&[site]).expect("predicts").into_data().try_to_vec::<f32>().expect("f32")
+    };
+    let logits = predict(&mut *model.network);
+    assert_eq!(logits, predict(&mut *own.network));
+    assert!(logits.iter().any(|logit| *logit != 0.0), "weights were read");
 }
 
 /// What a process of its own says about a file: the outcome and its peak of memory in bytes.

@@ -10,7 +10,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
-        Some(command) => cli::run(command, cli.device, cli.json, cli.data_dir.as_deref()),
+        Some(command) => cli::run(command, &cli),
         None => edit(&cli),
     };
     match outcome {

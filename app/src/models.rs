@@ -1,6 +1,6 @@
 //! `andamento models`: what can be painted with, and importing more.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use andamento_model::checkpoint::import::{Options as ImportOptions, Progress, import};
@@ -55,13 +55,12 @@ struct Import {
 ///
 /// # Errors
 /// Names the file, the entry and the reason.
-pub fn run(options: &Options, data_dir: Option<&Path>, as_json: bool) -> Result<()> {
-    let shelf = Shelf::open(data_dir)?;
+pub fn run(options: &Options, shelf: &Shelf, as_json: bool) -> Result<()> {
     match &options.command {
-        None | Some(Command::List) => list(&shelf, as_json),
-        Some(Command::Import(options)) => options.import(&shelf, as_json),
-        Some(Command::Verify { id }) => verify(&shelf, id.as_deref(), as_json),
-        Some(Command::Remove { id }) => remove(&shelf, id, as_json),
+        None | Some(Command::List) => list(shelf, as_json),
+        Some(Command::Import(options)) => options.import(shelf, as_json),
+        Some(Command::Verify { id }) => verify(shelf, id.as_deref(), as_json),
+        Some(Command::Remove { id }) => remove(shelf, id, as_json),
     }
 }
 
@@ -175,13 +174,11 @@ fn verify(shelf: &Shelf, id: Option<&str>, as_json: bool) -> Result<()> {
 }
 
 fn remove(shelf: &Shelf, id: &str, as_json: bool) -> Result<()> {
+    let complete = |record: &Record| shelf.tokenizer(record).is_ok();
+    let before: Vec<_> = shelf.records()?.into_iter().filter(complete).collect();
     let record = shelf.remove(id)?;
-    let left = shelf.records()?;
-    let lacking: Vec<_> = left
-        .iter()
-        .filter(|other| other.goes_with(&record) && shelf.tokenizer(other).is_err())
-        .map(|other| other.id.clone())
-        .collect();
+    let lacking: Vec<_> =
+        before.iter().filter(|other| other.id != record.id && !complete(other)).map(|other| other.id.clone()).collect();
     if as_json {
         println!("{:#}", json!({ "removed": record.id, "lacking": lacking }));
     } else {

@@ -36,9 +36,9 @@ pub struct Recognised {
 pub enum Role {
     /// Makes tokens.
     Generator {
-        /// The family of its tokenizer.
-        tokenizer: String,
-        /// The file in which that was published.
+        /// The families of tokenizers that it may have been trained with, the likeliest first.
+        tokenizers: Vec<String>,
+        /// The file in which the likeliest was published.
         published_in: String,
         /// Number of codes.
         codes: usize,
@@ -159,7 +159,7 @@ fn heads(dim: usize) -> usize {
     match dim {
         3200 => 32,
         2560 => 40,
-        _ if dim.is_multiple_of(64) && dim >= 256 => dim / 64,
+        _ if dim.is_multiple_of(64) && dim >= 128 => dim / 64,
         _ => 4,
     }
 }
@@ -197,7 +197,8 @@ fn llamagen(manifest: &Manifest) -> Option<Recognised> {
     // No shape tells the resolution. From XL on, LlamaGen's class-conditional models were published for 384 pixels only.
     let grid = if !randar && dim >= 1280 { 24 } else { 16 };
     let tokens = (grid * grid) as u64;
-    let tokenizer = if vocab == 1024 { MASKGIT } else { LLAMAGEN_VQ_16 };
+    // With 1024 codes RandAR was published for MaskGIT's tokenizer.
+    let tokenizers = if vocab == 1024 { [MASKGIT, LLAMAGEN_VQ_16] } else { [LLAMAGEN_VQ_16, MASKGIT] };
     let sequence = if randar { 2 * tokens + 1 } else { tokens + 1 };
     Some(Recognised {
         family: if randar { "RandAR" } else { "LlamaGen" },
@@ -211,8 +212,8 @@ fn llamagen(manifest: &Manifest) -> Option<Recognised> {
         leftovers: &["kv_cache", "freqs_cis"],
         licence: "MIT",
         role: Role::Generator {
-            tokenizer: tokenizer.0.into(),
-            published_in: tokenizer.1.into(),
+            tokenizers: tokenizers.map(|(family, _)| family.into()).into(),
+            published_in: tokenizers[0].1.into(),
             codes: vocab,
             classes,
             grid,
@@ -269,7 +270,7 @@ fn rar(manifest: &Manifest) -> Option<Recognised> {
         leftovers: &["attn_mask"],
         licence: "Apache-2.0",
         role: Role::Generator {
-            tokenizer: MASKGIT.0.into(),
+            tokenizers: vec![MASKGIT.0.into()],
             published_in: MASKGIT.1.into(),
             codes,
             classes,
@@ -334,7 +335,7 @@ fn var(manifest: &Manifest) -> Option<Recognised> {
         leftovers: &["lvl_1L", "attn_bias_for_masking", "zero_k_bias"],
         licence: "MIT",
         role: Role::Generator {
-            tokenizer: VAR_VQVAE.0.into(),
+            tokenizers: vec![VAR_VQVAE.0.into()],
             published_in: VAR_VQVAE.1.into(),
             codes,
             classes,
@@ -396,7 +397,7 @@ fn open_magvit2(manifest: &Manifest) -> Option<Recognised> {
         leftovers: &["kv_cache", "freqs_cis"],
         licence: "Apache-2.0",
         role: Role::Generator {
-            tokenizer: LFQ.0.into(),
+            tokenizers: vec![LFQ.0.into()],
             published_in: LFQ.1.into(),
             codes: first.checked_mul(second)?,
             classes,

@@ -61,13 +61,14 @@ impl Record {
     /// The longest record that is read, in bytes.
     const LONGEST: u64 = 1 << 20;
 
-    /// Whether another model is the tokenizer that this generator needs: of its family and with as many codes.
-    pub fn goes_with(&self, other: &Self) -> bool {
+    /// How well another model serves this generator as its tokenizer: 0 is best, none not at all. It has to have as many
+    /// codes.
+    fn served_by(&self, other: &Self) -> Option<usize> {
         match (&self.role, &other.role) {
-            (Role::Generator { tokenizer, codes, .. }, Role::Tokenizer { codes: of, .. }) => {
-                other.family == *tokenizer && codes == of
+            (Role::Generator { tokenizers, codes, .. }, Role::Tokenizer { codes: of, .. }) if codes == of => {
+                tokenizers.iter().position(|family| *family == other.family)
             }
-            _ => false,
+            _ => None,
         }
     }
 }
@@ -142,11 +143,13 @@ impl Shelf {
     /// # Errors
     /// Says which file is missing.
     pub fn tokenizer(&self, of: &Record) -> Result<Record> {
-        let Role::Generator { tokenizer, published_in, codes, .. } = &of.role else {
+        let Role::Generator { tokenizers, published_in, codes, .. } = &of.role else {
             return Err(Error::control("model", format!("{} is a tokenizer", of.id), "Choose a generator"));
         };
-        self.records()?.into_iter().find(|record| of.goes_with(record)).ok_or_else(|| {
-            let cause = format!("it needs its tokenizer, a {tokenizer} with {codes} codes, which is not imported");
+        let fitting = self.records()?.into_iter().filter_map(|record| Some((of.served_by(&record)?, record)));
+        fitting.min_by_key(|(rank, _)| *rank).map(|(_, record)| record).ok_or_else(|| {
+            let family = tokenizers.join(" or ");
+            let cause = format!("it needs its tokenizer, a {family} with {codes} codes, which is not imported");
             Error::file(&of.id, cause, format!("Import {published_in} with `andamento models import`"))
         })
     }
