@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use andamento_model::checkpoint::Report;
 use andamento_model::checkpoint::import::{Options, import};
 use andamento_model::checkpoint::manifest::{Entry, Manifest};
 use andamento_model::checkpoint::recognise::{Role, recognise};
-use andamento_model::checkpoint::Report;
 use andamento_model::device::{DeviceChoice, choose};
-use andamento_model::library::{MODELS, find};
 use andamento_model::library::imported::{Record, Shelf};
+use andamento_model::library::{MODELS, find};
 use andamento_model::network::{Network, Prompt};
 use andamento_tests::{goldens, json};
 use safetensors::{Dtype, SafeTensors};
@@ -126,7 +126,8 @@ fn every_loader_file_of_the_goldens_is_imported_with_its_values() {
                 shelf.verify(&record, &mut |_| ()).expect("whole");
                 let got = tensors(&shelf.weights(&record));
                 let same = |other: &&BTreeMap<String, (Dtype, Vec<usize>, Vec<f32>)>| {
-                    got.iter().all(|(name, (_, shape, _))| other.get(name).is_some_and(|(_, wanted, _)| wanted == shape))
+                    got.iter()
+                        .all(|(name, (_, shape, _))| other.get(name).is_some_and(|(_, wanted, _)| wanted == shape))
                 };
                 let candidates: Vec<_> = expected.iter().filter(same).collect();
                 if candidates.is_empty() {
@@ -173,7 +174,9 @@ fn averaged_weights_are_taken_where_asked_for() {
     let mut compared = 0;
     for folder in folders() {
         for file in files(&folder, &["pt", "pth", "ckpt"]) {
-            let (Ok(plain), Ok(mean)) = (imported(&file, &shelf, false), imported(&file, &shelf, true)) else { continue };
+            let (Ok(plain), Ok(mean)) = (imported(&file, &shelf, false), imported(&file, &shelf, true)) else {
+                continue;
+            };
             for (plain, mean) in plain.iter().zip(&mean).filter(|(plain, mean)| plain.sha256 != mean.sha256) {
                 assert_eq!(plain.config, mean.config, "{}", file.display());
                 let (plain, mean) = (tensors(&shelf.weights(plain)), tensors(&shelf.weights(mean)));
@@ -194,7 +197,8 @@ fn listing(text: &str) -> Manifest {
     let entry = |line: &str| {
         let name = line.split_whitespace().next()?.to_string();
         let shape = line.split(['[', '(']).nth(1)?.trim_end_matches([']', ')']);
-        let shape: Option<Vec<usize>> = shape.split([',', ' ']).filter(|n| !n.is_empty()).map(|n| n.parse().ok()).collect();
+        let shape: Option<Vec<usize>> =
+            shape.split([',', ' ']).filter(|n| !n.is_empty()).map(|n| n.parse().ok()).collect();
         Some((name, Entry { dtype: Dtype::F32, shape: shape? }))
     };
     Manifest { tensors: text.lines().filter_map(entry).collect(), levels: None }
@@ -356,7 +360,8 @@ fn the_process_of_its_own() {
         Err(error) => println!("\nrefused {error}"),
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok());
     println!("peak {}", peak.unwrap_or(0u64) * 1024);
 }
 
@@ -372,6 +377,7 @@ fn hostile_files_are_refused_within_bounds_of_time_and_memory() {
         if !refusal.contains(says) || !refusal.contains(name) {
             wrong.push(format!("{name}: “{refusal}” does not say “{says}”"));
         }
+        assert!(refusal.len() < 1000, "{name}: {} bytes are no sentence", refusal.len());
         if bytes.len() < 1 << 20 {
             assert!(peak < PEAK, "{name}: {peak} bytes of memory at the peak");
             worst = (worst.0.max(peak), worst.1.max(took));

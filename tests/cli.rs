@@ -333,7 +333,8 @@ fn imported_models_are_listed_verified_painted_with_and_removed() {
     assert!(text.contains("imported randar-192x6") && text.contains("needs its tokenizer"), "{text}");
     folder.fails(&format!("generate --model randar-192x6 {home} -o a.png"), 1, "LlamaGen VQ");
     folder.succeeds(&format!("models import {} {home} --json", tokenizer.display()));
-    let listed: serde_json::Value = serde_json::from_str(&folder.succeeds(&format!("models {home} --json"))).expect("JSON");
+    let listed: serde_json::Value =
+        serde_json::from_str(&folder.succeeds(&format!("models {home} --json"))).expect("JSON");
     let ids: Vec<_> = listed.as_array().expect("a list").iter().filter_map(|model| model["id"].as_str()).collect();
     assert_eq!(ids, ["scenes-randar", "llamagen-vq-8-ch32", "randar-192x6"]);
     folder.succeeds(&format!("generate --model randar-192x6 --class 3 --steps 3 --seed 1 {home} -o a.png"));

@@ -313,7 +313,8 @@ impl Imported {
 /// What a person needs to know of an imported pair, with the settings that were published for its size or, for other
 /// sizes, for the family's first.
 fn card(generator: &Record, tokenizer: &Record) -> Result<Card> {
-    let (Role::Generator { classes, grid, .. }, Role::Tokenizer { stride, .. }) = (&generator.role, &tokenizer.role) else {
+    let (Role::Generator { classes, grid, .. }, Role::Tokenizer { stride, .. }) = (&generator.role, &tokenizer.role)
+    else {
         return Err(Error::control("model", format!("{} is no generator", generator.id), "Choose another"));
     };
     let presets = (networks::by_name(&generator.family)?.presets)();

@@ -207,17 +207,21 @@ fn code() -> Vec<Hostile> {
 
 /// Pickles and views that take far more to read than to store.
 fn bombs() -> Vec<Hostile> {
-    let zero = Pickle::new().raw(b"}").text("w").view("FloatStorage", "0", 1, &[49_640, 49_640], &[0, 0]).raw(b"s").stop();
-    let overlap = Pickle::new().raw(b"}").text("w").view("FloatStorage", "0", 16, &[5, 5, 5], &[1, 1, 1]).raw(b"s").stop();
+    let zero =
+        Pickle::new().raw(b"}").text("w").view("FloatStorage", "0", 1, &[49_640, 49_640], &[0, 0]).raw(b"s").stop();
+    let overlap =
+        Pickle::new().raw(b"}").text("w").view("FloatStorage", "0", 16, &[5, 5, 5], &[1, 1, 1]).raw(b"s").stop();
     let beyond = Pickle::new().raw(b"}").text("w").view("FloatStorage", "0", 16, &[17], &[1]).raw(b"s").stop();
-    let strides = Pickle::new().raw(b"}").text("w").view("FloatStorage", "0", 16, &[3, 3], &[i64::MAX, 1]).raw(b"s").stop();
+    let strides =
+        Pickle::new().raw(b"}").text("w").view("FloatStorage", "0", 16, &[3, 3], &[i64::MAX, 1]).raw(b"s").stop();
     let huge = [1 << 40, 1 << 40];
     let shape = Pickle::new().raw(b"}").text("w").view("FloatStorage", "0", 16, &huge, &[1, 1]).raw(b"s").stop();
     let negative = Pickle::new().raw(b"}").text("w").view("FloatStorage", "0", 16, &[-4], &[1]).raw(b"s").stop();
     let axes = vec![1; 5000];
     let rank = Pickle::new().raw(b"}").text("w").view("FloatStorage", "0", 16, &axes, &axes).raw(b"s").stop();
     let long = Pickle::new().raw(b"}").text("w").storage("DoubleStorage", "0", i64::MAX).raw(b"s").stop();
-    let twice = Pickle::new().raw(b"]").storage("FloatStorage", "0", 4).storage("FloatStorage", "0", 9).raw(b"ee").stop();
+    let twice =
+        Pickle::new().raw(b"]").storage("FloatStorage", "0", 4).storage("FloatStorage", "0", 9).raw(b"ee").stop();
     let mut doubling = Pickle::new().raw(b"Nq\x00");
     let mut names = Pickle::new().raw(b"}").text(&"k".repeat(100_000)).raw(b"](").tensor("FloatStorage", "0", &[16]);
     names = names.raw(b"q\x00");
@@ -256,6 +260,8 @@ fn bombs() -> Vec<Hostile> {
         let tensor = Pickle::new().raw(b"}(").text("w").tensor("FloatStorage", "0", &[16]);
         tensor.raw(&puts.collect::<Vec<_>>()).raw(b"u").stop()
     };
+    let one_name = Pickle::new().raw(b"}(").text("a").raw(b"}").text("b").tensor("FloatStorage", "0", &[16]).raw(b"s");
+    let one_name = one_name.text("a.b").tensor("FloatStorage", "0", &[16]).raw(b"u").stop();
     let own = Pickle::new().raw(b"]q\x00h\x00a}q\x01").text("me").raw(b"h\x01s\x86").stop();
     vec![
         Hostile { name: "opcodes_99_mib.pth", bytes: deflated(&vec![b'N'; 99 << 20]), says: "over 100 times" },
@@ -283,6 +289,7 @@ fn bombs() -> Vec<Hostile> {
         Hostile { name: "negative_shape.pth", bytes: stored(&negative), says: "-4" },
         Hostile { name: "axes.pth", bytes: stored(&rank), says: "5000 axes" },
         Hostile { name: "storage_overflow.pth", bytes: stored(&long), says: "longer than any file" },
+        Hostile { name: "one_name.pth", bytes: stored(&one_name), says: "2 tensors under 1 names" },
         Hostile { name: "declared_twice.pth", bytes: stored(&twice), says: "declared twice" },
     ]
 }
@@ -320,23 +327,45 @@ fn archives() -> Vec<Hostile> {
     let ratio = archive(&tensor, &[("0", &vec![0; 30 << 20])], CompressionMethod::Deflated);
     let stored = CompressionMethod::Stored;
     let two = zipped(&[("a/data.pkl".into(), &tensor), ("b/data.pkl".into(), &tensor)], stored);
+    let names: Vec<_> = (0..10_500).map(|index| (format!("a/{index}"), &b""[..])).collect();
     vec![
+        Hostile { name: "entries.pth", bytes: zipped(&names, stored), says: "without `data.pkl`" },
         Hostile { name: "cut_off.pth", bytes: good[..good.len() - 30].to_vec(), says: "cut off" },
         Hostile { name: "cut_short.pth", bytes: good[..60].to_vec(), says: "cut off" },
         Hostile { name: "only_a_start.pth", bytes: b"PK\x03\x04".to_vec(), says: "cut off" },
         Hostile { name: "empty_archive.pth", bytes: good[end..].to_vec(), says: "empty archive" },
         Hostile { name: "many_entries.pth", bytes: patched(end + 10, &[0xff, 0xff]), says: "damaged" },
         Hostile { name: "zip64_entries.pth", bytes: zip64, says: "4294967296 entries" },
-        Hostile { name: "directory_elsewhere.pth", bytes: patched(end + 16, &[0xf0, 0xff, 0xff, 0xff]), says: "damaged" },
+        Hostile {
+            name: "directory_elsewhere.pth",
+            bytes: patched(end + 16, &[0xf0, 0xff, 0xff, 0xff]),
+            says: "damaged",
+        },
         Hostile { name: "overlapping_entries.pth", bytes: overlapping, says: "archive" },
         Hostile { name: "lying_length.pth", bytes: lying, says: "larger than its declared" },
         Hostile { name: "ratio.pth", bytes: ratio, says: "over 100 times" },
         Hostile { name: "storage_missing.pth", bytes: archive(&tensor, &[], stored), says: "data/0` is missing" },
-        Hostile { name: "storage_short.pth", bytes: archive(&tensor, &[("0", &[0; 60])], stored), says: "holds 60 bytes" },
-        Hostile { name: "no_pickle.zip", bytes: zipped(&[("a.txt".into(), b"hello")], stored), says: "without `data.pkl`" },
+        Hostile {
+            name: "storage_short.pth",
+            bytes: archive(&tensor, &[("0", &[0; 60])], stored),
+            says: "holds 60 bytes",
+        },
+        Hostile {
+            name: "no_pickle.zip",
+            bytes: zipped(&[("a.txt".into(), b"hello")], stored),
+            says: "without `data.pkl`",
+        },
         Hostile { name: "two_pickles.pth", bytes: two, says: "2 entries `data.pkl`" },
-        Hostile { name: "pickle_cut.pth", bytes: archive(&tensor[..tensor.len() / 2], &[("0", &[0; 64])], stored), says: "ends in the middle" },
-        Hostile { name: "pickle_noise.pth", bytes: archive(b"\x80\x02\xff\xfe", &[("0", &[0; 64])], stored), says: "no pickle opcode" },
+        Hostile {
+            name: "pickle_cut.pth",
+            bytes: archive(&tensor[..tensor.len() / 2], &[("0", &[0; 64])], stored),
+            says: "ends in the middle",
+        },
+        Hostile {
+            name: "pickle_noise.pth",
+            bytes: archive(b"\x80\x02\xff\xfe", &[("0", &[0; 64])], stored),
+            says: "no pickle opcode",
+        },
     ]
 }
 
@@ -362,7 +391,21 @@ fn headers() -> Vec<Hostile> {
         Hostile { name: "duplicate.safetensors", bytes: safetensors(&twice, &[0; 4]), says: "twice" },
         Hostile { name: "overflow.safetensors", bytes: safetensors(&overflow, &[0; 4]), says: "header" },
         Hostile { name: "overlap.safetensors", bytes: safetensors(&overlap, &[0; 16]), says: "header" },
-        Hostile { name: "short.safetensors", bytes: safetensors(&table(&[entry("w", "[4]", 0, 16)]), &[0; 8]), says: "declares 16" },
+        Hostile {
+            name: "axes.safetensors",
+            bytes: safetensors(&table(&[entry("w", &format!("[1{}]", ",1".repeat(90_000)), 0, 4)]), &[0; 4]),
+            says: "90001 axes",
+        },
+        Hostile {
+            name: "dtype.safetensors",
+            bytes: safetensors(&table(&[entry("w", "[1]", 0, 4)]).replace("F32", &"F".repeat(100_000)), &[0; 4]),
+            says: "header",
+        },
+        Hostile {
+            name: "short.safetensors",
+            bytes: safetensors(&table(&[entry("w", "[4]", 0, 16)]), &[0; 8]),
+            says: "declares 16",
+        },
         Hostile { name: "deep.safetensors", bytes: safetensors(&deep, &[]), says: "header" },
         Hostile { name: "no_json.safetensors", bytes: safetensors("{no json}", &[]), says: "header" },
         Hostile { name: "no_tensors.safetensors", bytes: safetensors("{}", &[]), says: "no tensors" },

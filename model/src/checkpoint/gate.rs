@@ -15,7 +15,7 @@ use safetensors::tensor::Metadata;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use zip::{CompressionMethod, ZipArchive};
 
-use super::pickle::{MAX_BYTES, Outcome, Refused, Walk};
+use super::pickle::{MAX_BYTES, MAX_RANK, Outcome, Refused, Walk};
 use crate::{Error, Result};
 
 /// The header of a safetensors file, in bytes.
@@ -38,7 +38,10 @@ pub enum Passed {
         start: u64,
     },
     /// A pickle with storages, in an archive or (before PyTorch 1.6) one after the other.
-    Pickle,
+    Pickle {
+        /// How many tensors it names.
+        tensors: u64,
+    },
 }
 
 /// Checks a file against every bound.
@@ -48,18 +51,19 @@ pub enum Passed {
 pub fn check(path: &Path) -> Result<Passed> {
     let remedy = "Download it again from where its authors publish it, or use another file";
     let refused = |cause: String| Error::file(path, cause, remedy);
-    let file = File::open(path).map_err(|error| Error::file(path, error, "Check that it exists and can be read"))?;
-    let is_file = file.metadata().is_ok_and(|about| about.is_file());
-    if !is_file {
+    let unopened = |error: io::Error| Error::file(path, error, "Check that it exists and can be read");
+    // Before it is opened: a pipe would wait for a writer.
+    let about = path.metadata().map_err(unopened)?;
+    if !about.is_file() {
         return Err(refused("it is no file".into()));
     }
-    let length = file.metadata().map_err(|error| refused(error.to_string()))?.len();
+    let (file, length) = (File::open(path).map_err(unopened)?, about.len());
     let mut first = Vec::new();
     (&file).take(512).read_to_end(&mut first).map_err(|error| refused(error.to_string()))?;
     let outcome = match known_by(&first) {
-        Known::Zip => archive(&file, length).map(|()| Passed::Pickle),
+        Known::Zip => archive(&file, length).map(|tensors| Passed::Pickle { tensors }),
         Known::Safetensors => header(&file, length),
-        Known::Pickle => legacy(&file, length).map(|()| Passed::Pickle),
+        Known::Pickle => legacy(&file, length).map(|tensors| Passed::Pickle { tensors }),
         Known::Other(what) => Err(what.to_string()),
     };
     outcome.map_err(refused)
@@ -141,42 +145,48 @@ fn header(mut file: &File, length: u64) -> Refused<Passed> {
     }
     let mut header = vec![0; claim as usize];
     file.read_exact(&mut header).map_err(unreadable)?;
-    let _once: Keys = serde_json::from_slice(&header).map_err(|error| format!("the header: {error}"))?;
+    let _once: Keys = serde_json::from_slice(&header).map_err(|error| format!("the header: {}", quoted(&error)))?;
     // Shapes, types and offsets are checked against one another, without gaps and without overflow.
-    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| format!("the header: {error}"))?;
+    let metadata: Metadata =
+        serde_json::from_slice(&header).map_err(|error| format!("the header: {}", quoted(&error)))?;
     let (data, holds) = (metadata.data_len() as u64, length - start);
     if data != holds {
         return Err(format!("the header declares {data} bytes of tensors and the file holds {holds}"));
     }
-    if metadata.offset_keys().is_empty() {
+    let tensors = metadata.tensors();
+    if tensors.is_empty() {
         return Err("it holds no tensors".into());
+    }
+    if let Some((name, info)) = tensors.iter().find(|(_, info)| info.shape.len() > MAX_RANK) {
+        return Err(format!("entry `{}`: a tensor has {} axes", shown(name), info.shape.len()));
     }
     Ok(Passed::Safetensors { metadata: Box::new(metadata), start })
 }
 
 // Archives.
 
-fn archive(file: &File, length: u64) -> Refused<()> {
+fn archive(file: &File, length: u64) -> Refused<u64> {
     directory(file, length)?;
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| format!("the archive: {error}"))?;
+    let mut archive =
+        ZipArchive::new(BufReader::new(file)).map_err(|error| format!("the archive: {}", quoted(&error)))?;
     if archive.has_duplicate_names() {
         return Err("two entries of the archive have the same name".into());
     }
-    if archive.has_overlapping_files().map_err(|error| format!("the archive: {error}"))? {
+    if archive.has_overlapping_files().map_err(|error| format!("the archive: {}", quoted(&error)))? {
         return Err("entries of the archive overlap".into());
     }
     entries(&mut archive)?;
     let name = pickle_name(&archive)?;
-    let mut walk = {
-        let entry = archive.by_name(&name).map_err(|error| format!("entry `{}`: {error}", shown(&name)))?;
+    let (mut walk, tensors) = {
+        let entry = archive.by_name(&name).map_err(|error| format!("entry `{}`: {}", shown(&name), quoted(&error)))?;
         if entry.size() > MAX_BYTES {
             let inflated = entry.size();
             return Err(format!("entry `{}`: a pickle of {inflated} bytes, more than {MAX_BYTES}", shown(&name)));
         }
         let mut walk = Walk::new();
         let mut entry = BufReader::new(entry);
-        walk.pickle(&mut entry).map_err(|cause| format!("entry `{}`: {cause}", shown(&name)))?;
-        walk
+        let outcome = walk.pickle(&mut entry).map_err(|cause| format!("entry `{}`: {cause}", shown(&name)))?;
+        (walk, outcome.tensors())
     };
     let mut stored = 0;
     for (key, storage) in std::mem::take(&mut walk.storages) {
@@ -190,7 +200,8 @@ fn archive(file: &File, length: u64) -> Refused<()> {
             return Err(format!("entry `{}` holds {holds} bytes and {declared} are declared", shown(&name)));
         }
     }
-    proportion(&walk, stored).map_err(|cause| format!("entry `{}`: {cause}", shown(&name)))
+    proportion(&walk, stored).map_err(|cause| format!("entry `{}`: {cause}", shown(&name)))?;
+    Ok(tensors)
 }
 
 /// The end of the archive, where its directory is announced, before anyone allocates by what is said there: the record
@@ -242,7 +253,7 @@ fn number(bytes: &[u8]) -> u64 {
 /// Looks at every entry.
 fn entries(archive: &mut ZipArchive<BufReader<&File>>) -> Refused<()> {
     for index in 0..archive.len() {
-        let entry = archive.by_index_raw(index).map_err(|error| format!("entry {index}: {error}"))?;
+        let entry = archive.by_index_raw(index).map_err(|error| format!("entry {index}: {}", quoted(&error)))?;
         let (size, packed) = (entry.size(), entry.compressed_size());
         let cause = match entry.compression() {
             _ if entry.encrypted() => "it is encrypted".into(),
@@ -261,7 +272,7 @@ fn entries(archive: &mut ZipArchive<BufReader<&File>>) -> Refused<()> {
 fn pickle_name(archive: &ZipArchive<BufReader<&File>>) -> Refused<String> {
     let mut pickles = Vec::new();
     for name in archive.file_names() {
-        let name = name.map_err(|error| format!("the archive: {error}"))?;
+        let name = name.map_err(|error| format!("the archive: {}", quoted(&error)))?;
         if name.ends_with("/constants.pkl") || name.contains("/code/") {
             return Err(format!("entry `{}`: a TorchScript program contains code; not run", shown(&name)));
         }
@@ -278,7 +289,7 @@ fn pickle_name(archive: &ZipArchive<BufReader<&File>>) -> Refused<String> {
 
 // Pickles one after the other, then the storages.
 
-fn legacy(mut file: &File, length: u64) -> Refused<()> {
+fn legacy(mut file: &File, length: u64) -> Refused<u64> {
     file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     let mut reader = BufReader::new(file);
     let mut walk = Walk::new();
@@ -289,9 +300,9 @@ fn legacy(mut file: &File, length: u64) -> Refused<()> {
         return Err("it is of a version of PyTorch's format that is unknown".into());
     }
     // What the machine was, the object, and the storages' keys in their order.
-    for _ in 0..3 {
-        walk.pickle(&mut reader)?;
-    }
+    walk.pickle(&mut reader)?;
+    let tensors = walk.pickle(&mut reader)?.tensors();
+    walk.pickle(&mut reader)?;
     let start = reader.stream_position().map_err(unreadable)?;
     let stored = length - start.min(length);
     // Each storage is its count and its numbers.
@@ -299,7 +310,8 @@ fn legacy(mut file: &File, length: u64) -> Refused<()> {
     if needs.is_none_or(|needs| needs > stored) {
         return Err(format!("the storages need more than the {stored} bytes that follow the pickle"));
     }
-    proportion(&walk, stored)
+    proportion(&walk, stored)?;
+    Ok(tensors)
 }
 
 /// Holds what the tensors declare against what the file stores.
@@ -316,8 +328,14 @@ fn proportion(walk: &Walk, stored: u64) -> Refused<()> {
 
 /// A name from a file, as it can be shown in a sentence.
 pub(crate) fn shown(name: &str) -> String {
-    let clean: String = name.chars().map(|c| if c.is_control() { '·' } else { c }).take(120).collect();
-    if clean.len() < name.len() { format!("{clean}…") } else { clean }
+    const LONGEST: usize = 160;
+    let clean: String = name.chars().map(|c| if c.is_control() { '·' } else { c }).take(LONGEST).collect();
+    if name.chars().nth(LONGEST).is_some() { format!("{clean}…") } else { clean }
+}
+
+/// What another crate says of a file, which may quote any length of it.
+pub(super) fn quoted(error: &impl fmt::Display) -> String {
+    shown(&error.to_string())
 }
 
 fn unreadable(error: io::Error) -> String {

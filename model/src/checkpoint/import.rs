@@ -49,7 +49,12 @@ const MAX_TAKEN: u64 = 2;
 ///
 /// # Errors
 /// Names the file, the entry and the reason.
-pub fn import(file: &Path, shelf: &Shelf, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Record>> {
+pub fn import(
+    file: &Path,
+    shelf: &Shelf,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Record>> {
     let refused = |cause: String, remedy: &str| Error::file(file, cause, remedy);
     let source = Source::open(file, gate::check(file)?)?;
     let all = source.manifest();
@@ -57,10 +62,14 @@ pub fn import(file: &Path, shelf: &Shelf, options: &Options, progress: &mut dyn 
     if found.is_empty() {
         let names: Vec<String> = all.tensors.keys().map(|name| gate::shown(name)).collect();
         let cause = format!("no family that Andamento runs has such tensors ({})", summary("it holds", &names));
-        return Err(refused(cause, "Import a checkpoint of LlamaGen, RandAR, RAR, VAR, Open-MAGVIT2 or their tokenizers"));
+        return Err(refused(
+            cause,
+            "Import a checkpoint of LlamaGen, RandAR, RAR, VAR, Open-MAGVIT2 or their tokenizers",
+        ));
     }
     let length = file.metadata().map_or(0, |about| about.len());
-    let (whole, partial): (Vec<_>, Vec<_>) = found.into_iter().partition(|(dict, known)| differences(dict, known).is_none());
+    let (whole, partial): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|(dict, known)| differences(dict, known).is_none());
     if let (true, Some((dict, known))) = (whole.is_empty(), partial.first()) {
         let cause = differences(dict, known).unwrap_or_default();
         let cause = format!("it looks like {} {}, but {cause}", known.family, known.size);
@@ -116,10 +125,12 @@ fn levels(source: &Source, dict: &StateDict) -> Result<Option<Vec<i64>>> {
 fn differences(dict: &StateDict, known: &Recognised) -> Option<String> {
     let (has, wants) = (&dict.manifest.tensors, &known.layout.0);
     let missing: Vec<String> = wants.keys().filter(|name| !has.contains_key(*name)).cloned().collect();
-    let unexpected: Vec<String> = has.keys().filter(|name| !wants.contains_key(*name)).map(|name| gate::shown(name)).collect();
+    let unexpected: Vec<String> =
+        has.keys().filter(|name| !wants.contains_key(*name)).map(|name| gate::shown(name)).collect();
     let both = || has.iter().filter_map(|(name, entry)| Some((name, entry, wants.get(name)?)));
     let unfit = both().filter(|(_, entry, wanted)| entry.shape != **wanted);
-    let unfit = unfit.map(|(name, entry, wanted)| format!("{name} ({:?} instead of {wanted:?})", entry.shape)).collect();
+    let unfit =
+        unfit.map(|(name, entry, wanted)| format!("{name} ({:?} instead of {wanted:?})", entry.shape)).collect();
     let float = |dtype| matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16);
     let untyped = both().filter(|(_, entry, _)| !float(entry.dtype));
     let untyped = untyped.map(|(name, entry, _)| format!("{name} ({:?})", entry.dtype)).collect();

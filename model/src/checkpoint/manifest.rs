@@ -9,7 +9,7 @@ use burn::store::pytorch_reader::{DType, PytorchReader, Tensor};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::gate::{Passed, shown};
+use super::gate::{Passed, quoted, shown};
 use crate::{Error, Result};
 
 /// The longest axis of a tensor: sixteen times the longest that any published model has.
@@ -82,8 +82,12 @@ impl Source {
     pub(super) fn open(path: &Path, passed: Passed) -> Result<Self> {
         let refused = |cause: String| Error::file(path, cause, "Use a file that its authors published");
         let tensors = match passed {
-            Passed::Pickle => {
-                let reader = PytorchReader::new(path).map_err(|error| refused(error.to_string()))?;
+            Passed::Pickle { tensors } => {
+                let reader = PytorchReader::new(path).map_err(|error| refused(quoted(&error)))?;
+                // Two tensors of one path would leave it to chance which one is read.
+                if reader.len() as u64 != tensors {
+                    return Err(refused(format!("it has {tensors} tensors under {} names", reader.len())));
+                }
                 Tensors::Pickle(reader.into_tensors())
             }
             Passed::Safetensors { metadata, start } => {
@@ -124,7 +128,7 @@ impl Source {
         match &self.tensors {
             Tensors::Pickle(tensors) => {
                 let tensor = tensors.get(name).ok_or_else(|| refused("it is missing".into()))?;
-                tensor.read().map_err(|error| refused(error.to_string()))
+                tensor.read().map_err(|error| refused(quoted(&error)))
             }
             Tensors::Safetensors { file, metadata, start } => {
                 let info = metadata.info(name).ok_or_else(|| refused("it is missing".into()))?;
@@ -187,9 +191,10 @@ const AVERAGED: [&[&str]; 1] = [&["ema."]];
 /// The state dicts that a file may hold, in groups that belong together.
 pub(super) fn state_dicts(all: &Manifest, averaged: bool) -> impl Iterator<Item = Vec<StateDict>> {
     let (first, last): (&[&[&str]], &[&[&str]]) = if averaged { (&AVERAGED, &ROOTS) } else { (&ROOTS, &AVERAGED) };
-    first.iter().chain(last).map(move |group| {
-        group.iter().filter_map(|root| StateDict::below(all, root, averaged)).collect()
-    })
+    first
+        .iter()
+        .chain(last)
+        .map(move |group| group.iter().filter_map(|root| StateDict::below(all, root, averaged)).collect())
 }
 
 impl StateDict {

@@ -24,7 +24,7 @@ const TENSOR: u64 = 1024;
 /// Containers within containers.
 const MAX_DEPTH: u16 = 100;
 /// Axes of a tensor.
-const MAX_RANK: usize = 8;
+pub(super) const MAX_RANK: usize = 8;
 
 /// Why a pickle is refused: a clause that follows the entry's name.
 pub(super) type Refused<T> = Result<T, String>;
@@ -93,7 +93,7 @@ fn name(module: &str, name: &str) -> Option<Name> {
         ("collections", "defaultdict" | "Counter") => Inert,
         ("builtins" | "__builtin__", "dict" | "list" | "tuple" | "int" | "float" | "str" | "bool" | "complex") => Inert,
         ("argparse", "Namespace") => Inert,
-        ("pathlib", "PosixPath" | "PurePosixPath" | "WindowsPath" | "PureWindowsPath") => Inert,
+        ("pathlib" | "pathlib._local", "PosixPath" | "PurePosixPath" | "WindowsPath" | "PureWindowsPath") => Inert,
         ("typing", "Any") => Inert,
         ("_codecs", "encode") => Inert,
         // Numbers of a log, as NumPy writes them.
@@ -233,8 +233,18 @@ pub(super) enum Outcome {
     Magic,
     /// A number.
     Number(i64),
-    /// Anything else.
-    Other,
+    /// Anything else, with so many tensors in it.
+    Object { tensors: u64 },
+}
+
+impl Outcome {
+    /// How many tensors a reader names.
+    pub(super) fn tensors(&self) -> u64 {
+        match self {
+            Self::Object { tensors } => *tensors,
+            Self::Magic | Self::Number(_) => 0,
+        }
+    }
 }
 
 /// The number 0x1950a86a20f9469cfc6c, which opens the files of `torch.save` before version 1.6.
@@ -280,10 +290,11 @@ impl Walk {
             }
             self.step(opcode, from)?;
         }
-        Ok(match self.pop()?.kind {
+        let last = self.pop()?;
+        Ok(match last.kind {
             Kind::Magic => Outcome::Magic,
             Kind::Int(number) => Outcome::Number(number),
-            _ => Outcome::Other,
+            _ => Outcome::Object { tensors: last.tensors },
         })
     }
 
@@ -536,7 +547,8 @@ impl Walk {
     }
 
     fn spend(&mut self, bytes: u64) -> Refused<()> {
-        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| format!("the pickle is longer than {MAX_BYTES} bytes"))?;
+        self.bytes =
+            self.bytes.checked_sub(bytes).ok_or_else(|| format!("the pickle is longer than {MAX_BYTES} bytes"))?;
         Ok(())
     }
 
@@ -702,7 +714,8 @@ impl Walk {
         }
         let key = key.key()?;
         let length = length.count("a storage's length")?;
-        let bytes = length.checked_mul(size(dtype)).ok_or_else(|| format!("storage `{key}` is longer than any file"))?;
+        let bytes =
+            length.checked_mul(size(dtype)).ok_or_else(|| format!("storage `{key}` is longer than any file"))?;
         let storage = Storage { bytes, dtype };
         let known = *self.storages.entry(key.clone()).or_insert(storage);
         if known != storage {

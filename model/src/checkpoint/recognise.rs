@@ -352,7 +352,9 @@ fn patch_nums(levels: Option<&[i64]>, tokens: usize, scales: usize) -> Option<Ve
     const PUBLISHED: [[usize; 10]; 2] = [[1, 2, 3, 4, 5, 6, 8, 10, 13, 16], [1, 2, 3, 4, 6, 9, 13, 18, 24, 32]];
     let sides: Vec<usize> = match levels {
         Some(levels) => levels.chunk_by(|a, b| a == b).map(|run| run.len().isqrt()).collect(),
-        None => PUBLISHED.into_iter().find(|sides| sides.iter().map(|side| side * side).sum::<usize>() == tokens)?.into(),
+        None => {
+            PUBLISHED.into_iter().find(|sides| sides.iter().map(|side| side * side).sum::<usize>() == tokens)?.into()
+        }
     };
     let fits = sides.len() == scales && sides.iter().map(|side| side * side).sum::<usize>() == tokens;
     fits.then_some(sides)

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -116,8 +117,9 @@ impl Shelf {
         let mut records = Vec::new();
         for entry in entries {
             let file = entry.map_err(failed)?.path().join(Record::RECORD);
-            let workshop = file.parent().and_then(Path::file_name).is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
-            if !workshop && file.is_file() {
+            let name = file.parent().and_then(Path::file_name);
+            let hidden = name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden && file.is_file() {
                 records.push(read(&file)?);
             }
         }
@@ -133,7 +135,8 @@ impl Shelf {
         let records = self.records()?;
         let ids: Vec<_> = records.iter().map(|record| record.id.clone()).collect();
         records.into_iter().find(|record| record.id == id).ok_or_else(|| {
-            let remedy = if ids.is_empty() { "Import one first".into() } else { format!("Choose one of {}", ids.join(", ")) };
+            let remedy =
+                if ids.is_empty() { "Import one first".into() } else { format!("Choose one of {}", ids.join(", ")) };
             Error::control("model", format!("there is no “{id}” among the imported ones"), remedy)
         })
     }
@@ -190,10 +193,24 @@ impl Shelf {
     pub(crate) fn workshop(&self) -> Result<Workshop> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.sweep();
         let path = self.folder.join(format!(".import-{}-{number}", std::process::id()));
         fs::create_dir_all(&path)
             .map_err(|error| Error::file(&path, error, "Choose another folder with --data-dir, or free some space"))?;
         Ok(Workshop { path })
+    }
+
+    /// Removes what imports left that were cut off, once they are a day old and nobody can be at work there.
+    fn sweep(&self) {
+        const DAY: Duration = Duration::from_secs(86_400);
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
+            if hidden && age.is_some_and(|age| age > DAY) {
+                // What cannot be removed is tried again at the next import.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// Gives a model that lies whole in its workshop its place and its id. One that is there already keeps its own.
