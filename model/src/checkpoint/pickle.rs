@@ -5,11 +5,15 @@
 //! and refuses everything else, so that nothing has to be known to be dangerous. burn-store's reader, which copies a
 //! value each time it is stored or fetched, runs only on what this walk has passed; `held` bounds what that costs.
 
+mod names;
+mod view;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, BufRead, Read};
 use std::rc::Rc;
 
-use burn::store::pytorch_reader::DType;
+use names::{Name, name};
+use view::{Storage, View, size};
 
 /// Bytes of all pickles of a file, inflated.
 pub(super) const MAX_BYTES: u64 = 16 << 20;
@@ -31,106 +35,6 @@ pub(super) type Refused<T> = Result<T, String>;
 
 /// What is said of a pickle that asks for more than tensors.
 const CODE: &str = "contains code; not run";
-
-/// What a pickle may name (`GLOBAL`, `STACK_GLOBAL`).
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Name {
-    /// The type of a storage's numbers; untyped ones hold bytes.
-    Storage(Option<DType>),
-    /// The type of a tensor's numbers.
-    Dtype(DType),
-    /// `_rebuild_tensor` and its successors: storage, offset, size, stride and more.
-    Tensor,
-    /// `_rebuild_parameter`: the tensor and settings of training.
-    Parameter,
-    /// `_rebuild_from_type_v2`: a function, a type, and the function's arguments.
-    FromType,
-    /// `OrderedDict`, empty or of a list of pairs.
-    Dict,
-    /// `set` and `frozenset`, of a list.
-    Set,
-    /// Settings that lie beside the weights. They stay unread: nothing is made of them, only their size is counted.
-    Inert,
-}
-
-/// The whole of what a checkpoint may name. Everything else is code.
-fn name(module: &str, name: &str) -> Option<Name> {
-    use Name::*;
-    Some(match (module, name) {
-        ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3") => Tensor,
-        ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Parameter,
-        ("torch._tensor", "_rebuild_from_type_v2") => FromType,
-        ("torch", "FloatStorage") => Storage(Some(DType::F32)),
-        ("torch", "DoubleStorage") => Storage(Some(DType::F64)),
-        ("torch", "HalfStorage") => Storage(Some(DType::F16)),
-        ("torch", "BFloat16Storage") => Storage(Some(DType::BF16)),
-        ("torch", "LongStorage") => Storage(Some(DType::I64)),
-        ("torch", "IntStorage") => Storage(Some(DType::I32)),
-        ("torch", "ShortStorage") => Storage(Some(DType::I16)),
-        ("torch", "CharStorage") => Storage(Some(DType::I8)),
-        ("torch", "ByteStorage") => Storage(Some(DType::U8)),
-        ("torch", "BoolStorage") => Storage(Some(DType::Bool)),
-        ("torch.storage" | "torch", "UntypedStorage") => Storage(None),
-        ("torch", "float32") => Dtype(DType::F32),
-        ("torch", "float64") => Dtype(DType::F64),
-        ("torch", "float16") => Dtype(DType::F16),
-        ("torch", "bfloat16") => Dtype(DType::BF16),
-        ("torch", "int64") => Dtype(DType::I64),
-        ("torch", "int32") => Dtype(DType::I32),
-        ("torch", "int16") => Dtype(DType::I16),
-        ("torch", "int8") => Dtype(DType::I8),
-        ("torch", "uint8") => Dtype(DType::U8),
-        ("torch", "uint16") => Dtype(DType::U16),
-        ("torch", "uint32") => Dtype(DType::U32),
-        ("torch", "uint64") => Dtype(DType::U64),
-        ("torch", "bool") => Dtype(DType::Bool),
-        ("collections", "OrderedDict") => Dict,
-        ("builtins" | "__builtin__", "set" | "frozenset") => Set,
-        // PyTorch's own harmless values.
-        ("torch", "Size" | "device" | "Tensor") => Inert,
-        ("torch.nn.parameter", "Parameter" | "Buffer") => Inert,
-        // Python's: an optimiser's defaults, a scheduler's milestones, the arguments that LlamaGen's files carry.
-        ("collections", "defaultdict" | "Counter") => Inert,
-        ("builtins" | "__builtin__", "dict" | "list" | "tuple" | "int" | "float" | "str" | "bool" | "complex") => Inert,
-        ("argparse", "Namespace") => Inert,
-        ("pathlib" | "pathlib._local", "PosixPath" | "PurePosixPath" | "WindowsPath" | "PureWindowsPath") => Inert,
-        ("typing", "Any") => Inert,
-        ("_codecs", "encode") => Inert,
-        // Numbers of a log, as NumPy writes them.
-        ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar" | "_reconstruct") => Inert,
-        ("numpy", "dtype" | "ndarray") => Inert,
-        // What Lightning, OmegaConf and DeepSpeed save beside the weights.
-        ("omegaconf.dictconfig", "DictConfig") => Inert,
-        ("omegaconf.listconfig", "ListConfig") => Inert,
-        ("omegaconf.base", "ContainerMetadata" | "Metadata") => Inert,
-        ("omegaconf.nodes", "AnyNode") => Inert,
-        ("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint") => Inert,
-        ("lightning.pytorch.callbacks.model_checkpoint", "ModelCheckpoint") => Inert,
-        ("pytorch_lightning.utilities.parsing" | "lightning_fabric.utilities.data", "AttributeDict") => Inert,
-        ("lightning.fabric.utilities.data", "AttributeDict") => Inert,
-        ("deepspeed.runtime.fp16.loss_scaler", "LossScaler" | "DynamicLossScaler") => Inert,
-        _ => return None,
-    })
-}
-
-/// A storage that a pickle declares: its numbers lie elsewhere in the file.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Storage {
-    /// Length in bytes.
-    pub(super) bytes: u64,
-    /// The type of its numbers, where it has one.
-    dtype: Option<DType>,
-}
-
-/// A tensor as a view of a storage: offset, shape and strides in numbers. Views that repeat are one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct View {
-    storage: Rc<str>,
-    dtype: DType,
-    offset: u64,
-    shape: Vec<u64>,
-    strides: Vec<u64>,
-}
 
 /// What the walk keeps of a value.
 #[derive(Debug, Clone)]
@@ -803,36 +707,6 @@ impl Walk {
         }
         Ok(Value::new(Kind::Tensor))
     }
-}
-
-impl View {
-    /// The tensor's size in bytes, once the view is known to lie in its storage and to repeat nothing.
-    fn check(&self, storage: u64) -> Refused<u64> {
-        let Self { shape, strides, .. } = self;
-        let shown = || format!("a tensor of shape {shape:?} and strides {strides:?} in storage `{}`", self.storage);
-        if shape.len() > MAX_RANK || strides.len() != shape.len() {
-            return Err(format!("a tensor has {} axes and {} strides", shape.len(), strides.len()));
-        }
-        let repeats = shape.iter().zip(strides).any(|(length, stride)| *length > 1 && *stride == 0);
-        if repeats {
-            return Err(format!("{} repeats its numbers (a stride of zero)", shown()));
-        }
-        let product = |numbers: &[u64]| numbers.iter().try_fold(1u64, |all, next| all.checked_mul(*next));
-        let bytes = product(shape).and_then(|numbers| numbers.checked_mul(size(Some(self.dtype))));
-        let bytes = bytes.ok_or_else(|| format!("{} is larger than any memory", shown()))?;
-        let steps = shape.iter().zip(strides).map(|(length, stride)| length.saturating_sub(1).checked_mul(*stride));
-        let last = steps.fold(Some(self.offset), |sum, step| sum?.checked_add(step?));
-        let end = last.and_then(|last| last.checked_add(1)?.checked_mul(size(Some(self.dtype))));
-        match end {
-            Some(end) if end <= storage || bytes == 0 => Ok(bytes),
-            _ => Err(format!("{} reaches beyond the storage's {storage} bytes", shown())),
-        }
-    }
-}
-
-/// Bytes of a number; an untyped storage counts bytes.
-fn size(dtype: Option<DType>) -> u64 {
-    dtype.map_or(1, |dtype| dtype.size() as u64)
 }
 
 fn unreadable(error: io::Error) -> String {
