@@ -1,4 +1,5 @@
 //! One paper, one file.
 
 pub mod llamagen;
+pub mod open_magvit2;
 pub mod randar;

@@ -15,7 +15,10 @@ use burn::module::{Module, Param};
 use burn::prelude::*;
 use burn::tensor::{Int, s};
 
-use super::llamagen::{KvCache, Rope, TransformerConfig, Trunk, causal_mask, instruction_parameter};
+pub use super::llamagen::Dropout;
+use super::llamagen::{
+    KvCache, Rope, TransformerConfig, Trunk, causal_mask, drop, instruction_parameter, not_begun, preset,
+};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{Network, Prompt, Spec, check_class};
 use crate::{Error, Result};
@@ -24,19 +27,6 @@ use crate::{Error, Result};
 pub const PRESETS: [(&str, TransformerConfig); 3] =
     [("L", preset(1024, 24, 16)), ("XL", preset(1280, 36, 20)), ("XXL", preset(1536, 48, 24))];
 
-const fn preset(dim: usize, n_layer: usize, n_head: usize) -> TransformerConfig {
-    TransformerConfig {
-        dim,
-        n_layer,
-        n_head,
-        vocab_size: 16_384,
-        num_classes: 1000,
-        multiple_of: 256,
-        norm_eps: 1e-5,
-        rope_base: 10_000.0,
-    }
-}
-
 /// The network's weights.
 #[derive(Module, Debug)]
 pub struct RandAr {
@@ -44,15 +34,6 @@ pub struct RandAr {
     pub trunk: Trunk,
     /// The vector shared by all position-instruction tokens: `[1, dim]`. The only addition to LlamaGen.
     pub pos_instruct_embeddings: Param<Tensor<2>>,
-}
-
-/// The drop-out rates of training (`randar_gpt.py`); evaluation uses none.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Dropout {
-    /// On the embeddings of image tokens, not on class or instruction tokens.
-    pub token: f64,
-    /// On the output of attention and of the feed-forward layer.
-    pub residual: f64,
 }
 
 impl RandAr {
@@ -118,15 +99,6 @@ impl RandAr {
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.trunk.output.forward(self.trunk.norm.forward(hidden))
     }
-}
-
-/// Zeroes a share of `x` and scales up the rest, in training only.
-fn drop(x: Tensor<3>, share: f64) -> Tensor<3> {
-    if share == 0.0 {
-        return x;
-    }
-    let keep = Tensor::random(x.dims(), burn::tensor::Distribution::Bernoulli(1.0 - share), &x.device());
-    x * keep / (1.0 - share)
 }
 
 /// One slot of the sequence.
@@ -298,10 +270,6 @@ impl Network for RandArNetwork {
         }
         Ok(())
     }
-}
-
-fn not_begun() -> Error {
-    Error::control("decoding", "the network was not started", "Start the run again")
 }
 
 fn check_visit(visit: &[Site], lattice: &Lattice) -> Result<()> {

@@ -2,3 +2,4 @@
 
 mod layers;
 pub mod llamagen_vq;
+pub mod open_magvit2_lfq;
