@@ -87,11 +87,17 @@ fn llamagen_teacher_forced_logits() {
     let (case, device) = (LlamaGenCase::read(), Device::flex());
     let weights = case.weights(&device);
     for &grid in &case.grids {
-        case.get(grid, "rope_freqs_cis").assert_close(&floats(case.rope(grid, &device).freqs_cis()), 1e-5, "rotary table");
+        case.get(grid, "rope_freqs_cis").assert_close(
+            &floats(case.rope(grid, &device).freqs_cis()),
+            1e-5,
+            "rotary table",
+        );
         let classes = case.get(grid, "class_ids").ints();
         let hidden = case.hidden(&weights, grid, &classes, &device);
         assert_eq!(hidden.len(), 1 + case.config.n_layer);
-        for (depth, state) in hidden.iter().enumerate().filter(|(depth, _)| case.has(grid, &format!("tf.hidden.{depth}"))) {
+        for (depth, state) in
+            hidden.iter().enumerate().filter(|(depth, _)| case.has(grid, &format!("tf.hidden.{depth}")))
+        {
             let what = format!("hidden state {depth}");
             case.get(grid, &format!("tf.hidden.{depth}")).assert_close(&floats(state.clone()), LOGITS, &what);
         }
@@ -219,8 +225,10 @@ fn llamagen_resumes_where_it_stopped() {
     let mut network = case.network(grid, &device);
     let plan = case.plan(grid, &vec![None; grid * grid]);
     let knobs = Knobs { class: 1, guidance: Guidance::constant(3.0), sampling: Sampling::default(), seed: 9 };
-    let whole: Vec<_> =
-        Decoding::start(&mut network, plan.clone(), knobs, &[]).expect("starts").map(|step| step.expect("decodes")).collect();
+    let whole: Vec<_> = Decoding::start(&mut network, plan.clone(), knobs, &[])
+        .expect("starts")
+        .map(|step| step.expect("decodes"))
+        .collect();
     for stop in [1, whole.len() / 2, whole.len() - 1] {
         let rest = Decoding::start(&mut network, plan.clone(), knobs, &whole[..stop]).expect("starts");
         let tokens = |step: &andamento_model::decode::Step| (step.index, step.made[0].site, step.made[0].token);
@@ -238,8 +246,15 @@ fn llamagen_may_be_asked_twice_and_refuses_other_orders() {
 
 #[test]
 fn llamagen_published_sizes_have_the_published_numbers_of_parameters() {
-    let counts = PRESETS.map(|(name, config)| (name, Trunk::new(&config, &Device::flex()).num_params()));
-    let published =
-        [("B", 110_888_448), ("L", 342_910_976), ("XL", 774_699_520), ("XXL", 1_410_972_672), ("3B", 3_096_659_200)];
+    let counts = PRESETS.map(|(name, config, _)| (name, Trunk::new(&config, &Device::flex()).num_params()));
+    let published = [
+        ("B-256", 110_888_448),
+        ("B-384", 110_888_448),
+        ("L-256", 342_910_976),
+        ("L-384", 342_910_976),
+        ("XL-384", 774_699_520),
+        ("XXL-384", 1_410_972_672),
+        ("3B-384", 3_096_659_200),
+    ];
     assert_eq!(counts, published);
 }

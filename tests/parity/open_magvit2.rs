@@ -230,7 +230,11 @@ fn open_magvit2_tokenizer() {
     assert_eq!(int_values(model.encode(pixels.clone())), full, "codes of pictures");
     let radix = 1 << sizes("bits")[0];
     assert_eq!(full.iter().map(|code| code % radix).collect::<Vec<_>>(), golden.get("idx_pre").ints(), "first factors");
-    assert_eq!(full.iter().map(|code| code / radix).collect::<Vec<_>>(), golden.get("idx_post").ints(), "second factors");
+    assert_eq!(
+        full.iter().map(|code| code / radix).collect::<Vec<_>>(),
+        golden.get("idx_post").ints(),
+        "second factors"
+    );
 
     let random = [golden.get("rnd_pre").ints(), golden.get("rnd_post").ints()];
     let random: Vec<i32> = random[0].iter().zip(&random[1]).map(|(pre, post)| pre + radix * post).collect();
@@ -243,7 +247,8 @@ fn open_magvit2_tokenizer() {
 
     let tokenizer = OpenMagvit2Lfq::new(model, config.clone(), &device);
     assert_eq!((tokenizer.codes(), tokenizer.stride()), (config.codes(), image.shape[2] / rows));
-    let tokens = tokenizer.encode(pixels.slice(burn::tensor::s![0..1, .., .., ..]).squeeze_dim::<3>(0)).expect("encodes");
+    let tokens =
+        tokenizer.encode(pixels.slice(burn::tensor::s![0..1, .., .., ..]).squeeze_dim::<3>(0)).expect("encodes");
     let first: Vec<Token> = full[..rows * cols].iter().map(|code| *code as Token).collect();
     assert_eq!(tokens, first, "tokens of one picture");
     let lattice = Lattice::grid(rows, cols);

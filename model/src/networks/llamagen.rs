@@ -21,18 +21,26 @@ use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
+use super::{Family, Preset, configuration, to_value};
+use crate::bench::Work;
+use crate::checkpoint::LLAMAGEN_KEYS;
 use crate::lattice::{Grid, Lattice, Site, Token};
-use crate::network::{Network, Prompt, Spec, check_class};
+use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, not_begun};
+use crate::plan::Visit;
+use crate::sample::{Guidance, Sampling};
+use crate::schedule::Schedule;
 use crate::{Error, Result};
 
-/// The published sizes (`gpt.py`, `GPT_models`): 111 M, 343 M, 775 M, 1.4 B and 3.1 B parameters. B and L exist for
-/// 16 × 16 tokens (256 pixels) and 24 × 24 (384 pixels), the others for 24 × 24; the weights do not show which.
-pub const PRESETS: [(&str, TransformerConfig); 5] = [
-    ("B", preset(768, 12, 12)),
-    ("L", preset(1024, 24, 16)),
-    ("XL", preset(1280, 36, 20)),
-    ("XXL", preset(1536, 48, 24)),
-    ("3B", preset(3200, 24, 32)),
+/// The published models: their sizes (`gpt.py`, `GPT_models`; 111 M, 343 M, 775 M, 1.4 B and 3.1 B parameters) and the
+/// tokens along each side of their pictures, 16 for 256 pixels and 24 for 384. The weights alone do not show which.
+pub const PRESETS: [(&str, TransformerConfig, usize); 7] = [
+    ("B-256", preset(768, 12, 12), 16),
+    ("B-384", preset(768, 12, 12), 24),
+    ("L-256", preset(1024, 24, 16), 16),
+    ("L-384", preset(1024, 24, 16), 24),
+    ("XL-384", preset(1280, 36, 20), 24),
+    ("XXL-384", preset(1536, 48, 24), 24),
+    ("3B-384", preset(3200, 24, 32), 24),
 ];
 
 /// A model on ImageNet's classes and the codes of LlamaGen's tokenizer.
@@ -48,6 +56,43 @@ pub(crate) const fn preset(dim: usize, n_layer: usize, n_head: usize) -> Transfo
         rope_base: 10_000.0,
     }
 }
+
+/// What LlamaGen can be asked to do.
+pub const ABILITIES: Abilities = Abilities {
+    orders: Orders::Only { order: "raster", reason: "LlamaGen learned to read pictures row by row" },
+    pace: Pace::Fixed { schedule: Schedule::OneByOne, reason: "LlamaGen predicts one token after the other" },
+    smooth: Err("Only next-scale models mix codes"),
+};
+
+/// LlamaGen for the registry. Guidance and sampling are those of the published demonstration (`sample_c2i.py`).
+pub const FAMILY: Family = Family {
+    name: "LlamaGen",
+    paper: "Autoregressive Model Beats Diffusion: Llama for Scalable Image Generation (arXiv 2406.06525)",
+    abilities: |_| Ok(ABILITIES),
+    build: |parts| {
+        let config: TransformerConfig = configuration(parts.config)?;
+        config.check()?;
+        let weights = parts.weights.fill(Trunk::new(&config, parts.device), &LLAMAGEN_KEYS)?;
+        Ok(Box::new(LlamaGenNetwork::new(weights, config, parts.grid, parts.device)))
+    },
+    presets: || {
+        let published = PRESETS.iter().map(|(name, config, grid)| Preset {
+            name,
+            config: to_value(config),
+            grid: *grid,
+            side: 16 * *grid as u32,
+            tokenizer: ("LlamaGen VQ", "VQ-16"),
+            steps: grid * grid,
+            guidance: Guidance::constant(4.0),
+            sampling: Sampling { top_k: 2000, ..Sampling::default() },
+        });
+        published.collect()
+    },
+    cost: |config, plan, step, streams| {
+        let config: TransformerConfig = configuration(config)?;
+        Ok(config.raster_work(&plan.visits[step], streams).cost())
+    },
+};
 
 /// The sizes of a LlamaGen-style transformer; they follow `gpt.py`'s `ModelArgs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +138,18 @@ impl TransformerConfig {
     /// Width of the SwiGLU layer: `int(2 * 4 * dim / 3)` rounded up to `multiple_of` (`gpt.py`, `FeedForward`).
     pub fn hidden_dim(&self) -> usize {
         (2 * 4 * self.dim / 3).div_ceil(self.multiple_of) * self.multiple_of
+    }
+
+    /// What a step does that feeds `fed` slots, asks for `asked` logits and sees `visible` slots.
+    pub(crate) fn work(&self, fed: usize, asked: usize, visible: usize, streams: usize) -> Work {
+        let block = 4 * self.dim * self.dim + 3 * self.dim * self.hidden_dim();
+        let (blocks, head) = (self.n_layer * block, self.dim * self.vocab_size);
+        Work { blocks, head, layers: self.n_layer, width: self.dim, fed, asked, visible, streams }
+    }
+
+    /// What a step does in raster order: what was told comes in behind the class or the token made last.
+    pub(crate) fn raster_work(&self, visit: &Visit, streams: usize) -> Work {
+        self.work(1 + visit.told.len(), 1, 1 + visit.known, streams)
     }
 
     /// Refuses sizes that the network cannot have.
@@ -543,10 +600,7 @@ impl RasterRun {
             let cause = format!("{} works on one grid of tokens", spec.family);
             return Err(Error::control("model", cause, "Choose a tokenizer of one grid"));
         };
-        let classes = match prompt.guided {
-            true => vec![prompt.class as i32, config.num_classes as i32],
-            false => vec![prompt.class as i32],
-        };
+        let classes: Vec<i32> = prompt.streams(config.num_classes).into_iter().map(|class| class as i32).collect();
         let cache = |_| KvCache::new(classes.len(), config, (1 + grid.len()).next_multiple_of(8), device);
         Ok(Self {
             family: spec.family,
@@ -600,10 +654,7 @@ impl RasterRun {
     /// If the sites are not the next ones in raster order, or there is not one token of the codebook for each.
     pub(crate) fn tell(&mut self, visit: &[Site], tokens: &[Token], vocab: usize) -> Result<()> {
         self.check(visit)?;
-        if tokens.len() != visit.len() || tokens.iter().any(|token| *token as usize >= vocab) {
-            let cause = "they do not fit the model's codebook";
-            return Err(Error::control("tokens", cause, "Choose a matching tokenizer"));
-        }
+        check_tokens(visit, tokens, vocab)?;
         self.tokens.extend(tokens.iter().map(|token| *token as i32));
         Ok(())
     }
@@ -636,10 +687,9 @@ impl LlamaGenNetwork {
             family: "LlamaGen",
             classes: config.num_classes,
             vocab: config.vocab_size,
-            grid,
+            lattice: Lattice::grid(grid.rows, grid.cols),
             parameters: weights.num_params(),
-            any_order: Err("LlamaGen learned to read pictures row by row and knows no other order"),
-            parallel: Err("LlamaGen predicts the next token alone"),
+            abilities: ABILITIES,
         };
         Self { weights, config, spec, device: device.clone(), run: None }
     }
@@ -664,8 +714,4 @@ impl Network for LlamaGenNetwork {
         let vocab = self.spec.vocab;
         self.run.as_mut().ok_or_else(not_begun)?.tell(visit, tokens, vocab)
     }
-}
-
-pub(crate) fn not_begun() -> Error {
-    Error::control("decoding", "the network was not started", "Start the run again")
 }

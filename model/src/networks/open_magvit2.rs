@@ -22,10 +22,15 @@ use serde::{Deserialize, Serialize};
 
 use super::llamagen::{
     Angles, Dropout, KvCache, LabelEmbedder, RasterDecoder, RasterRun, Rope, TransformerBlock, TransformerConfig, drop,
-    embedding, not_begun, rms_norm, shifted, slots, through, through_cached, zero_head,
+    embedding, rms_norm, shifted, slots, through, through_cached, zero_head,
 };
+use super::{Family, Preset, configuration, to_value};
+use crate::bench::Work;
+use crate::checkpoint::OPEN_MAGVIT2_KEYS;
 use crate::lattice::{Grid, Lattice, Site, Token};
-use crate::network::{Network, Prompt, Spec};
+use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, not_begun};
+use crate::sample::{Guidance, Sampling};
+use crate::schedule::Schedule;
 use crate::{Error, Result};
 
 /// The published sizes (`configs/Open-MAGVIT2/gpu`): 344 M, 804 M and 1.5 B parameters, for 16 × 16 tokens (256 pixels).
@@ -45,6 +50,59 @@ const fn preset(dim: usize, n_head: usize, spatial_n_layer: usize, factorized_n_
         rope_base: 10_000.0,
     }
 }
+
+/// Guidance and temperature of both factors for each of [`PRESETS`] (`scripts/evaluation/sample_gpu.sh`).
+const SAMPLING: [([f32; 2], [f32; 2]); 3] =
+    [([1.9, 2.0], [1.0, 1.0]), ([1.9, 1.9], [1.1, 1.0]), ([1.75, 1.85], [1.1, 1.0])];
+
+/// What Open-MAGVIT2 can be asked to do.
+pub const ABILITIES: Abilities = Abilities {
+    orders: Orders::Only { order: "raster", reason: "Open-MAGVIT2 learned to read pictures row by row" },
+    pace: Pace::Fixed { schedule: Schedule::OneByOne, reason: "Open-MAGVIT2 predicts one token after the other" },
+    smooth: Err("Only next-scale models mix codes"),
+};
+
+/// Open-MAGVIT2 for the registry.
+pub const FAMILY: Family = Family {
+    name: "Open-MAGVIT2",
+    paper: "Open-MAGVIT2: An Open-Source Project Toward Democratizing Auto-regressive Visual Generation (arXiv 2409.04410)",
+    abilities: |_| Ok(ABILITIES),
+    build: |parts| {
+        let config: OpenMagvit2Config = configuration(parts.config)?;
+        config.check()?;
+        let weights = parts.weights.fill(OpenMagvit2::new(&config, parts.device), &OPEN_MAGVIT2_KEYS)?;
+        Ok(Box::new(OpenMagvit2Network::new(weights, config, parts.grid, parts.device)))
+    },
+    presets: || {
+        let published = PRESETS.iter().zip(SAMPLING).map(|((name, config), (scales, temperatures))| Preset {
+            name,
+            config: to_value(config),
+            grid: 16,
+            side: 256,
+            tokenizer: ("Open-MAGVIT2 LFQ", "LFQ-16"),
+            steps: 256,
+            guidance: Guidance::Factors { scales },
+            sampling: Sampling {
+                temperature: temperatures[0],
+                second_temperature: Some(temperatures[1]),
+                ..Sampling::default()
+            },
+        });
+        published.collect()
+    },
+    cost: |config, plan, step, streams| {
+        let config: OpenMagvit2Config = configuration(config)?;
+        let spatial = config.spatial();
+        let mut cost = Work { head: 0, ..spatial.raster_work(&plan.visits[step], streams) }.cost();
+        // The factorised blocks are read once for each factor.
+        for (slot, bits) in config.factorized_bits.into_iter().enumerate() {
+            let factor =
+                TransformerConfig { n_layer: config.factorized_n_layer, vocab_size: 1 << bits, ..spatial.clone() };
+            cost.add(factor.work(1, 1, 1 + slot, streams).cost());
+        }
+        Ok(cost)
+    },
+};
 
 /// Sizes of the network; the names are those of `gpt.py`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -228,10 +286,9 @@ impl OpenMagvit2Network {
             family: "Open-MAGVIT2",
             classes: config.class_num,
             vocab: config.codes(),
-            grid,
+            lattice: Lattice::grid(grid.rows, grid.cols),
             parameters: weights.num_params(),
-            any_order: Err("Open-MAGVIT2 learned to read pictures row by row and knows no other order"),
-            parallel: Err("Open-MAGVIT2 predicts the next token alone"),
+            abilities: ABILITIES,
         };
         let factor_rope = Rope::new(1, 1, config.spatial().head_dim(), config.rope_base, device);
         Self { weights, config, spec, factor_rope, device: device.clone(), run: None }
