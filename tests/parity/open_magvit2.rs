@@ -120,15 +120,14 @@ fn runs(golden: &Golden) -> Vec<String> {
     golden.names().filter_map(|name| Some(name.strip_suffix(".cfg")?.to_string())).collect()
 }
 
-#[test]
-fn open_magvit2_greedy_generations() {
-    let (case, device) = (MagvitCase::read(), Device::flex());
-    let mut network = case.network(&device);
+/// Compares the golden generations of these runs on a device; returns how many there were.
+fn greedy_generations(case: &MagvitCase, runs: &[String], device: &Device) -> usize {
+    let mut network = case.network(device);
     let sites = case.side * case.side;
     let plan = case.plan(&vec![None; sites]);
     let labels = case.golden.get("label").ints();
     let mut compared = 0;
-    for run in runs(&case.golden) {
+    for run in runs {
         let get = |name: &str| case.golden.get(&format!("{run}.{name}"));
         let pair = |name: &str| [get(name).values[0], get(name).values[1]];
         let (scales, temperatures) = (pair("cfg"), pair("temperature"));
@@ -162,7 +161,22 @@ fn open_magvit2_greedy_generations() {
             compared += 1;
         }
     }
-    assert!(compared > 0, "the goldens hold no generation");
+    compared
+}
+
+#[test]
+fn open_magvit2_greedy_generations() {
+    let case = MagvitCase::read();
+    let runs = runs(&case.golden);
+    assert!(greedy_generations(&case, &runs, &Device::flex()) > 0, "the goldens hold no generation");
+}
+
+#[test]
+fn open_magvit2_greedy_generations_on_the_gpu_path() {
+    let case = MagvitCase::read();
+    let guided: Vec<_> =
+        runs(&case.golden).into_iter().filter(|run| case.golden.get(&format!("{run}.cfg")).values[0] > 1.0).collect();
+    assert!(greedy_generations(&case, &guided, &crate::gpu::device()) > 0, "the goldens hold no guided generation");
 }
 
 #[test]
