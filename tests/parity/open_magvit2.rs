@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use andamento_model::checkpoint::{OPEN_MAGVIT2_KEYS, OPEN_MAGVIT2_LFQ_KEYS, load};
+use andamento_model::checkpoint::{OPEN_MAGVIT2_KEYS, load};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
 use andamento_model::network::{Network, Prompt};
 use andamento_model::networks::llamagen::{Dropout, Rope};
@@ -231,7 +231,7 @@ fn open_magvit2_tokenizer() {
     let file = folder.join("tokenizer_weights.safetensors");
     let bytes = std::fs::read(&file).expect("weights");
     let fresh = LfqModel::new(&config, &device);
-    let model = load(fresh, bytes, &OPEN_MAGVIT2_LFQ_KEYS, file).expect("the published layout loads");
+    let model = load(fresh, bytes, &OPEN_MAGVIT2_KEYS, file).expect("the published layout loads");
 
     let image = golden.get("img");
     let pixels = Tensor::<4>::from_data(TensorData::new(image.values.clone(), image.shape.clone()), &device);
