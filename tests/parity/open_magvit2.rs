@@ -115,7 +115,7 @@ fn open_magvit2_losses_and_gradients() {
     assert_gradients(&case.golden, "grad.", &weights, &(loss(pre, "pre") + loss(post, "post")));
 }
 
-/// Numbers `X` of `genX.cfg`.
+/// The generations: names `X` of `X.cfg`.
 fn runs(golden: &Golden) -> Vec<String> {
     golden.names().filter_map(|name| Some(name.strip_suffix(".cfg")?.to_string())).collect()
 }
@@ -136,10 +136,9 @@ fn greedy_generations(case: &MagvitCase, runs: &[String], device: &Device) -> us
         for (sample, label) in labels.iter().enumerate() {
             let prompt = Prompt { class: *label as u32, guided: guidance.is_on() };
             network.begin(&prompt, &plan.lattice).expect("begins");
-            let factors = ["pre", "post"].map(|name| get(name).at(sample).ints());
-            for site in 0..sites {
+            for (site, code) in codes.at(sample).ints().into_iter().enumerate() {
                 let visit = [Site(site as u32)];
-                let pre = factors[0][site] as Token;
+                let pre = code as Token % (1 << case.config.factorized_bits[0]);
                 let first = network.predict(&visit).expect("predicts");
                 let second = network.refine(&visit, &[pre]).expect("refines").expect("a second factor");
                 assert!(network.refine(&visit, &[pre]).expect("refines").is_none(), "there is no third factor");
@@ -148,7 +147,7 @@ fn greedy_generations(case: &MagvitCase, runs: &[String], device: &Device) -> us
                     let got = sampling.probabilities(&mixed(logits, scales[index]));
                     get(name).at(sample).at(site).assert_close(&got, 1e-5, &format!("{run}.{name} at {site}"));
                 }
-                network.tell(&visit, &[codes.at(sample).ints()[site] as Token]).expect("tells");
+                network.tell(&visit, &[code as Token]).expect("tells");
             }
             let greedy = Sampling {
                 temperature: temperatures[0],
