@@ -29,6 +29,12 @@ pub const RANDAR_KEYS: KeyMap = KeyMap {
     leftovers: &["kv_cache", "freqs_cis"],
 };
 
+/// LlamaGen's keys, ours without exception.
+pub const LLAMAGEN_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: RANDAR_KEYS.leftovers };
+
+/// The keys of Open-MAGVIT2 and of its tokenizer, ours without exception.
+pub const OPEN_MAGVIT2_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };
+
 /// The LlamaGen tokenizer's keys; `codebook_used` is a usage counter of training.
 pub const VQ_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &["codebook_used"] };
 

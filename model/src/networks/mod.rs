@@ -1,6 +1,7 @@
 //! One paper, one file, and the registry of all.
 
 pub mod llamagen;
+pub mod open_magvit2;
 pub mod randar;
 
 use burn::prelude::*;
@@ -69,7 +70,7 @@ pub struct Preset {
 }
 
 /// Every family.
-pub const FAMILIES: [Family; 1] = [randar::FAMILY];
+pub const FAMILIES: [Family; 3] = [randar::FAMILY, llamagen::FAMILY, open_magvit2::FAMILY];
 
 /// Finds a family by its name, in upper or lower case.
 ///

@@ -1,6 +1,8 @@
 //! One tokenizer, one file, and the registry of all.
 
+mod layers;
 pub mod llamagen_vq;
+pub mod open_magvit2_lfq;
 
 use burn::prelude::*;
 use serde_json::Value;
@@ -20,7 +22,7 @@ pub struct TokenizerFamily {
 }
 
 /// Every kind of tokenizer.
-pub const TOKENIZERS: [TokenizerFamily; 1] = [llamagen_vq::FAMILY];
+pub const TOKENIZERS: [TokenizerFamily; 2] = [llamagen_vq::FAMILY, open_magvit2_lfq::FAMILY];
 
 /// Finds a kind of tokenizer by its name.
 ///
