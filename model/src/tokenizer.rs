@@ -1,6 +1,7 @@
 //! From pictures to tokens and back.
 
 use burn::prelude::*;
+use burn::tensor::Int;
 
 use image::RgbImage;
 
@@ -30,6 +31,39 @@ pub trait Tokenizer: Send {
 
     /// The device its weights live on.
     fn device(&self) -> &Device;
+}
+
+/// Refuses a picture, `[3, height, width]`, that cannot be cut into tokens.
+pub(crate) fn check_sides(pixels: &Tensor<3>, stride: usize) -> Result<()> {
+    let [_, height, width] = pixels.dims();
+    if height.is_multiple_of(stride) && width.is_multiple_of(stride) && height * width > 0 {
+        return Ok(());
+    }
+    let cause = format!("{width} × {height} pixels cannot be cut into tokens of {stride} × {stride}");
+    Err(Error::control("picture size", cause, format!("Use multiples of {stride}")))
+}
+
+/// Codes that were computed on the device, as tokens.
+pub(crate) fn read_codes(codes: Tensor<2, Int>) -> Result<Vec<Token>> {
+    let codes = codes.try_into_vec_as::<i32>();
+    let codes = codes.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
+    Ok(codes.into_iter().map(|code| code as Token).collect())
+}
+
+/// The tokens of a lattice's finest grid as codes on the device, `[1, sites]`; refused unless they fill it.
+pub(crate) fn grid_codes(
+    lattice: &Lattice,
+    tokens: &[Token],
+    codebook_size: usize,
+    device: &Device,
+) -> Result<Tensor<2, Int>> {
+    let known = |token: &Token| (*token as usize) < codebook_size;
+    if tokens.len() != lattice.finest().len() || tokens.is_empty() || !tokens.iter().all(known) {
+        let cause = "they do not fill the grid with codes of this tokenizer";
+        return Err(Error::control("tokens", cause, "Use the tokenizer they were made with"));
+    }
+    let codes: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
+    Ok(Tensor::<1, Int>::from_data(codes.as_slice(), device).unsqueeze())
 }
 
 /// A picture as samples in -1..1: `[3, height, width]`.

@@ -13,7 +13,9 @@ use burn::tensor::Int;
 
 mod formula;
 mod llamagen_vq;
+mod maskgit_vqgan;
 mod randar;
+mod rar;
 
 /// The tolerance of logits, absolute (the goldens' READMEs).
 pub(crate) const LOGITS: f32 = 1e-4;

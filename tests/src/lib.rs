@@ -76,7 +76,15 @@ impl Golden {
     /// If it is missing or damaged.
     pub fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let file = SafeTensors::deserialize(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self::from_bytes(&bytes)
+    }
+
+    /// The arrays of a file's bytes.
+    ///
+    /// # Panics
+    /// If they are damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let file = SafeTensors::deserialize(bytes).unwrap_or_else(|error| panic!("not a golden file: {error}"));
         let arrays = file.iter().filter_map(|(name, view)| {
             let data = view.data();
             let values = match view.dtype() {

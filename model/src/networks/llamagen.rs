@@ -226,11 +226,13 @@ impl Attention {
 /// Queries, keys and values of a fused projection, `[batch, slots, 3 * dim]`: `[batch, heads, slots, head_dim]` each.
 pub(crate) fn split_heads(qkv: Tensor<3>, n_head: usize) -> [Tensor<4>; 3] {
     let [batch, slots, width] = qkv.dims();
-    let dim = width / 3;
-    [0, 1, 2].map(|index| {
-        let part = qkv.clone().slice(s![.., .., index * dim..(index + 1) * dim]);
-        part.reshape([batch, slots, n_head, dim / n_head]).swap_dims(1, 2)
-    })
+    chunk::<3>(&qkv).map(|part| part.reshape([batch, slots, n_head, width / 3 / n_head]).swap_dims(1, 2))
+}
+
+/// `N` equal parts of `x`, `[batch, slots, N * dim]`: `[batch, slots, dim]` each.
+pub(crate) fn chunk<const N: usize>(x: &Tensor<3>) -> [Tensor<3>; N] {
+    let dim = x.dims()[2] / N;
+    std::array::from_fn(|index| x.clone().slice(s![.., .., index * dim..(index + 1) * dim]))
 }
 
 /// Joins the heads of `x`, `[batch, heads, slots, head_dim]`: `[batch, slots, dim]`.

@@ -13,7 +13,7 @@ use burn::tensor::activation::{silu, softmax};
 use serde::{Deserialize, Serialize};
 
 use crate::lattice::{Lattice, Token};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, check_sides, grid_codes, read_codes};
 use crate::{Error, Result};
 
 /// Sizes of the tokenizer; the names are those of `vq_model.py`.
@@ -37,7 +37,7 @@ pub struct VqConfig {
 }
 
 /// Groups of every group norm (`vq_model.py`, `Normalize`).
-const GROUPS: usize = 32;
+pub(crate) const GROUPS: usize = 32;
 
 impl VqConfig {
     /// The published tokenizer with 16 pixels per token (`vq_ds16_c2i.pt`).
@@ -396,26 +396,13 @@ impl Tokenizer for LlamaGenVq {
     }
 
     fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        let [_, height, width] = pixels.dims();
-        let stride = self.stride();
-        if !height.is_multiple_of(stride) || !width.is_multiple_of(stride) || height * width == 0 {
-            let cause = format!("{width} × {height} pixels cannot be cut into tokens of {stride} × {stride}");
-            return Err(Error::control("picture size", cause, format!("Use multiples of {stride}")));
-        }
-        let codes = self.weights.encode(pixels.unsqueeze()).try_into_vec_as::<i32>();
-        let codes = codes.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
-        Ok(codes.into_iter().map(|code| code as Token).collect())
+        check_sides(&pixels, self.stride())?;
+        read_codes(self.weights.encode(pixels.unsqueeze()))
     }
 
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
         let grid = lattice.finest();
-        let known = |token: &Token| (*token as usize) < self.config.codebook_size;
-        if tokens.len() != grid.len() || tokens.is_empty() || !tokens.iter().all(known) {
-            let cause = "they do not fill the grid with codes of this tokenizer";
-            return Err(Error::control("tokens", cause, "Use the tokenizer they were made with"));
-        }
-        let codes: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-        let codes = Tensor::<1, Int>::from_data(codes.as_slice(), &self.device).unsqueeze();
+        let codes = grid_codes(lattice, tokens, self.codes(), &self.device)?;
         let pixels = self.weights.decode(codes, grid.rows, grid.cols);
         Ok(pixels.squeeze_dim::<3>(0))
     }
@@ -431,15 +418,15 @@ pub(crate) fn l2_normalise(x: Tensor<2>) -> Tensor<2> {
     x / length
 }
 
-fn group_norm(channels: usize, device: &Device) -> GroupNorm {
+pub(crate) fn group_norm(channels: usize, device: &Device) -> GroupNorm {
     GroupNormConfig::new(GROUPS, channels).with_epsilon(1e-6).init(device)
 }
 
-fn conv3x3(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
+pub(crate) fn conv3x3(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
     Conv2dConfig::new([inputs, outputs], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
 }
 
-fn conv1x1(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
+pub(crate) fn conv1x1(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
     Conv2dConfig::new([inputs, outputs], [1, 1]).init(device)
 }
 
@@ -450,7 +437,7 @@ fn halving(channels: usize, device: &Device) -> Resample {
 }
 
 /// Every pixel twice in both directions: `[batch, channels, 2 * height, 2 * width]`.
-fn doubled(x: Tensor<4>) -> Tensor<4> {
+pub(crate) fn doubled(x: Tensor<4>) -> Tensor<4> {
     let [batch, channels, height, width] = x.dims();
     let x: Tensor<6> = x.reshape([batch, channels, height, 1, width, 1]);
     x.expand([batch, channels, height, 2, width, 2]).reshape([batch, channels, 2 * height, 2 * width])

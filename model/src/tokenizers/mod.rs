@@ -1,3 +1,4 @@
 //! One tokenizer, one file.
 
 pub mod llamagen_vq;
+pub mod maskgit_vqgan;
