@@ -112,9 +112,9 @@ fn rar_whole_sequences() {
     let mut x = weights.embed(classes.clone(), tokens.clone(), weights.fused_positions(sites));
     check("raster.block_0_in", x.clone());
     let slots = x.dims()[1];
+    check("raster.cond_token", weights.class_and_index(classes.clone(), slots));
     let conditions = weights.conditions(classes.clone(), slots);
-    check("raster.cond_token", conditions.clone());
-    let mask = Tensor::<2>::full([slots, slots], f32::NEG_INFINITY, &device).triu(1).unsqueeze();
+    let mask = Tensor::<2>::full([slots, slots], -1e30, &device).triu(1).unsqueeze();
     for (index, block) in weights.blocks.iter().enumerate() {
         let attention = |attn: &Attention, x| {
             let attended = attn.forward(x, &mask, Dropout::default());
@@ -376,8 +376,8 @@ fn rar_loss_and_gradients() {
     golden.get("correct_tokens").assert_close(&floats(correct), 1e-6, "share of right guesses");
     assert!((floats(loss.clone())[0] - golden.get("loss").values[0]).abs() < 1e-5, "loss");
 
-    let gradients = Gradients(GradientsParams::from_grads(loss.backward(), &weights));
-    let gradients = published(weights.map(&mut { gradients }));
+    let mut gradients = Gradients(GradientsParams::from_grads(loss.backward(), &weights));
+    let gradients = published(weights.map(&mut gradients));
     let squares: f64 = gradients.names().flat_map(|name| &gradients.get(name).values).map(|x| f64::from(x * x)).sum();
     let norm = golden.get("grad_norm").values[0];
     assert!((squares.sqrt() as f32 - norm).abs() < 1e-4 * norm, "norm of all gradients");

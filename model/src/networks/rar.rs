@@ -265,10 +265,10 @@ impl Block {
         }
     }
 
-    /// What conditions, `[batch, slots, dim]`, do to this block: shift, scale and gate of attention and of the
-    /// feed-forward layer, side by side. `[batch, slots, 6 * dim]`
+    /// What [`Rar::conditions`] do to this block: shift, scale and gate of attention and of the feed-forward layer, side
+    /// by side. `[batch, slots, dim]` to `[batch, slots, 6 * dim]`
     pub fn modulation(&self, conditions: Tensor<3>) -> Tensor<3> {
-        self.ada_ln_modulation.forward(silu(conditions))
+        self.ada_ln_modulation.forward(conditions)
     }
 
     /// `x` is `[batch, slots, dim]`; `attention` is how the block's attention is applied to such a tensor.
@@ -296,7 +296,7 @@ pub struct AdaLnBeforeHead {
 impl AdaLnBeforeHead {
     /// Scale and shift, in this order: `[batch, slots, dim]` to `[batch, slots, 2 * dim]`.
     fn modulation(&self, conditions: Tensor<3>) -> Tensor<3> {
-        self.ada_ln_modulation.forward(silu(conditions))
+        self.ada_ln_modulation.forward(conditions)
     }
 }
 
@@ -378,9 +378,14 @@ impl Rar {
         Tensor::cat(parts, 1) + positions.slice(s![.., ..PREFIX + length, ..])
     }
 
-    /// What modulates the first `slots` slots: class and index, `[batch, slots, dim]`.
-    pub fn conditions(&self, classes: Tensor<1, Int>, slots: usize) -> Tensor<3> {
+    /// What the first `slots` slots know of class and index, `[batch, slots, dim]`.
+    pub fn class_and_index(&self, classes: Tensor<1, Int>, slots: usize) -> Tensor<3> {
         self.class(classes) + self.timesteps_embeddings.val().slice(s![.., ..slots, ..])
+    }
+
+    /// The input of all modulations for the first `slots` slots, activated: `[batch, slots, dim]`.
+    pub fn conditions(&self, classes: Tensor<1, Int>, slots: usize) -> Tensor<3> {
+        silu(self.class_and_index(classes, slots))
     }
 
     /// A whole sequence at once; the arguments are those of [`Rar::embed`]. Row `r` of the logits predicts token `r` of
