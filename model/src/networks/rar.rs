@@ -371,11 +371,7 @@ impl Rar {
         let [_, length] = tokens.dims();
         let class = self.class(classes);
         let cls = self.cls_token.val().expand(class.dims());
-        let mut parts = vec![cls, class];
-        if length > 0 {
-            parts.push(self.embeddings.forward(tokens));
-        }
-        Tensor::cat(parts, 1) + positions.slice(s![.., ..PREFIX + length, ..])
+        Tensor::cat(vec![cls, class, self.embeddings.forward(tokens)], 1) + positions.slice(s![.., ..PREFIX + length, ..])
     }
 
     /// What the first `slots` slots know of class and index, `[batch, slots, dim]`.
@@ -531,13 +527,14 @@ impl RarNetwork {
     fn pending(&self, run: &Run, target: Site) -> Tensor<3> {
         let classes = self.streams(&run.prompt);
         let [streams] = classes.dims();
-        let order: Vec<i32> =
-            run.told.iter().map(|(site, _)| *site).chain([target]).map(|site| site.0 as i32).collect();
-        let tokens: Vec<i32> = run.told.iter().map(|(_, token)| *token as i32).collect();
-        let order = Tensor::<1, Int>::from_data(order.as_slice(), &self.device).unsqueeze();
-        let tokens = Tensor::<1, Int>::from_data(tokens.as_slice(), &self.device).unsqueeze::<2>();
-        let tokens = tokens.expand([streams, run.told.len()]);
-        self.weights.embed(classes, tokens, self.weights.positions(order)).slice(s![.., run.settled.., ..])
+        // The target stands last, with any code for its own slot, which is cut off.
+        let (order, tokens): (Vec<i32>, Vec<i32>) =
+            run.told.iter().chain(&[(target, 0)]).map(|(site, token)| (site.0 as i32, *token as i32)).unzip();
+        let row = |values: Vec<i32>| Tensor::<1, Int>::from_data(values.as_slice(), &self.device).unsqueeze::<2>();
+        let length = order.len();
+        let positions = self.weights.positions(row(order));
+        let x = self.weights.embed(classes, row(tokens).expand([streams, length]), positions);
+        x.slice(s![.., run.settled..PREFIX + run.told.len(), ..])
     }
 
     /// Feeds what is pending; logits for `target`, `[streams, 1, vocab]`.
