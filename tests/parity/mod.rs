@@ -45,7 +45,13 @@ pub(crate) fn decode(network: &mut dyn Network, plan: &Arc<Plan>, class: u32, gu
 }
 
 /// Follows a plan with the golden tokens; the guided logits of each token in generation order.
-pub(crate) fn guided_logits(network: &mut dyn Network, plan: &Plan, class: u32, guidance: Guidance, tokens: &[i32]) -> Vec<f32> {
+pub(crate) fn guided_logits(
+    network: &mut dyn Network,
+    plan: &Plan,
+    class: u32,
+    guidance: Guidance,
+    tokens: &[i32],
+) -> Vec<f32> {
     network.begin(&Prompt { class, guided: guidance.is_on() }, &plan.lattice).expect("begins");
     let (sites, given): (Vec<Site>, Vec<Token>) = plan.given.iter().copied().unzip();
     if !sites.is_empty() {
@@ -69,4 +75,3 @@ pub(crate) fn guided_logits(network: &mut dyn Network, plan: &Plan, class: u32, 
     }
     all
 }
-

@@ -1,3 +1,4 @@
 //! One tokenizer, one file.
 
+mod layers;
 pub mod llamagen_vq;
