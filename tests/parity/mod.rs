@@ -11,6 +11,7 @@ use andamento_tests::Array;
 use burn::prelude::*;
 use burn::tensor::Int;
 
+mod formula;
 mod llamagen_vq;
 mod randar;
 
