@@ -15,7 +15,7 @@ pub fn published_keys(model: &str) -> Vec<(String, Vec<usize>)> {
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let keys = text.lines().map(|line| {
         let [name, _, shape] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("not a key: {line}") };
-        let sizes = shape.trim_matches(['[', ']']).split(", ").filter(|size| !size.is_empty());
+        let sizes = shape.split(|other: char| !other.is_ascii_digit()).filter(|size| !size.is_empty());
         (name.to_string(), sizes.map(|size| size.parse().expect("a size")).collect())
     });
     keys.collect()
