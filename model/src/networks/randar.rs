@@ -121,7 +121,7 @@ impl RandAr {
 }
 
 /// Zeroes a share of `x` and scales up the rest, in training only.
-fn drop(x: Tensor<3>, share: f64) -> Tensor<3> {
+pub(crate) fn drop<const D: usize>(x: Tensor<D>, share: f64) -> Tensor<D> {
     if share == 0.0 {
         return x;
     }
@@ -241,7 +241,8 @@ impl Network for RandArNetwork {
         };
         let capacity = (1 + 2 * grid.len()).next_multiple_of(8);
         let streams = if prompt.guided { 2 } else { 1 };
-        let cache = || KvCache::new(streams, &self.config, capacity, &self.device);
+        let (heads, head_dim) = (self.config.n_head, self.config.head_dim());
+        let cache = || KvCache::new(streams, heads, head_dim, capacity, &self.device);
         self.run = Some(Run {
             lattice: lattice.clone(),
             prompt: *prompt,
