@@ -12,8 +12,11 @@ use burn::prelude::*;
 use burn::tensor::Int;
 
 mod formula;
+mod gradients;
 mod llamagen_vq;
 mod randar;
+mod var;
+mod var_vqvae;
 
 /// The tolerance of logits, absolute (the goldens' READMEs).
 pub(crate) const LOGITS: f32 = 1e-4;

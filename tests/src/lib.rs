@@ -75,8 +75,15 @@ impl Golden {
     /// # Panics
     /// If it is missing or damaged.
     pub fn read(path: &Path) -> Self {
-        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let file = SafeTensors::deserialize(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self::parse(&std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    }
+
+    /// Reads a file's bytes.
+    ///
+    /// # Panics
+    /// If they are damaged.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let file = SafeTensors::deserialize(bytes).unwrap_or_else(|error| panic!("safetensors: {error}"));
         let arrays = file.iter().filter_map(|(name, view)| {
             let data = view.data();
             let values = match view.dtype() {

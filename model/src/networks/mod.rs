@@ -2,3 +2,4 @@
 
 pub mod llamagen;
 pub mod randar;
+pub mod var;

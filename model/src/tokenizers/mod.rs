@@ -1,4 +1,5 @@
 //! One tokenizer, one file.
 
-mod layers;
+pub(crate) mod layers;
 pub mod llamagen_vq;
+pub mod var_vqvae;
