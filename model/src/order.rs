@@ -7,7 +7,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::lattice::Grid;
+use crate::lattice::{Grid, Lattice};
 use crate::{Error, Result};
 
 /// A generation order.
@@ -30,6 +30,25 @@ impl Order {
     }
 }
 
+/// Arranges all sites of a lattice: a permutation of `0..lattice.len()`. Lattices of several scales know one order.
+///
+/// # Errors
+/// If the order does not exist, or cannot be followed over several scales.
+pub fn arrange(name: &str, lattice: &Lattice, seed: u64) -> Result<Vec<u32>> {
+    let order = by_name(name)?;
+    if let [grid] = lattice.scales() {
+        return Ok(order.arrange(*grid, seed));
+    }
+    if name != SCALES {
+        let cause = format!("{} works within one grid of tokens, this model has several scales", order.title);
+        return Err(Error::control("order", cause, format!("Choose {SCALES}")));
+    }
+    Ok((0..lattice.len() as u32).collect())
+}
+
+/// The name of the order from coarse to fine, VAR's own.
+pub const SCALES: &str = "scales";
+
 /// Finds an order by its name.
 ///
 /// # Errors
@@ -41,8 +60,8 @@ pub fn by_name(name: &str) -> Result<&'static Order> {
     })
 }
 
-/// Every order, the paper's default first.
-pub const ORDERS: [Order; 10] = [
+/// Every order: the ten of RandAR's table 3, its default first, and VAR's.
+pub const ORDERS: [Order; 11] = [
     Order {
         name: "random",
         title: "Random",
@@ -120,6 +139,13 @@ pub const ORDERS: [Order; 10] = [
                 (row * grid.cols + along) as u64
             })
         },
+    },
+    Order {
+        name: SCALES,
+        title: "Scales",
+        about: "The whole picture at once, ever finer, as next-scale prediction does",
+        random: false,
+        arrange: |grid, _| (0..grid.len() as u32).collect(),
     },
 ];
 

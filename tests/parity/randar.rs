@@ -5,19 +5,18 @@ use std::sync::Arc;
 
 use andamento_model::checkpoint::{RANDAR_KEYS, load};
 use andamento_model::decode::{Decoding, Knobs};
-use andamento_model::lattice::{Grid, Lattice, Site, Token};
-use andamento_model::network::{Network, Prompt};
+use andamento_model::lattice::{Grid, Lattice, Token};
 use andamento_model::networks::llamagen::{Rope, TransformerConfig};
 use andamento_model::networks::randar::{Dropout, RandAr, RandArNetwork};
 use andamento_model::order::by_name;
-use andamento_model::plan::Plan;
+use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Sampling};
-use andamento_model::schedule::Schedule;
+use andamento_model::schedule::{Schedule, cosine};
 use andamento_tests::{Array, Golden, goldens, json};
 use burn::prelude::*;
 use burn::tensor::Int;
 
-use super::{GREEDY, LOGITS, decode, floats, guided_logits, ints};
+use super::{LOGITS, decode, floats, guided_logits, ints};
 
 struct RandArCase {
     golden: Golden,
@@ -146,7 +145,7 @@ fn settings(run: &str) -> (Schedule, Guidance) {
             Some(scale) => Guidance::constant(scale.parse().expect("scale")),
             None => {
                 let (start, end) = scales.split_once("to").expect("scales");
-                Guidance { start: start.parse().expect("start"), end: end.parse().expect("end") }
+                Guidance::Linear { start: start.parse().expect("start"), end: end.parse().expect("end") }
             }
         },
     };
@@ -166,7 +165,8 @@ fn greedy_generations(case: &RandArCase, grids: &[usize], device: &Device) -> us
                 let class = case.get(grid, "class_ids").ints()[sample] as u32;
                 let order: Vec<u32> =
                     case.get(grid, "token_order").at(sample).ints().iter().map(|s| *s as u32).collect();
-                let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; sites], schedule).expect("plan");
+                let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; sites], schedule, Given::First)
+                    .expect("plan");
                 let plan = Arc::new(plan);
                 let tokens = want.at(sample).ints();
                 let got = guided_logits(&mut network, &plan, class, guidance, &tokens);
@@ -209,8 +209,9 @@ fn randar_inpainting() {
             let tokens = case.get(grid, "token_ids").at(sample).ints();
             let mut given = vec![None; grid * grid];
             order[..visible].iter().for_each(|site| given[*site as usize] = Some(tokens[*site as usize] as Token));
-            let plan =
-                Arc::new(Plan::new(Lattice::grid(grid, grid), &order, &given, Schedule::OneByOne).expect("plan"));
+            let plan = Arc::new(
+                Plan::new(Lattice::grid(grid, grid), &order, &given, Schedule::OneByOne, Given::First).expect("plan"),
+            );
             let want_tokens = want.at(sample).ints();
             let guidance = Guidance::constant(3.0);
             let logits = guided_logits(&mut network, &plan, class, guidance, &want_tokens);
@@ -228,7 +229,13 @@ fn a_network_resumes_where_it_stopped() {
     let grid = case.grids[0];
     let mut network = case.network(Grid::new(grid, grid), &device);
     let order = by_name("random").expect("exists").arrange(Grid::new(grid, grid), 5);
-    let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; grid * grid], Schedule::Cosine { steps: 6 });
+    let plan = Plan::new(
+        Lattice::grid(grid, grid),
+        &order,
+        &vec![None; grid * grid],
+        Schedule::Cosine { steps: 6 },
+        Given::First,
+    );
     let plan = Arc::new(plan.expect("plan"));
     let knobs = Knobs { class: 1, guidance: Guidance::linear(3.0), sampling: Sampling::default(), seed: 9 };
     let whole: Vec<_> =
@@ -254,7 +261,8 @@ fn sampling_filters() {
             let part = name["sample.probs.".len()..].split('_').find(|part| part.starts_with(letter));
             part.and_then(|part| part[1..].parse().ok()).unwrap_or_else(|| panic!("{name} has no {letter}"))
         };
-        let sampling = Sampling { temperature: setting('t'), top_k: setting('k') as usize, top_p: setting('p') };
+        let (temperature, top_k, top_p) = (setting('t'), setting('k') as usize, setting('p'));
+        let sampling = Sampling { temperature, top_k, top_p, ..Sampling::default() };
         let got: Vec<f32> = logits.values.chunks_exact(vocab).flat_map(|row| sampling.probabilities(row)).collect();
         case.golden.get(name).assert_close(&got, 1e-6, name);
         compared += 1;
@@ -270,7 +278,7 @@ fn cosine_schedules() {
         let (sites, steps): (usize, usize) = (sites.parse().expect("sites"), steps.parse().expect("steps"));
         let want: Vec<usize> =
             want.as_array().expect("a list").iter().map(|count| count.as_u64().expect("a count") as usize).collect();
-        assert_eq!(Schedule::Cosine { steps }.visits(sites, sites), want, "{name}");
+        assert_eq!(cosine(sites, steps), want, "{name}");
     }
 }
 

@@ -315,8 +315,7 @@ fn var_sampling_filters() {
     for case in cases {
         let of = |name: &str| golden.get(&format!("{case}.{name}"));
         let sampling = published(of("top_k").ints()[0] as usize, of("top_p").values[0]);
-        let filtered: Vec<f32> =
-            logits.values.chunks_exact(vocab).flat_map(|row| sampling.filtered(row, 0)).collect();
+        let filtered: Vec<f32> = logits.values.chunks_exact(vocab).flat_map(|row| sampling.filtered(row, 0)).collect();
         assert_eq!(filtered, of("filtered").values, "{case}");
         let got: Vec<f32> = logits.values.chunks_exact(vocab).flat_map(|row| sampling.probabilities(row)).collect();
         of("probs").assert_close(&got, 1e-6, case);
@@ -338,7 +337,8 @@ fn var_edits() {
         let golden = case.golden("edit");
         let vae = VqVaeCase::read(&device);
         let (mut network, tokenizer) = (case.network(&device), vae.tokenizer(&device));
-        let edits: Vec<String> = golden.names().filter_map(|name| name.strip_suffix("keep_mask").map(Into::into)).collect();
+        let edits: Vec<String> =
+            golden.names().filter_map(|name| name.strip_suffix("keep_mask").map(Into::into)).collect();
         assert!(!edits.is_empty(), "the goldens hold no edits");
         let source = golden.get("src_img");
         for (edit, sample) in edits.iter().flat_map(|edit| (0..source.shape[0]).map(move |sample| (edit, sample))) {
@@ -447,8 +447,7 @@ fn var_losses_and_gradients() {
         let inputs = vae.model.quantize.var_input(&found, &case.scales);
         let targets = Tensor::from_inner(Tensor::cat(found, 1));
         let var = case.weights(&device);
-        let logits =
-            var.forward(labels(golden.get("label"), &device), Tensor::from_inner(inputs), 0.0, &case.scales);
+        let logits = var.forward(labels(golden.get("label"), &device), Tensor::from_inner(inputs), 0.0, &case.scales);
         let loss = cross_entropy(logits.clone(), targets.clone(), 0.0);
         let want = golden.get("loss").values[0];
         let got = floats(loss.clone())[0];
@@ -458,9 +457,10 @@ fn var_losses_and_gradients() {
 
         let got = gradients(var, &loss.backward());
         assert!(assert_gradients(&golden, &got) > 0, "the goldens hold no gradients");
-        let squares = golden.names().filter_map(|name| name.strip_prefix("grad.")).flat_map(|name| {
-            got.get(name).values.iter().map(|value| f64::from(*value).powi(2))
-        });
+        let squares = golden
+            .names()
+            .filter_map(|name| name.strip_prefix("grad."))
+            .flat_map(|name| got.get(name).values.iter().map(|value| f64::from(*value).powi(2)));
         let norm = squares.sum::<f64>().sqrt() as f32;
         let want = golden.get("grad_norm").values[0];
         assert!((norm - want).abs() < 1e-4 * want, "{}: gradients of length {norm}, not {want}", case.name);
@@ -474,9 +474,8 @@ fn var_leaves_branches_out_in_training_only() {
         let golden = case.golden("forward");
         let var = case.weights(&device);
         let inputs: Tensor<3> = tensor(golden.get("x_BLCv_wo_first_l"), &device);
-        let logits = |share: f64| {
-            floats(var.forward(labels(golden.get("label"), &device), inputs.clone(), share, &case.scales))
-        };
+        let logits =
+            |share: f64| floats(var.forward(labels(golden.get("label"), &device), inputs.clone(), share, &case.scales));
         let whole = logits(0.0);
         // With a share of almost one the last block falls away for every picture.
         assert_ne!(logits(0.999_999), whole, "{}", case.name);

@@ -234,7 +234,8 @@ fn keys(ch: usize) -> Vec<(String, Vec<usize>)> {
 fn formula_picture() -> Array {
     const SIDE: usize = 256;
     const BLOCK: usize = 16;
-    let noise: Vec<f32> = formula::uniform("input.vqvae.img", 3 * SIDE * SIDE).map(|u| (2.0 * u - 1.0) as f32).collect();
+    let noise: Vec<f32> =
+        formula::uniform("input.vqvae.img", 3 * SIDE * SIDE).map(|u| (2.0 * u - 1.0) as f32).collect();
     let at = |channel: usize, row: usize, col: usize| noise[(channel * SIDE + row) * SIDE + col];
     let mut values = Vec::with_capacity(noise.len());
     for channel in 0..3 {
@@ -306,11 +307,12 @@ fn real_size(name: &str, ch: usize) {
     let picture = model.picture(sums[sums.len() - 1].clone());
     let [_, _, height, width] = picture.dims();
     let values = floats(picture);
-    let some = |rows: &mut dyn Iterator<Item = usize>, cols: &dyn Fn() -> Box<dyn Iterator<Item = usize>>| -> Vec<f32> {
-        let rows: Vec<usize> = rows.collect();
-        let sites = (0..3).flat_map(|channel| rows.iter().map(move |row| channel * height + row));
-        sites.flat_map(|row| cols().map(move |col| row * width + col)).map(|index| values[index]).collect()
-    };
+    let some =
+        |rows: &mut dyn Iterator<Item = usize>, cols: &dyn Fn() -> Box<dyn Iterator<Item = usize>>| -> Vec<f32> {
+            let rows: Vec<usize> = rows.collect();
+            let sites = (0..3).flat_map(|channel| rows.iter().map(move |row| channel * height + row));
+            sites.flat_map(|row| cols().map(move |col| row * width + col)).map(|index| values[index]).collect()
+        };
     let every_fourth = some(&mut (0..height).step_by(4), &|| Box::new((0..width).step_by(4)));
     close("rnd_dec_unclamped_stride4", every_fourth);
     close("rnd_dec_unclamped_crop", some(&mut (120..136), &|| Box::new(120..136)));

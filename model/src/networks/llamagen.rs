@@ -13,6 +13,7 @@ use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::Work;
 use crate::{Error, Result};
 
 /// The sizes of a LlamaGen-style transformer; they follow `gpt.py`'s `ModelArgs`.
@@ -59,6 +60,13 @@ impl TransformerConfig {
     /// Width of the SwiGLU layer: `int(2 * 4 * dim / 3)` rounded up to `multiple_of` (`gpt.py`, `FeedForward`).
     pub fn hidden_dim(&self) -> usize {
         (2 * 4 * self.dim / 3).div_ceil(self.multiple_of) * self.multiple_of
+    }
+
+    /// What a step does that feeds `fed` slots, asks for `asked` logits and sees `visible` slots.
+    pub(crate) fn work(&self, fed: usize, asked: usize, visible: usize, streams: usize) -> Work {
+        let block = 4 * self.dim * self.dim + 3 * self.dim * self.hidden_dim();
+        let (blocks, head) = (self.n_layer * block, self.dim * self.vocab_size);
+        Work { blocks, head, layers: self.n_layer, width: self.dim, fed, asked, visible, streams }
     }
 
     /// Refuses sizes that the network cannot have.
@@ -263,11 +271,7 @@ pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
 
 /// Attention over whole sequences: `[batch, heads, slots, head_dim]` each, `mask` is `[1, 1, slots, slots]`; `drop` is
 /// applied to the weights.
-pub(crate) fn attend(
-    [q, k, v]: [Tensor<4>; 3],
-    mask: &Tensor<4>,
-    drop: &impl Fn(Tensor<4>) -> Tensor<4>,
-) -> Tensor<4> {
+pub(crate) fn attend([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, drop: &impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
     let scale = (q.dims()[3] as f64).powf(-0.5);
     // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
     let sequences = (0..q.dims()[0]).map(|index| {

@@ -16,8 +16,13 @@ use burn::prelude::*;
 use burn::tensor::{Int, s};
 
 use super::llamagen::{KvCache, Rope, TransformerConfig, Trunk, causal_mask, instruction_parameter};
+use super::{Family, Preset, configuration, to_value};
+use crate::checkpoint::RANDAR_KEYS;
 use crate::lattice::{Grid, Lattice, Site, Token};
-use crate::network::{Network, Prompt, Spec, check_class};
+use crate::network::{
+    Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
+};
+use crate::sample::{Guidance, Sampling};
 use crate::{Error, Result};
 
 /// The published sizes: RandAR-L (0.3 B), -XL (0.7 B) and -XXL (1.4 B; the paper's table A, never released).
@@ -36,6 +41,46 @@ const fn preset(dim: usize, n_layer: usize, n_head: usize) -> TransformerConfig 
         rope_base: 10_000.0,
     }
 }
+
+/// What RandAR can be asked to do.
+pub const ABILITIES: Abilities =
+    Abilities { orders: Orders::Any, pace: Pace::Free, smooth: Err("Only next-scale models mix codes") };
+
+/// RandAR for the registry.
+pub const FAMILY: Family = Family {
+    name: "RandAR",
+    paper: "RandAR: Decoder-only Autoregressive Visual Generation in Random Orders (arXiv 2412.01827)",
+    abilities: |_| Ok(ABILITIES),
+    build: |parts| {
+        let config: TransformerConfig = configuration(parts.config)?;
+        config.check()?;
+        let weights = parts.weights.fill(RandAr::new(&config, parts.device), &RANDAR_KEYS)?;
+        Ok(Box::new(RandArNetwork::new(weights, config, parts.grid, parts.device)))
+    },
+    presets: || {
+        let published = PRESETS.iter().map(|(name, config)| Preset {
+            name,
+            config: to_value(config),
+            grid: 16,
+            side: 256,
+            tokenizer: ("LlamaGen VQ", "VQ-16"),
+            steps: 88,
+            guidance: Guidance::linear(4.0),
+            sampling: Sampling::default(),
+        });
+        published.collect()
+    },
+    cost: |config, plan, step, streams| {
+        let config: TransformerConfig = configuration(config)?;
+        let asked = plan.visits[step].sites.len();
+        // The tokens of the visit before are fed again, interleaved with all but the first of their instructions.
+        let fed = match step.checked_sub(1) {
+            None => 1 + 2 * plan.visits[step].told.len() + asked,
+            Some(last) => 2 * plan.visits[last].sites.len() - 1 + asked,
+        };
+        Ok(config.work(fed, asked, 1 + 2 * plan.visits[step].known + asked, streams).cost())
+    },
+};
 
 /// The network's weights.
 #[derive(Module, Debug)]
@@ -167,10 +212,9 @@ impl RandArNetwork {
             family: "RandAR",
             classes: config.num_classes,
             vocab: config.vocab_size,
-            grid,
+            lattice: Lattice::grid(grid.rows, grid.cols),
             parameters: weights.num_params(),
-            any_order: Ok(()),
-            parallel: Ok(()),
+            abilities: ABILITIES,
         };
         Self { weights, config, spec, device: device.clone(), run: None }
     }
@@ -193,10 +237,9 @@ impl RandArNetwork {
                 }
             });
         }
-        let streams = if run.prompt.guided { 2 } else { 1 };
-        let dim = self.config.dim;
-        let classes = [run.prompt.class as i32, self.config.num_classes as i32];
-        let classes = Tensor::<1, Int>::from_data(&classes[..streams], &self.device).reshape([streams, 1]);
+        let classes = run.prompt.streams(self.config.num_classes);
+        let (streams, dim) = (classes.len(), self.config.dim);
+        let classes = Tensor::<1, Int>::from_data(classes.as_slice(), &self.device).reshape([streams, 1]);
         let trunk = &self.weights.trunk;
         let mut parts = vec![trunk.cls_embedding.embedding_table.forward(classes)];
         if !sites.is_empty() {
@@ -279,13 +322,7 @@ impl Network for RandArNetwork {
         let vocab = self.spec.vocab;
         let run = self.run.as_mut().ok_or_else(not_begun)?;
         check_visit(visit, &run.lattice)?;
-        if tokens.len() != visit.len() || tokens.iter().any(|token| *token as usize >= vocab) {
-            return Err(Error::control(
-                "tokens",
-                "they do not fit the model's codebook",
-                "Choose a matching tokenizer",
-            ));
-        }
+        check_tokens(visit, tokens, vocab)?;
         let asked = std::mem::take(&mut run.asked);
         if !asked.is_empty() && asked != visit {
             return Err(Error::control("decoding", "told other sites than were predicted", "Start the run again"));
@@ -299,15 +336,4 @@ impl Network for RandArNetwork {
         }
         Ok(())
     }
-}
-
-fn not_begun() -> Error {
-    Error::control("decoding", "the network was not started", "Start the run again")
-}
-
-fn check_visit(visit: &[Site], lattice: &Lattice) -> Result<()> {
-    if visit.is_empty() || visit.iter().any(|site| site.index() >= lattice.len()) {
-        return Err(Error::control("order", "it visits sites outside the grid", "Choose another order"));
-    }
-    Ok(())
 }

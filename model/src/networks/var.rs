@@ -78,11 +78,8 @@ pub struct VarConfig {
 }
 
 /// VAR's keys. Tables of the scale and the mask of training are stored as well, and computed here.
-pub const VAR_KEYS: KeyMap = KeyMap {
-    to_ours: None,
-    to_published: None,
-    leftovers: &["lvl_1L", "attn_bias_for_masking", "zero_k_bias"],
-};
+pub const VAR_KEYS: KeyMap =
+    KeyMap { to_ours: None, to_published: None, leftovers: &["lvl_1L", "attn_bias_for_masking", "zero_k_bias"] };
 
 /// What VAR can be asked to do.
 pub const ABILITIES: Abilities = Abilities {
@@ -471,7 +468,13 @@ impl Var {
     ///
     /// `inputs`, `[batch or 1, slots, Cvae]`, are the features of these scales, of all but the very first, whose place
     /// the classes, `[batch, dim]`, take.
-    pub fn embed(&self, class: Tensor<2>, inputs: Option<Tensor<3>>, which: Range<usize>, scales: &[Grid]) -> Tensor<3> {
+    pub fn embed(
+        &self,
+        class: Tensor<2>,
+        inputs: Option<Tensor<3>>,
+        which: Range<usize>,
+        scales: &[Grid],
+    ) -> Tensor<3> {
         let [batch, dim] = class.dims();
         let device = class.device();
         let start = (which.start == 0).then(|| class.unsqueeze_dim(1) + self.pos_start.val());

@@ -12,8 +12,11 @@ use burn::tensor::Int;
 use burn::tensor::activation::silu;
 use serde::{Deserialize, Serialize};
 
+use super::TokenizerFamily;
 use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x3, group_norm, l2_normalise};
+use crate::checkpoint::VQ_KEYS;
 use crate::lattice::{Lattice, Token};
+use crate::networks::{configuration, to_value};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
@@ -382,3 +385,15 @@ impl Tokenizer for LlamaGenVq {
         &self.device
     }
 }
+
+/// LlamaGen's tokenizers for the registry.
+pub const FAMILY: TokenizerFamily = TokenizerFamily {
+    name: "LlamaGen VQ",
+    build: |config, weights, device| {
+        let config: VqConfig = configuration(config)?;
+        config.check()?;
+        let model = weights.fill(VqModel::new(&config, device), &VQ_KEYS)?;
+        Ok(Box::new(LlamaGenVq::new(model, config, device)))
+    },
+    presets: || vec![("VQ-16", to_value(&VqConfig::vq_16())), ("VQ-8", to_value(&VqConfig::vq_8()))],
+};
