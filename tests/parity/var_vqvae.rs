@@ -105,7 +105,9 @@ fn vqvae_encodes_pictures_to_all_scales() {
     case.assert_close("enc_out", case.model.encoder.forward(pixels.clone()));
     let features = case.model.features(pixels.clone());
     case.assert_close("f", features.clone());
-    for (scale, grid) in case.scales.iter().enumerate() {
+    // The last scale is the map's own: nothing is resized.
+    let resized = case.scales.len() - 1;
+    for (scale, grid) in case.scales[..resized].iter().enumerate() {
         let shrunk = case.model.quantize.shrunk(features.clone(), *grid);
         case.assert_close(&format!("area_down_{scale}"), shrunk);
     }
@@ -127,7 +129,9 @@ fn vqvae_decodes_any_tokens() {
     let device = Device::flex();
     let case = VqVaeCase::read(&device);
     let tokens = tokens(&case.golden, "rnd_idx", case.scales.len(), &device);
-    for (scale, tokens) in tokens.iter().enumerate() {
+    // The last scale is the map's own: nothing is resized.
+    let resized = case.scales.len() - 1;
+    for (scale, tokens) in tokens[..resized].iter().enumerate() {
         let codes = case.model.quantize.lookup(tokens.clone());
         case.assert_close(&format!("bicubic_up_{scale}"), case.model.quantize.enlarged(codes, scale, &case.scales));
     }
@@ -285,16 +289,15 @@ fn real_size(name: &str, ch: usize) {
     let features = model.features(pixels);
     close("f", floats(features.clone()));
     let gaps = facts["min_vq_gap_per_scale"].as_array().expect("gaps");
+    let mut certain = true;
     for (scale, tokens) in model.quantize.encode(features, &scales).into_iter().enumerate() {
         let got = tokens.into_data().convert::<i32>().try_to_vec::<i32>().expect("tokens");
         let want = golden.get(&format!("idx_{scale}")).ints();
-        if gaps[scale].as_f64().expect("a gap") < NEAR_TIE {
-            // After a tie that falls the other way finer scales differ as well.
-            let same = got.iter().zip(&want).filter(|(got, want)| got == want).count();
-            assert!(same * 100 >= want.len() * 95, "{same} of {} tokens agree at scale {scale}", want.len());
-            break;
-        }
-        assert_eq!(got, want, "tokens of scale {scale}");
+        certain &= gaps[scale].as_f64().expect("a gap") >= NEAR_TIE;
+        let same = got.iter().zip(&want).filter(|(got, want)| got == want).count();
+        // After a tie that falls the other way finer scales may differ a little as well.
+        let least = if certain { want.len() } else { want.len() * 95 / 100 };
+        assert!(same >= least, "{same} of {} tokens agree at scale {scale}", want.len());
     }
 
     let sums = model.quantize.accumulate(&formula_tokens(&config, &device), &scales);
