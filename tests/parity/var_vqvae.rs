@@ -40,7 +40,8 @@ pub(super) fn weights<M: Module>(mut module: M, folder: &Path, name: &str, keys:
         let bytes = std::fs::read(&file).expect("weights");
         return load(module, bytes, keys, file).expect("the published layout loads");
     }
-    let mut store = PytorchStore::from_file(folder.join(format!("{name}.pth")));
+    // Indices with gaps are part of the published names: `ada_lin.1` follows an activation.
+    let mut store = PytorchStore::from_file(folder.join(format!("{name}.pth"))).map_indices_contiguous(false);
     let applied = module.load_from(&mut store).expect("the published container loads");
     assert!(applied.missing.is_empty() && applied.errors.is_empty(), "{name}: {applied}");
     module
