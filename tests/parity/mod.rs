@@ -15,12 +15,15 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Int;
 
 mod formula;
+mod gradients;
 mod llamagen;
 mod llamagen_vq;
 mod maskgit_vqgan;
 mod open_magvit2;
 mod randar;
 mod rar;
+mod var;
+mod var_vqvae;
 
 /// The tolerance of logits, absolute (the goldens' READMEs).
 pub(crate) const LOGITS: f32 = 1e-4;
