@@ -14,7 +14,11 @@ use andamento_model::plan::Plan;
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_tests::{Array, Golden, goldens, json};
+use andamento_model::train::{Optimiser, Trainer};
+use burn::module::{ModuleMapper, Param};
+use burn::optim::GradientsParams;
 use burn::prelude::*;
+use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Int;
 
 use super::{GREEDY, LOGITS, decode, floats, guided_logits, ints};
@@ -220,6 +224,156 @@ fn randar_inpainting() {
         }
     }
     assert!(compared > 0, "the goldens hold no inpainting");
+}
+
+/// Parameters, or gradients in their place, under the published names and in the published orientation.
+fn published(module: &RandAr) -> Golden {
+    let (ours, keys) = RANDAR_KEYS.to_published.expect("a key map");
+    let mut store = SafetensorsStore::from_bytes(None).with_to_adapter(BurnToPyTorchAdapter).skip_enum_variants(true);
+    store = store.with_key_remapping(ours, keys);
+    module.save_into(&mut store).expect("saves");
+    Golden::from_bytes(&store.get_bytes().expect("bytes"), "a module of ours")
+}
+
+/// Puts gradients in the place of parameters.
+struct InPlaceOfParameters(GradientsParams);
+
+impl ModuleMapper for InPlaceOfParameters {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let grad = self.0.get::<D>(param.id).expect("every parameter has a gradient");
+        Param::initialized(param.id, grad)
+    }
+}
+
+/// The published loss on the golden batch of a grid.
+fn loss(case: &RandArCase, grid: usize, weights: &RandAr, device: &Device) -> Tensor<1> {
+    let order = ints(case.get(grid, "token_order"), device);
+    let tokens = ints(case.get(grid, "token_ids"), device).gather(1, order.clone());
+    let classes = Tensor::<1, Int>::from_data(case.get(grid, "class_ids").ints().as_slice(), device);
+    let rope = case.rope(grid, grid, device);
+    weights.loss(classes, tokens, order, &rope, case.config.n_head, Dropout::default())
+}
+
+#[test]
+fn randar_loss_and_gradients() {
+    let (case, device) = (RandArCase::read(), Device::flex().autodiff());
+    let mut compared = 0;
+    for &grid in &case.grids {
+        let weights = case.weights(&device);
+        let loss = loss(&case, grid, &weights, &device);
+        case.get(grid, "tf.loss").assert_close(&floats(loss.clone()), 1e-5, "loss");
+        let grads = GradientsParams::from_grads(loss.backward(), &weights);
+        let grads = published(&weights.map(&mut InPlaceOfParameters(grads)));
+        let norms = grads.names().map(|name| grads.get(name).values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>());
+        let norms: Vec<f64> = norms.collect();
+        let joint = [norms.iter().sum::<f64>().sqrt() as f32];
+        case.get(grid, "tf.grad_global_norm").assert_close(&joint, 1e-4 * joint[0], "norm of all gradients");
+        let sum = [norms.iter().map(|square| square.sqrt()).sum::<f64>() as f32];
+        let skip = case.get(grid, "tf.grad_norm_sum_official_skip_metric_preclip");
+        skip.assert_close(&sum, 1e-4 * sum[0], "sum of the gradients' norms");
+        for name in case.golden.names() {
+            let Some(parameter) = name.strip_prefix(&format!("g{grid}.grad.")) else { continue };
+            let want = case.golden.get(name);
+            let largest = want.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            want.assert_close(&grads.get(parameter).values, 1e-4 * largest, name);
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "the goldens hold no gradients");
+}
+
+#[test]
+fn randar_optimiser_steps() {
+    let (case, device) = (RandArCase::read(), Device::flex().autodiff());
+    let settings = Optimiser {
+        learning_rate: 4e-4,
+        final_share: 1.0,
+        warm_up: 0,
+        betas: (0.9, 0.95),
+        weight_decay: 0.05,
+        clip: 1.0,
+    };
+    let mut compared = 0;
+    for &grid in &case.grids {
+        if !case.golden.names().any(|name| name == format!("g{grid}.adamw.losses")) {
+            continue;
+        }
+        let want = case.get(grid, "adamw.losses");
+        let folder = std::env::temp_dir().join(format!("andamento-adamw-{}-{grid}", std::process::id()));
+        let mut trainer = Trainer::start(case.weights(&device), &settings, want.values.len(), &folder).expect("starts");
+        let mut losses = Vec::new();
+        for step in 1..=want.values.len() {
+            let loss = loss(&case, grid, &trainer.model, &device);
+            losses.extend(floats(loss.clone()));
+            trainer.update(loss);
+            let got = published(&trainer.model);
+            for name in case.golden.names() {
+                let Some(parameter) = name.strip_prefix(&format!("g{grid}.adamw.step{step}.")) else { continue };
+                // A step moves a parameter by up to the learning rate; a gradient's sign near zero is all that is unsure.
+                case.golden.get(name).assert_close(&got.get(parameter).values, 1e-5, name);
+                compared += 1;
+            }
+        }
+        want.assert_close(&losses, 1e-5, "losses while training");
+        std::fs::remove_dir_all(&folder).expect("removes its folder");
+    }
+    assert!(compared > 0, "the goldens hold no optimiser steps");
+}
+
+#[test]
+fn randar_bidirectional_features() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    let mut compared = 0;
+    for &grid in &case.grids {
+        let network = case.network(Grid::new(grid, grid), &device);
+        for name in case.golden.names() {
+            let Some(name) = name.strip_prefix(&format!("g{grid}.bidir.layer")) else { continue };
+            let (block, reading) = name.split_once(".round").expect("layer and round");
+            let block: usize = block.parse().expect("a layer");
+            let reading: usize = reading.trim_end_matches("_genorder").parse().expect("a round");
+            let want = case.get(grid, &format!("bidir.layer{name}"));
+            for sample in 0..want.shape[0] {
+                let class = case.get(grid, "class_ids").ints()[sample] as u32;
+                let unsigned = |name: &str| -> Vec<u32> {
+                    case.get(grid, name).at(sample).ints().iter().map(|value| *value as u32).collect()
+                };
+                let (order, tokens) = (unsigned("token_order"), unsigned("token_ids"));
+                let readings = network.bidirectional_features(class, &tokens, &order, block).expect("features");
+                let raster = floats(readings[reading - 1].clone());
+                let dim = case.config.dim;
+                let in_order: Vec<f32> =
+                    order.iter().flat_map(|site| &raster[*site as usize * dim..][..dim]).copied().collect();
+                want.at(sample).assert_close(&in_order, LOGITS, &format!("features after block {block}"));
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 0, "the goldens hold no features");
+}
+
+#[test]
+fn randar_refuses_features_that_do_not_exist() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    let grid = case.grids[0];
+    let network = case.network(Grid::new(grid, grid), &device);
+    let (tokens, order) = (vec![0; grid * grid], (0..(grid * grid) as u32).collect::<Vec<_>>());
+    let classes = case.config.num_classes as u32;
+    let features = |class, tokens: &[Token], order: &[u32], block| {
+        network.bidirectional_features(class, tokens, order, block).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(features(classes, &tokens, &order, 0), Ok(()), "the null class may lead");
+    let twice = [&order[1..], &[1]].concat();
+    let refused = [
+        features(classes + 1, &tokens, &order, 0),
+        features(0, &vec![case.config.vocab_size as Token; grid * grid], &order, 0),
+        features(0, &tokens[1..], &order, 0),
+        features(0, &tokens, &order[1..], 0),
+        features(0, &tokens, &twice, 0),
+        features(0, &tokens, &order, case.config.n_layer),
+    ];
+    for (refusal, names) in refused.iter().zip(["class", "tokens", "order", "order", "order", "block"]) {
+        assert!(refusal.as_ref().is_err_and(|refusal| refusal.contains(names)), "{refusal:?} should name the {names}");
+    }
 }
 
 #[test]

@@ -102,8 +102,9 @@ pub struct Progress {
 }
 
 /// Module, optimiser and step of a run, with its checkpoints.
-struct Trainer<M: Module> {
-    model: M,
+pub struct Trainer<M: Module> {
+    /// What is trained.
+    pub model: M,
     optimiser: ModuleOptimizer,
     settings: Optimiser,
     step: usize,
@@ -120,8 +121,11 @@ struct State {
 }
 
 impl<M: Module> Trainer<M> {
-    /// Starts a run in `folder`, or goes on with the one that is there.
-    fn start(mut model: M, settings: &Optimiser, steps: usize, folder: &Path) -> Result<Self> {
+    /// Starts a run of `steps` steps in `folder`, or goes on with the one that is there.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, or its checkpoint does not fit the module.
+    pub fn start(mut model: M, settings: &Optimiser, steps: usize, folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|error| Error::file(folder, error, "Choose a folder you can write to"))?;
         let settings = settings.clone();
         let saved = [folder.join("checkpoint"), folder.join("checkpoint.old")].into_iter().find(|path| path.is_dir());
@@ -156,8 +160,8 @@ impl<M: Module> Trainer<M> {
         Ok(Self { model, optimiser, settings, step, steps, counters, folder: folder.into() })
     }
 
-    /// One optimiser step on `loss`.
-    fn update(&mut self, loss: Tensor<1>) {
+    /// One optimiser step on `loss`, `[1]`.
+    pub fn update(&mut self, loss: Tensor<1>) {
         let mut grads = GradientsParams::from_grads(loss.backward(), &self.model);
         clip_global_norm(&mut grads, &self.model, self.settings.clip);
         let rate = self.settings.rate(self.step, self.steps);
