@@ -2,13 +2,13 @@
 
 use andamento_model::decode::Knobs;
 use andamento_model::device::{DeviceChoice, choose};
-use andamento_model::lattice::{Grid, Lattice};
+use andamento_model::lattice::{Grid, Lattice, Site};
 use andamento_model::library::MODELS;
-use andamento_model::order::ORDERS;
+use andamento_model::order::{ORDERS, arrange};
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::{Mask, Picture, Rect};
-use andamento_model::plan::Plan;
-use andamento_model::sample::{Guidance, Sampling};
+use andamento_model::plan::{Given, Plan};
+use andamento_model::sample::{Guidance, Moment, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::train::{HELD_OUT, scenes};
 
@@ -44,35 +44,135 @@ fn partly_random_orders_begin_where_they_say() {
     assert!(first("border-first", 192).iter().all(|(row, col)| !(middle(*row) && middle(*col))));
 }
 
+/// A given token for every site but those of a mask, which is some pattern of the numbers.
+fn given(sites: usize, made: impl Fn(usize) -> bool) -> Vec<Option<u32>> {
+    (0..sites).map(|site| (!made(site)).then_some(site as u32)).collect()
+}
+
 #[test]
-fn schedules_visit_all_and_cost_follows_the_mask() {
-    for total in [1, 16, 255, 256, 1024] {
-        for masked in [1, total / 10, total / 2, total] {
-            for schedule in
-                [1, 2, 7, 88, 256, 2000].map(|steps| Schedule::Cosine { steps }).into_iter().chain([Schedule::OneByOne])
-            {
-                let visits = schedule.visits(masked, total);
-                assert_eq!(visits.iter().sum::<usize>(), masked, "{schedule:?} of {masked} in {total}");
-                assert!(!visits.contains(&0));
+fn every_masked_token_is_made_once_and_cost_follows_the_mask() {
+    let plan = |masked: usize, total: usize, schedule, when| {
+        let order: Vec<u32> = (0..total as u32).rev().collect();
+        Plan::new(Lattice::grid(1, total), &order, &given(total, |site| site < masked), schedule, when).expect("plan")
+    };
+    for total in [1usize, 16, 255, 256, 1024] {
+        for masked in [1, total.div_ceil(10), total.div_ceil(2), total] {
+            let cosines = [1, 2, 7, 88, 256, 2000].map(|steps| (Schedule::Cosine { steps }, Given::First));
+            let others = [Given::First, Given::InPlace].map(|when| (Schedule::OneByOne, when));
+            for (schedule, when) in cosines.into_iter().chain(others) {
+                let plan = plan(masked, total, schedule, when);
+                let made: Vec<usize> = (0..plan.visits.len()).map(|step| plan.made_by(step).count()).collect();
+                assert!(!made.contains(&0), "{schedule:?}: a step without work");
+                let mut sites: Vec<u32> =
+                    (0..plan.visits.len()).flat_map(|step| plan.made_by(step)).map(|site| site.0).collect();
+                sites.sort_unstable();
+                assert_eq!(sites, (0..masked as u32).collect::<Vec<_>>(), "{schedule:?} of {masked} in {total}");
             }
         }
     }
-    let schedule = Schedule::Cosine { steps: 88 };
-    assert!(schedule.visits(26, 256).len() * 4 < schedule.visits(256, 256).len() * 3 / 2);
+    let steps = |masked| plan(masked, 256, Schedule::Cosine { steps: 88 }, Given::First).visits.len();
+    assert!(steps(26) * 4 < steps(256) * 3 / 2);
+}
+
+#[test]
+fn given_tokens_are_told_when_the_network_reads_them() {
+    let order: Vec<u32> = vec![2, 0, 3, 1, 5, 4];
+    let given = given(6, |site| site == 3 || site == 5);
+    let plan = |schedule, when| Plan::new(Lattice::grid(2, 3), &order, &given, schedule, when).expect("plan");
+    let told = |plan: &Plan| -> Vec<Vec<u32>> {
+        plan.visits.iter().map(|visit| visit.told.iter().map(|site| site.0).collect()).collect()
+    };
+    let known = |plan: &Plan| -> Vec<usize> { plan.visits.iter().map(|visit| visit.known).collect() };
+
+    let first = plan(Schedule::OneByOne, Given::First);
+    assert_eq!((told(&first), known(&first)), (vec![vec![2, 0, 1, 4], vec![]], vec![4, 5]));
+    let in_place = plan(Schedule::OneByOne, Given::InPlace);
+    assert_eq!((told(&in_place), known(&in_place)), (vec![vec![2, 0], vec![1]], vec![2, 4]));
+}
+
+#[test]
+fn windows_visit_a_token_as_often_as_it_is_revised() {
+    for width in 1..=5 {
+        let order: Vec<u32> = (0..12).collect();
+        let given = given(12, |site| (5..9).contains(&site));
+        let schedule = Schedule::Windows { width };
+        let plan = Plan::new(Lattice::grid(3, 4), &order, &given, schedule, Given::InPlace).expect("plan");
+        let visited = |site: u32| plan.visits.iter().filter(|visit| visit.sites.contains(&Site(site))).count();
+        assert!((5..9).all(|site| visited(site) == width), "width {width}");
+        // Before it reads the window of slot t, the network knows every given token in it.
+        let mut known = vec![];
+        for visit in &plan.visits {
+            known.extend(&visit.told);
+            let read = visit.sites[0].0..(visit.sites[0].0 + width as u32 - 1).min(12);
+            let missing = (0..read.end).map(Site).filter(|site| given[site.index()].is_some() && !known.contains(site));
+            assert_eq!(missing.count(), 0, "width {width}");
+        }
+        known.sort_unstable();
+        assert!(known.windows(2).all(|pair| pair[0] != pair[1]), "told twice");
+    }
+}
+
+#[test]
+fn scales_are_made_whole_from_coarse_to_fine() {
+    let lattice = Lattice::of_scales([1, 2, 3, 4].map(|side| Grid::new(side, side)).to_vec());
+    let order = arrange("scales", &lattice, 0).expect("an order");
+    assert!(arrange("random", &lattice, 0).is_err(), "other orders work within one grid");
+    let nothing = vec![None; lattice.len()];
+    let whole = Plan::new(lattice.clone(), &order, &nothing, Schedule::Scales, Given::InPlace).expect("plan");
+    assert_eq!(whole.visits.iter().map(|visit| visit.sites.len()).collect::<Vec<_>>(), [1, 4, 9, 16]);
+    assert_eq!((0..=4).map(|steps| whole.scales_after(steps)).collect::<Vec<_>>(), [1, 1, 2, 3, 4]);
+
+    // The right half of the finest grid, by the published rule: the single token of the first scale is kept.
+    let finest: Vec<bool> = (0..16).map(|site| site % 4 >= 2).collect();
+    let masked = lattice.masked(&finest);
+    assert_eq!(masked[..5], [false, false, true, false, true]);
+    assert_eq!(masked[14..], finest);
+    let given: Vec<Option<u32>> = masked.iter().map(|masked| (!masked).then_some(0)).collect();
+    let half = Plan::new(lattice.clone(), &order, &given, Schedule::Scales, Given::InPlace).expect("plan");
+    assert_eq!(half.visits[0].told, [Site(0)]);
+    assert_eq!(half.visits[0].sites.len(), 4);
+    assert_eq!(half.made_by(0).collect::<Vec<_>>(), [Site(2), Site(4)]);
+    assert_eq!(lattice.cell(Site(13)), Some((Grid::new(3, 3), 2, 2)));
+    assert_eq!((lattice.scale_of(Site(29)), lattice.scale_of(Site(30)), lattice.cell(Site(30))), (3, 4, None));
 }
 
 #[test]
 fn plans_refuse_what_is_not_an_order() {
     let lattice = || Lattice::grid(2, 2);
-    let plan = |order: &[u32], given: [Option<u32>; 4]| Plan::new(lattice(), order, &given, Schedule::OneByOne);
+    let plan =
+        |order: &[u32], given: [Option<u32>; 4]| Plan::new(lattice(), order, &given, Schedule::OneByOne, Given::First);
     assert!(plan(&[0, 1, 2, 3], [None; 4]).is_ok());
     for order in [&[0, 1, 2][..], &[0, 1, 2, 2], &[0, 1, 2, 4], &[]] {
         assert!(plan(order, [None; 4]).is_err(), "{order:?}");
     }
     assert!(plan(&[0, 1, 2, 3], [Some(1); 4]).is_err(), "nothing to make");
     let half = plan(&[3, 1, 0, 2], [None, Some(7), None, Some(9)]).expect("plan");
-    assert_eq!(half.given.iter().map(|(site, token)| (site.0, *token)).collect::<Vec<_>>(), [(3, 9), (1, 7)]);
+    assert_eq!(half.given_tokens().collect::<Vec<_>>(), [(Site(1), 7), (Site(3), 9)]);
+    assert_eq!(half.visits[0].told, [Site(3), Site(1)], "given tokens are told in the order's sequence");
     assert_eq!(half.masked(), 2);
+}
+
+#[test]
+fn guidance_runs_as_published() {
+    let at = |known, factor, scale| Moment { known, total: 8, scale, scales: 5, factor };
+    let linear = Guidance::Linear { start: 4.0, end: 1.0 };
+    assert!(!linear.is_on(), "the gate looks at the end");
+    let interval = Guidance::Constant { scale: 3.0, until: Some(1) };
+    assert_eq!([0, 1, 2, 3].map(|known| interval.scale(&at(known, 0, 0))), [3.0, 3.0, 3.0, 1.0]);
+    let constant = Guidance::PowerCosine { scale: 4.0, power: 0.0 };
+    assert_eq!([0, 7].map(|known| constant.scale(&at(known, 0, 0))), [4.0, 4.0], "0 to the power of 0 is 1");
+    let late = Guidance::PowerCosine { scale: 4.0, power: 2.0 };
+    assert_eq!(late.scale(&at(0, 0, 0)), 1.0);
+    assert!(!Guidance::PowerCosine { scale: 0.0, power: 2.0 }.is_on());
+    let scales = Guidance::Scales { scale: 1.5 };
+    assert_eq!([0, 2, 4].map(|scale| scales.scale(&at(0, 0, scale))), [1.0, 1.75, 2.5]);
+    let factors = Guidance::Factors { scales: [1.9, 2.0] };
+    assert_eq!([0, 1].map(|factor| factors.scale(&at(0, factor, 0))), [1.9, 2.0]);
+    for guidance in [linear, interval, late, scales, factors] {
+        assert_eq!(guidance.with_strength(2.5).strength(), 2.5);
+        let json = serde_json::to_string(&guidance).expect("writes");
+        assert_eq!(serde_json::from_str::<Guidance>(&json).expect("reads"), guidance);
+    }
 }
 
 fn request(picture: Picture, mask: Mask, class: u32, seed: u64) -> Request {

@@ -2,15 +2,14 @@
 
 use std::time::Instant;
 
-use andamento_model::bench::{self, Preset};
+use andamento_model::bench;
 use andamento_model::decode::{Decoding, Knobs};
 use andamento_model::device::{self, DeviceChoice};
-use andamento_model::lattice::Lattice;
-use andamento_model::order::by_name;
+use andamento_model::library::{self, Card, MODELS};
 use andamento_model::plan::Plan;
-use andamento_model::sample::{Guidance, Sampling};
-use andamento_model::schedule::Schedule;
+use andamento_model::sample::Sampling;
 use andamento_model::{Error, Result};
+use andamento_model::{networks, order};
 use clap::Args;
 use serde_json::json;
 use std::sync::Arc;
@@ -20,10 +19,10 @@ use crate::cli::describe;
 /// Measure a family and size.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The family: randar.
+    /// The family, such as RandAR.
     #[arg(long, default_value = "randar")]
     family: String,
-    /// The size: bundled, L, XL or XXL.
+    /// The size: bundled, or a published one such as L.
     #[arg(long, default_value = "bundled")]
     size: String,
     /// Steps for a whole picture.
@@ -37,12 +36,22 @@ pub struct Options {
     seconds: f64,
 }
 
+/// The bundled model of a family.
+fn of_family(family: &str) -> Result<Card> {
+    let cards: Vec<Card> = MODELS.iter().map(library::Bundled::card).collect::<Result<_>>()?;
+    let found = cards.into_iter().find(|card| card.family.eq_ignore_ascii_case(family));
+    found.ok_or_else(|| {
+        Error::control("--size", format!("no {family} is bundled"), "Name a published size; --help lists the families")
+    })
+}
+
 /// Measures and prints.
 ///
 /// # Errors
 /// If the size does not exist or the device fails.
 pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()> {
-    let preset = Preset::find(&options.family, &options.size)?;
+    let bundled = options.size.eq_ignore_ascii_case("bundled");
+    let card = if bundled { of_family(&options.family)? } else { Card::published(&options.family, &options.size)? };
     let chosen = device::choose(choice)?;
     eprintln!("{}", describe(&chosen));
     let on = &chosen.device;
@@ -53,13 +62,17 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
     let product = bench::operations_per_second(on)?;
 
     eprintln!("making random weights of {} {} …", options.family, options.size);
-    let mut network = preset.network(on)?;
-    let grid = network.spec().grid;
-    let order = by_name("random")?.arrange(grid, 0);
-    let schedule = Schedule::Cosine { steps: options.steps.max(1) };
-    let plan = Plan::new(Lattice::grid(grid.rows, grid.cols), &order, &vec![None; grid.len()], schedule)?;
-    let plan = Arc::new(plan);
-    let knobs = Knobs { class: 0, guidance: Guidance::constant(options.cfg), sampling: Sampling::default(), seed: 0 };
+    let model = library::random(card, chosen.clone())?;
+    let (mut network, tokenizer) = (model.network, model.tokenizer);
+    let (lattice, abilities) = (network.spec().lattice.clone(), network.spec().abilities);
+    let order = order::arrange(abilities.orders.native(), &lattice, 0)?;
+    let schedule = abilities.schedule(Some(options.steps.max(1)));
+    let when = abilities.orders.given(abilities.orders.native());
+    let plan = Arc::new(Plan::new(lattice.clone(), &order, &vec![None; lattice.len()], schedule, when)?);
+    let guidance = model.card.defaults.guidance.with_strength(options.cfg);
+    let knobs = Knobs { class: 0, guidance, sampling: Sampling::default(), seed: 0 };
+    let streams = if guidance.is_on() { 2 } else { 1 };
+    let cost_of = networks::by_name(&model.card.family)?.cost;
     sync()?;
 
     let started = Instant::now();
@@ -74,17 +87,16 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
         let step_started = Instant::now();
         let Some(step) = decoding.next().transpose()? else { break };
         times.push(step_started.elapsed().as_secs_f64());
-        cost.add(preset.step_cost(&plan, step.index, if options.cfg > 1.0 { 2 } else { 1 }));
+        cost.add(cost_of(&model.card.network, &plan, step.index, streams)?);
         tokens += step.made.len();
     }
     let spent: f64 = times.iter().sum();
     let whole = times.len() == plan.visits.len();
     let network_seconds = if whole { spent } else { spent / tokens as f64 * plan.masked() as f64 };
 
-    let tokenizer = preset.tokenizer(on)?;
     let decode = || -> Result<f64> {
         let started = Instant::now();
-        let samples = tokenizer.decode(&plan.lattice, &vec![0; grid.len()])?;
+        let samples = tokenizer.decode(&plan.lattice, &vec![0; plan.lattice.len()])?;
         samples.try_into_vec_as::<f32>().map_err(|error| failed(error.to_string()))?;
         Ok(started.elapsed().as_secs_f64())
     };

@@ -7,11 +7,11 @@ use andamento_model::decode::Knobs;
 use andamento_model::device::{self, ChosenDevice, DeviceChoice};
 use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::{self, Bundled, Model};
+use andamento_model::network::Pace;
 use andamento_model::order::{self, ORDERS};
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::{Mask, Picture};
 use andamento_model::sample::{Guidance, Sampling};
-use andamento_model::schedule::Schedule;
 use andamento_model::{Error, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
@@ -126,6 +126,10 @@ enum CfgSchedule {
     Linear,
     /// The same scale throughout.
     Constant,
+    /// RAR's: late and steep, see --cfg-power.
+    PowerCosine,
+    /// VAR's: growing with the scales.
+    Scales,
 }
 
 /// What every run can be told.
@@ -137,28 +141,34 @@ struct Run {
     /// What to paint: a name or a number; see `andamento models`. Without one the surroundings decide.
     #[arg(long, value_name = "NAME|ID")]
     class: Option<String>,
-    /// The order in which tokens are made; see `andamento orders`.
-    #[arg(long, default_value = "random", value_name = "NAME")]
-    order: String,
+    /// The order in which tokens are made; see `andamento orders`. By default the one the model does best with.
+    #[arg(long, value_name = "NAME")]
+    order: Option<String>,
     /// Steps for a whole picture; a masked part takes its share. By default the model's own number for random orders and
     /// one token per step for fixed ones.
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
-    /// Guidance (CFG): how strongly the class pulls; 1 is off.
+    /// Guidance (CFG): how strongly the class pulls, in the units of the model's paper. 1 is off, for VAR 0.
     #[arg(long, value_name = "X")]
     cfg: Option<f32>,
-    /// Whether guidance grows over the steps.
-    #[arg(long, value_enum, default_value_t = CfgSchedule::Linear)]
-    cfg_schedule: CfgSchedule,
+    /// How guidance runs over the steps. By default as the model's paper does.
+    #[arg(long, value_enum)]
+    cfg_schedule: Option<CfgSchedule>,
+    /// How late guidance sets in, for `--cfg-schedule power-cosine`; 0 is constant guidance.
+    #[arg(long, default_value_t = 2.75, value_name = "X")]
+    cfg_power: f32,
     /// Below 1 cautious, above 1 bold.
     #[arg(long, value_name = "X")]
     temperature: Option<f32>,
-    /// Only the likeliest N codes; 0 is all.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    top_k: usize,
-    /// Only the likeliest codes that reach this probability together; 1 is all.
-    #[arg(long, default_value_t = 1.0, value_name = "X")]
-    top_p: f32,
+    /// Only the likeliest N codes; 0 is all. By default the model's own number.
+    #[arg(long, value_name = "N")]
+    top_k: Option<usize>,
+    /// Only the likeliest codes that reach this probability together; 1 is all. By default the model's own number.
+    #[arg(long, value_name = "X")]
+    top_p: Option<f32>,
+    /// Mix codes instead of choosing one: VAR's smooth mode.
+    #[arg(long)]
+    smooth: bool,
     /// The same number makes the same picture. By default a new one each time.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -274,24 +284,38 @@ impl Run {
             Some(subject) => card.subject(subject)?,
             None => card.subjects.len() as u32,
         };
-        let order = order::by_name(&self.order)?;
-        let schedule = match self.steps {
-            Some(0) => return Err(Error::control("--steps", "0 steps make nothing", "Use 1 or more")),
-            Some(steps) => Schedule::Cosine { steps },
-            None if order.random => Schedule::Cosine { steps: card.defaults.steps },
-            None => Schedule::OneByOne,
+        let abilities = card.abilities()?;
+        let order = order::by_name(self.order.as_deref().unwrap_or(abilities.orders.native()))?;
+        let schedule = match (self.steps, abilities.pace) {
+            (Some(0), _) => return Err(Error::control("--steps", "0 steps make nothing", "Use 1 or more")),
+            (Some(_), Pace::Fixed { reason, .. }) => {
+                return Err(Error::control("--steps", reason, format!("Leave it out: {} decides", card.family)));
+            }
+            (Some(steps), Pace::Free) => abilities.schedule(Some(steps)),
+            (None, _) => abilities.schedule(order.random.then_some(card.defaults.steps)),
         };
-        let scale = self.cfg.unwrap_or(card.defaults.guidance);
+        abilities.check_course(order.name, schedule)?;
+        let scale = self.cfg.unwrap_or(card.defaults.guidance.strength());
         if !scale.is_finite() || !(0.0..=100.0).contains(&scale) {
             return Err(Error::control("--cfg", format!("{scale} is not between 0 and 100"), "Use 1 for no guidance"));
         }
         let guidance = match self.cfg_schedule {
-            CfgSchedule::Linear => Guidance::linear(scale),
-            CfgSchedule::Constant => Guidance::constant(scale),
+            None => card.defaults.guidance.with_strength(scale),
+            Some(CfgSchedule::Linear) => Guidance::linear(scale),
+            Some(CfgSchedule::Constant) => Guidance::constant(scale),
+            Some(CfgSchedule::PowerCosine) => Guidance::PowerCosine { scale, power: self.cfg_power },
+            Some(CfgSchedule::Scales) => Guidance::Scales { scale },
         };
-        let temperature = self.temperature.unwrap_or(card.defaults.temperature);
-        let sampling = Sampling { temperature, top_k: self.top_k, top_p: self.top_p };
+        let usual = card.defaults.sampling;
+        let sampling = Sampling {
+            temperature: self.temperature.unwrap_or(usual.temperature),
+            top_k: self.top_k.unwrap_or(usual.top_k),
+            top_p: self.top_p.unwrap_or(usual.top_p),
+            smooth: self.smooth,
+            ..usual
+        };
         sampling.check()?;
+        abilities.check(&sampling)?;
         let knobs = Knobs { class, guidance, sampling, seed: self.seed.unwrap_or_else(fresh_seed) };
         Ok(Request { picture, mask, frame: None, order: order.name.into(), order_seed: knobs.seed, schedule, knobs })
     }

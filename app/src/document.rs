@@ -52,8 +52,7 @@ pub struct Track {
 impl Track {
     /// The rectangle of canvas pixels that a token covers.
     pub fn rect(&self, site: Site) -> Rect {
-        let grid = self.plan.lattice.finest();
-        self.frame.site_rect(site.index() / grid.cols.max(1), site.index() % grid.cols.max(1), grid.rows, grid.cols)
+        self.frame.rect_of(&self.plan.lattice, site).unwrap_or_default()
     }
 
     /// The tokens after the first `steps` steps, guesses included.

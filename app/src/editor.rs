@@ -11,11 +11,12 @@ use andamento_model::device::DeviceChoice;
 use andamento_model::frame::Frame;
 use andamento_model::lattice::Token;
 use andamento_model::library::{Card, MODELS};
-use andamento_model::order::{self, ORDERS};
+use andamento_model::network::Abilities;
+use andamento_model::order;
 use andamento_model::paint::Request;
 use andamento_model::picture::{Picture, Rect};
 use andamento_model::plan::Plan;
-use andamento_model::sample::{Guidance, Sampling};
+use andamento_model::sample::Sampling;
 use andamento_model::schedule::Schedule;
 use andamento_model::{Error, Result};
 use image::RgbaImage;
@@ -220,6 +221,8 @@ pub struct Editor {
     pub show: Show,
     /// The model.
     pub card: Card,
+    /// What it can be asked to do.
+    pub abilities: Abilities,
     /// Whether it is ready.
     pub engine: Engine,
     /// Where it will look; none when nothing may change.
@@ -263,6 +266,7 @@ impl Editor {
             None => &MODELS[0],
         };
         let card = bundled.card()?;
+        let abilities = card.abilities()?;
         let document = Document::sample()?;
         let worker = Worker::start(source, wake.clone());
         worker.send(Job::Load { model: card.id.clone(), device })?;
@@ -271,10 +275,10 @@ impl Editor {
         };
         let settings = Settings {
             subject: card.subjects.iter().position(dusk).unwrap_or(0) as u32,
-            order: ORDERS[0].name,
+            order: abilities.orders.native(),
             steps: card.defaults.steps,
-            guidance: card.defaults.guidance,
-            temperature: card.defaults.temperature,
+            guidance: card.defaults.guidance.strength(),
+            temperature: card.defaults.sampling.temperature,
             seed: 20_411,
             seed_locked: false,
         };
@@ -286,6 +290,7 @@ impl Editor {
             pixels_per_point: 1.0,
             show: Show { image: true, tokens: true, mask: true, heat: None, original: false },
             card,
+            abilities,
             engine: Engine::Loading,
             aim: None,
             run: None,
@@ -369,7 +374,11 @@ impl Editor {
             Command::ExtendCanvas(by) => return self.extend_canvas(by),
             Command::Subject(class) if (class as usize) < self.card.subjects.len() => self.settings.subject = class,
             Command::Subject(_) => {}
-            Command::Order(name) => self.settings.order = order::by_name(name)?.name,
+            Command::Order(name) => {
+                let name = order::by_name(name)?.name;
+                self.abilities.check_course(name, self.abilities.schedule(None))?;
+                self.settings.order = name;
+            }
             Command::Steps(steps) => self.settings.steps = steps.clamp(1, self.sites()),
             Command::Guidance(scale) => self.settings.guidance = scale.clamp(1.0, 20.0),
             Command::Temperature(temperature) => self.settings.temperature = temperature.clamp(0.0, 2.0),
@@ -620,7 +629,7 @@ impl Editor {
             frame: None,
             order: self.settings.order.into(),
             order_seed: self.settings.seed,
-            schedule: Schedule::Cosine { steps: self.settings.steps },
+            schedule: self.abilities.schedule(Some(self.settings.steps)),
             knobs: self.knobs(self.settings.seed),
         };
         let ids = (self.document.picture_id, self.document.mask_id);
@@ -655,9 +664,19 @@ impl Editor {
         Ok(())
     }
 
+    /// Steps for a whole picture, where the model leaves no choice.
+    pub fn fixed_steps(&self) -> usize {
+        match self.abilities.schedule(None) {
+            Schedule::Scales => self.card.scales(),
+            Schedule::OneByOne | Schedule::Cosine { .. } | Schedule::Windows { .. } => self.sites(),
+        }
+    }
+
     fn knobs(&self, seed: u64) -> Knobs {
-        let sampling = Sampling { temperature: self.settings.temperature, ..Sampling::default() };
-        Knobs { class: self.settings.subject, guidance: Guidance::linear(self.settings.guidance), sampling, seed }
+        let usual = self.card.defaults;
+        let sampling = Sampling { temperature: self.settings.temperature, ..usual.sampling };
+        let guidance = usual.guidance.with_strength(self.settings.guidance);
+        Knobs { class: self.settings.subject, guidance, sampling, seed }
     }
 
     fn start(
@@ -742,7 +761,8 @@ impl Editor {
 
     fn take_in(&mut self, event: worker::Event) {
         match event {
-            worker::Event::Loaded { card, device, reason } => {
+            worker::Event::Loaded { card, abilities, device, reason } => {
+                self.abilities = abilities;
                 self.card = *card;
                 self.engine = Engine::Ready { device, reason };
                 self.aim();

@@ -7,8 +7,6 @@ use andamento_model::device::{self, DeviceChoice};
 use andamento_model::library::MODELS;
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::Picture;
-use andamento_model::sample::{Guidance, Sampling};
-use andamento_model::schedule::Schedule;
 use andamento_model::{Error, Result};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame};
@@ -39,14 +37,14 @@ pub fn run(choice: DeviceChoice, why: &str) -> Result<()> {
     let defaults = model.card.defaults;
     let knobs = Knobs {
         class: model.card.subject("alpine lake, dusk")?,
-        guidance: Guidance::linear(defaults.guidance),
-        sampling: Sampling { temperature: defaults.temperature, ..Sampling::default() },
+        guidance: defaults.guidance,
+        sampling: defaults.sampling,
         seed: 20_411,
     };
-    let schedule = Schedule::Cosine { steps: defaults.steps };
+    let abilities = model.network.spec().abilities;
+    let (order, schedule) = (abilities.orders.native(), abilities.schedule(Some(defaults.steps)));
     let (picture, mask) = (document.picture.clone(), document.mask.clone());
-    let request =
-        Request { picture, mask, frame: None, order: "random".into(), order_seed: knobs.seed, schedule, knobs };
+    let request = Request { picture, mask, frame: None, order: order.into(), order_seed: knobs.seed, schedule, knobs };
     let mut frames = vec![document.picture.clone()];
     let mut line = Line::new();
     let mut painting = paint(&mut model, &request, &[])?;

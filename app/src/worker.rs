@@ -15,6 +15,7 @@ use andamento_model::device::{self, DeviceChoice};
 use andamento_model::frame::Frame;
 use andamento_model::lattice::Token;
 use andamento_model::library::{self, Card, Model};
+use andamento_model::network::Abilities;
 use andamento_model::paint::{self, Painting, Request};
 use andamento_model::picture::{Mask, Picture};
 use andamento_model::plan::Plan;
@@ -90,6 +91,8 @@ pub enum Event {
     Loaded {
         /// What it is.
         card: Box<Card>,
+        /// What it can be asked to do.
+        abilities: Abilities,
         /// The device's name.
         device: String,
         /// Why that device was taken.
@@ -222,7 +225,8 @@ impl Bench {
         self.model = None;
         let model = self.model.insert((self.source)(id, device)?);
         let (card, device) = (Box::new(model.card.clone()), &model.device);
-        self.report.send(Event::Loaded { card, device: device.name.clone(), reason: device.reason.clone() });
+        let abilities = model.network.spec().abilities;
+        self.report.send(Event::Loaded { card, abilities, device: device.name.clone(), reason: device.reason.clone() });
         Ok(())
     }
 
@@ -266,7 +270,9 @@ impl Bench {
     fn redraw(&mut self, track: &Track, steps: usize) -> Result<()> {
         let report = self.report.clone();
         let model = self.model()?;
-        let decoded = to_picture(model.tokenizer.decode(&track.plan.lattice, &track.tokens(steps))?)?;
+        let scales = track.plan.scales_after(steps);
+        let decoded = model.tokenizer.decode_scales(&track.plan.lattice, &track.tokens(steps), scales);
+        let decoded = to_picture(decoded?)?;
         let picture = veiled(&decoded, &veil(&track.request.mask, &track.frame));
         report.send(Event::Preview { run: track.number, steps, picture });
         Ok(())
@@ -289,10 +295,11 @@ fn told_to_stop(inbox: &Receiver<Job>) -> bool {
     }
 }
 
-/// The canvas with the tokens that were made, and nothing else changed.
+/// The canvas with the tokens that were made, and nothing else changed. Where tokens come in scales, the coarse ones cover
+/// everything.
 fn decoded_so_far(painting: &Painting<'_>, request: &Request) -> Result<Picture> {
     let frame = painting.frame();
-    let grid = painting.plan().lattice.finest();
+    let [grid] = painting.plan().lattice.scales() else { return painting.so_far() };
     let mut mask = request.mask.clone();
     let mut made = vec![false; grid.len()];
     painting.steps().iter().flat_map(|step| &step.made).for_each(|token| made[token.site.index()] = true);

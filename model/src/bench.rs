@@ -1,5 +1,5 @@
-//! What `andamento bench` measures against: sizes with random weights, the bytes and operations of a step, and what the
-//! device does at its best in the same run.
+//! What `andamento bench` measures against: the bytes and operations of a step, and what the device does at its best in the
+//! same run.
 
 use std::time::Instant;
 
@@ -7,25 +7,10 @@ use burn::prelude::*;
 use burn::tensor::Distribution;
 
 use crate::device::ChosenDevice;
-use crate::lattice::Grid;
-use crate::library::MODELS;
-use crate::network::Network;
-use crate::networks::llamagen::TransformerConfig;
-use crate::networks::randar::{PRESETS, RandAr, RandArNetwork};
-use crate::plan::Plan;
-use crate::tokenizer::Tokenizer;
-use crate::tokenizers::llamagen_vq::{LlamaGenVq, VqConfig, VqModel};
 use crate::{Error, Result};
 
 /// Bytes of one number.
 const F32: f64 = 4.0;
-
-/// A family and size to measure.
-pub struct Preset {
-    network: TransformerConfig,
-    tokenizer: VqConfig,
-    grid: Grid,
-}
 
 /// What must move and be computed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,71 +29,37 @@ impl Cost {
     }
 }
 
-impl Preset {
-    /// Finds a size by name; `bundled` is the bundled model's.
-    ///
-    /// # Errors
-    /// Names what there is.
-    pub fn find(family: &str, size: &str) -> Result<Self> {
-        if !family.eq_ignore_ascii_case("randar") {
-            return Err(Error::control("--family", format!("there is no “{family}”"), "Choose randar"));
-        }
-        let grid = Grid::new(16, 16);
-        if size.eq_ignore_ascii_case("bundled") {
-            let (network, tokenizer) = MODELS[0].card()?.sizes();
-            return Ok(Self { network, tokenizer, grid });
-        }
-        let published = PRESETS.iter().find(|(name, _)| name.eq_ignore_ascii_case(size));
-        let Some((_, network)) = published else {
-            let names: Vec<_> = PRESETS.iter().map(|(name, _)| *name).collect();
-            let remedy = format!("Choose bundled, {}", names.join(", "));
-            return Err(Error::control("--size", format!("there is no “{size}”"), remedy));
-        };
-        Ok(Self { network: network.clone(), tokenizer: VqConfig::vq_16(), grid })
-    }
+/// What one step of a transformer does.
+pub(crate) struct Work {
+    /// Parameters of all blocks that are read once per step.
+    pub blocks: usize,
+    /// Parameters of the head.
+    pub head: usize,
+    /// Number of blocks.
+    pub layers: usize,
+    /// Width of keys and values of one slot.
+    pub width: usize,
+    /// Slots that are fed.
+    pub fed: usize,
+    /// Slots whose logits are asked for.
+    pub asked: usize,
+    /// Slots that can be seen.
+    pub visible: usize,
+    /// Sequences side by side.
+    pub streams: usize,
+}
 
-    /// The network with random weights.
-    ///
-    /// # Errors
-    /// If the sizes are refused.
-    pub fn network(&self, device: &Device) -> Result<Box<dyn Network>> {
-        self.network.check()?;
-        let mut weights = RandAr::new(&self.network, device);
-        // The published head starts at zero, which would make every token equally likely: give it random weights too.
-        let shape = [self.network.dim, self.network.vocab_size];
-        let head = Tensor::random(shape, Distribution::Normal(0.0, 0.02), device);
-        weights.trunk.output.weight = burn::module::Param::from_tensor(head);
-        Ok(Box::new(RandArNetwork::new(weights, self.network.clone(), self.grid, device)))
-    }
-
-    /// Its tokenizer with random weights.
-    ///
-    /// # Errors
-    /// If the sizes are refused.
-    pub fn tokenizer(&self, device: &Device) -> Result<Box<dyn Tokenizer>> {
-        self.tokenizer.check()?;
-        Ok(Box::new(LlamaGenVq::new(VqModel::new(&self.tokenizer, device), self.tokenizer.clone(), device)))
-    }
-
-    /// The cost of a step of a plan without given tokens.
-    pub fn step_cost(&self, plan: &Plan, step: usize, streams: usize) -> Cost {
-        let sizes = &self.network;
-        let before: usize = plan.visits[..step].iter().map(Vec::len).sum();
-        let asked = plan.visits[step].len();
-        // The tokens of the visit before are fed again, interleaved with all but the first of their instructions.
-        let fed = match step.checked_sub(1) {
-            None => 1 + asked,
-            Some(last) => 2 * plan.visits[last].len() - 1 + asked,
-        };
-        let (dim, streams) = (sizes.dim as f64, streams as f64);
-        let visible = (1 + 2 * before + asked) as f64;
-        let block = 4.0 * dim * dim + 3.0 * dim * sizes.hidden_dim() as f64;
-        let (blocks, head) = (sizes.n_layer as f64 * block, dim * sizes.vocab_size as f64);
-        let cached = 2.0 * sizes.n_layer as f64 * streams * visible * dim;
-        let attention = 4.0 * sizes.n_layer as f64 * streams * fed as f64 * visible * dim;
+impl Work {
+    /// Bytes and operations: weights are read once, keys and values of every visible slot by every stream.
+    pub(crate) fn cost(&self) -> Cost {
+        let [blocks, head, layers, width, fed, asked, visible, streams] =
+            [self.blocks, self.head, self.layers, self.width, self.fed, self.asked, self.visible, self.streams]
+                .map(|count| count as f64);
+        let cached = 2.0 * layers * streams * visible * width;
+        let attention = 4.0 * layers * streams * fed * visible * width;
         Cost {
             bytes: F32 * (blocks + head + cached),
-            operations: 2.0 * streams * (blocks * fed as f64 + head * asked as f64) + attention,
+            operations: 2.0 * streams * (blocks * fed + head * asked) + attention,
         }
     }
 }

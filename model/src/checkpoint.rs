@@ -32,6 +32,33 @@ pub const RANDAR_KEYS: KeyMap = KeyMap {
 /// The LlamaGen tokenizer's keys; `codebook_used` is a usage counter of training.
 pub const VQ_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &["codebook_used"] };
 
+/// Where a module's weights come from.
+#[derive(Debug, Clone)]
+pub enum Weights {
+    /// Fresh ones, as at the start of training: for measuring and for tests.
+    Fresh,
+    /// A file that comes with the program.
+    Bundled {
+        /// What messages call it.
+        name: &'static str,
+        /// Its bytes.
+        bytes: &'static [u8],
+    },
+}
+
+impl Weights {
+    /// Fills a module that was made fresh.
+    ///
+    /// # Errors
+    /// Names the file and the missing, unexpected or ill-shaped tensors.
+    pub fn fill<M: Module>(&self, module: M, keys: &KeyMap) -> Result<M> {
+        match self {
+            Self::Fresh => Ok(module),
+            Self::Bundled { name, bytes } => load(module, bytes.to_vec(), keys, name),
+        }
+    }
+}
+
 /// Fills a module with the weights of a safetensors file, in f32 whatever the file holds.
 ///
 /// # Errors

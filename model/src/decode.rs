@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::lattice::{Site, Token};
 use crate::network::{Network, Prompt};
-use crate::plan::Plan;
-use crate::sample::{Guidance, Made, Sampling};
+use crate::plan::{Plan, Visit};
+use crate::sample::{Draw, Guidance, Made, Moment, Sampling};
 use crate::{Error, Result};
 
 /// What decides the tokens, beside the plan and the network.
@@ -43,52 +43,122 @@ pub struct Decoding<'a> {
     plan: Arc<Plan>,
     knobs: Knobs,
     next: usize,
-    known: usize,
     failed: bool,
 }
 
 impl<'a> Decoding<'a> {
-    /// Starts on a plan, or goes on after `earlier` steps of it: given tokens and earlier steps are told in one pass.
+    /// Starts on a plan, or goes on after `earlier` steps of it: networks only remember what they are told, and read all
+    /// of it in one pass at the next prediction.
     ///
     /// # Errors
     /// If a control's value means nothing, or the network refuses class, lattice or tokens.
     pub fn start(network: &'a mut dyn Network, plan: Arc<Plan>, knobs: Knobs, earlier: &[Step]) -> Result<Self> {
         knobs.sampling.check()?;
+        network.spec().abilities.check(&knobs.sampling)?;
         let guided = knobs.guidance.is_on() && (knobs.class as usize) < network.spec().classes;
         network.begin(&Prompt { class: knobs.class, guided }, &plan.lattice)?;
-        let made = earlier.iter().flat_map(|step| &step.made).map(|made| (made.site, made.token));
-        let (sites, tokens): (Vec<Site>, Vec<Token>) = plan.given.iter().copied().chain(made).unzip();
-        if !sites.is_empty() {
-            network.tell(&sites, &tokens)?;
+        if guided && !plan.dropped.is_empty() {
+            network.drop_context(&plan.dropped)?;
         }
-        Ok(Self { network, plan, knobs, next: earlier.len(), known: sites.len(), failed: false })
+        let mut decoding = Self { network, plan, knobs, next: 0, failed: false };
+        for step in earlier {
+            let plan = decoding.plan.clone();
+            let visit = plan.visits.get(decoding.next).ok_or_else(another_run)?;
+            decoding.tell_given(visit)?;
+            decoding.tell_made(visit, &step.made)?;
+            decoding.next += 1;
+        }
+        Ok(decoding)
     }
 
-    fn step(&mut self, visit: &[Site]) -> Result<Step> {
-        let logits = self.network.predict(visit)?;
-        let logits = self.mix(logits);
-        let [_, vocab] = logits.dims();
-        let logits = logits.try_into_vec_as::<f32>();
-        let logits = logits.map_err(|error| Error::device("model", error, "Try --device cpu"))?;
-        let draw =
-            |(site, logits): (&Site, &[f32])| self.knobs.sampling.draw(logits, self.knobs.seed, self.next, *site);
-        let made: Vec<Made> = visit.iter().zip(logits.chunks_exact(vocab)).map(draw).collect::<Result<_>>()?;
-        let tokens: Vec<Token> = made.iter().map(|made| made.token).collect();
-        self.network.tell(visit, &tokens)?;
+    /// What the tokenizer shall decode in place of tokens: set by the smooth mode alone.
+    pub fn features(&self) -> Option<Tensor<4>> {
+        if self.knobs.sampling.smooth { self.network.features() } else { None }
+    }
+
+    fn step(&mut self, visit: &Visit) -> Result<Step> {
+        self.tell_given(visit)?;
+        let logits = self.network.predict(&visit.sites)?;
+        let mut made = self.draw(visit, logits, 0)?;
+        let mut radix = 1;
+        for factor in 1.. {
+            let factors: Vec<Token> = made.iter().map(|(made, _)| made.token).collect();
+            let Some(logits) = self.network.refine(&visit.sites, &factors)? else { break };
+            radix *= made.first().map_or(1, |(_, codes)| *codes);
+            let next = self.draw(visit, logits, factor)?;
+            made = made.into_iter().zip(next).map(|((a, _), (b, codes))| (a.with_factor(b, radix), codes)).collect();
+        }
+        let made = made.into_iter().map(|(made, _)| made);
+        let made: Vec<Made> = made.filter(|made| self.plan.given[made.site.index()].is_none()).collect();
+        self.tell_made(visit, &made)?;
         Ok(Step { index: self.next, made })
     }
 
-    /// Guidance: `[streams, visit, vocab]` to `[visit, vocab]`. The scale depends on the tokens known before the visit.
-    fn mix(&self, logits: Tensor<3>) -> Tensor<2> {
+    /// Draws one factor for every site of a visit from the network's logits; each with the number of codes of the factor.
+    /// Given sites get a draw as well, as the network reads their factors; their tokens are put right in the end.
+    fn draw(&mut self, visit: &Visit, logits: Tensor<3>, factor: usize) -> Result<Vec<(Made, u32)>> {
+        let at = self.moment(visit, factor);
+        let logits = self.mix(logits, &at);
+        let [_, codes] = logits.dims();
+        let device = logits.device();
+        let logits = logits.try_into_vec_as::<f32>();
+        let logits = logits.map_err(|error| Error::device("model", error, "Try --device cpu"))?;
+        let sampling = self.knobs.sampling;
+        let (seed, step) = (self.knobs.seed, self.next);
+        let rows = || {
+            let sites = visit.sites.iter().map(move |site| Draw { seed, step, site: *site, factor });
+            sites.zip(logits.chunks_exact(codes))
+        };
+        if sampling.smooth {
+            let weights = rows().flat_map(|(of, logits)| match self.plan.given[of.site.index()] {
+                Some(token) => (0..codes).map(|code| if code == token as usize { 1.0 } else { 0.0 }).collect(),
+                None => sampling.mixture(logits, &of, &at),
+            });
+            let weights: Vec<f32> = weights.collect();
+            let weights = TensorData::new(weights, [visit.sites.len(), codes]);
+            self.network.soften(Tensor::from_data(weights, &device))?;
+        }
+        rows().map(|(of, logits)| Ok((sampling.draw(logits, &of)?, codes as u32))).collect()
+    }
+
+    fn moment(&self, visit: &Visit, factor: usize) -> Moment {
+        let lattice = &self.plan.lattice;
+        let scale = visit.sites.first().map_or(0, |site| lattice.scale_of(*site));
+        Moment { known: visit.known, total: visit.total, scale, scales: lattice.scales().len(), factor }
+    }
+
+    /// Guidance: `[streams, visit, vocab]` to `[visit, vocab]`. Each stream knows less than the one before; the last is
+    /// pulled towards the others by the scales of their differences.
+    fn mix(&self, logits: Tensor<3>, at: &Moment) -> Tensor<2> {
         let [streams, visit, vocab] = logits.dims();
         let stream = |index: usize| logits.clone().slice(s![index..index + 1, .., ..]).reshape([visit, vocab]);
-        if streams == 1 {
-            return stream(0);
-        }
-        let (with, without) = (stream(0), stream(1));
-        let scale = self.knobs.guidance.scale(self.known, self.plan.lattice.len());
-        without.clone() + (with - without) * scale
+        let scales = self.knobs.guidance.scales(at);
+        let pulls = (1..streams).zip(scales).map(|(less, scale)| (stream(less - 1) - stream(less)) * scale);
+        pulls.fold(stream(streams - 1), |mixed, pull| mixed + pull)
     }
+
+    fn tell_given(&mut self, visit: &Visit) -> Result<()> {
+        if visit.told.is_empty() {
+            return Ok(());
+        }
+        let tokens: Vec<Token> = visit.told.iter().filter_map(|site| self.plan.given[site.index()]).collect();
+        self.network.tell(&visit.told, &tokens)
+    }
+
+    /// Tells a visit's tokens: what was made, and what was given among it.
+    fn tell_made(&mut self, visit: &Visit, made: &[Made]) -> Result<()> {
+        let mut made = made.iter();
+        let token = |site: &Site| match self.plan.given[site.index()] {
+            Some(token) => Ok(token),
+            None => made.next().filter(|made| made.site == *site).map(|made| made.token).ok_or_else(another_run),
+        };
+        let tokens: Vec<Token> = visit.sites.iter().map(token).collect::<Result<_>>()?;
+        self.network.tell(&visit.sites, &tokens)
+    }
+}
+
+fn another_run() -> Error {
+    Error::control("timeline", "these steps belong to another run", "Start again with Generate")
 }
 
 impl Iterator for Decoding<'_> {
@@ -100,7 +170,6 @@ impl Iterator for Decoding<'_> {
         let step = self.step(visit);
         self.failed = step.is_err();
         self.next += 1;
-        self.known += visit.len();
         Some(step)
     }
 }

@@ -1,5 +1,6 @@
 //! The square of the canvas that the model sees: where it lies, what it shows, and which sites the mask re-samples.
 
+use crate::lattice::{Lattice, Site};
 use crate::picture::{Mask, Picture, Rect};
 use image::{Rgb, RgbImage};
 use std::ops::Range;
@@ -61,6 +62,12 @@ impl Frame {
         let (top, bottom) = part(self.rect.height, row, rows);
         let (x, y) = (self.rect.x, self.rect.y);
         Rect::between(x + left, y + top, x + right, y + bottom)
+    }
+
+    /// The canvas pixels that a site of a lattice touches; none if it is not on the lattice.
+    pub fn rect_of(&self, lattice: &Lattice, site: Site) -> Option<Rect> {
+        let (grid, row, col) = lattice.cell(site)?;
+        Some(self.site_rect(row, col, grid.rows, grid.cols))
     }
 
     /// The sites to be sampled again, row by row: those with any pixel of the mask above zero. All others are given,

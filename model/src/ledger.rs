@@ -17,7 +17,7 @@ use crate::tokenizer::to_picture;
 use crate::{Error, Result};
 
 /// The format's version.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where the canvas came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ pub struct Ledger {
     pub knobs: Knobs,
     /// The lattice.
     pub lattice: Lattice,
-    /// Tokens taken from the picture, in the sequence in which the network was told of them.
+    /// Tokens taken from the picture.
     pub given: Vec<(Site, Token)>,
     /// What was made, step by step.
     pub steps: Vec<Step>,
@@ -93,7 +93,7 @@ impl Ledger {
             schedule: request.schedule,
             knobs: request.knobs,
             lattice: plan.lattice.clone(),
-            given: plan.given.clone(),
+            given: plan.given_tokens().collect(),
             steps: steps.to_vec(),
         })
     }
@@ -119,10 +119,11 @@ impl Ledger {
         }
         let sites = ledger.lattice.len();
         let mut seen = vec![false; sites];
-        let made = ledger.steps.iter().flat_map(|step| &step.made).map(|made| made.site);
-        for site in ledger.given.iter().map(|(site, _)| *site).chain(made) {
+        let given = ledger.given.iter().map(|(site, _)| (*site, false));
+        let made = ledger.steps.iter().flat_map(|step| &step.made).map(|made| (made.site, ledger.schedule.revises()));
+        for (site, again) in given.chain(made) {
             match seen.get_mut(site.index()) {
-                Some(seen) if !*seen => *seen = true,
+                Some(seen) if !*seen || again => *seen = true,
                 _ => return Err(refuse(format!("token {} is out of place", site.0))),
             }
         }

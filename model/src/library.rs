@@ -1,16 +1,17 @@
 //! The models that can be used: the bundled ones, and how weights become a model on a device.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{RANDAR_KEYS, VQ_KEYS, load};
+use crate::checkpoint::Weights;
 use crate::device::ChosenDevice;
 use crate::lattice::{Grid, Lattice};
-use crate::network::Network;
-use crate::networks::llamagen::TransformerConfig;
-use crate::networks::randar::{RandAr, RandArNetwork};
+use crate::network::{Abilities, Network};
+use crate::networks::{self, Parts, Preset};
+use crate::sample::{Guidance, Sampling};
 use crate::tokenizer::Tokenizer;
-use crate::tokenizers::llamagen_vq::{LlamaGenVq, VqConfig, VqModel};
+use crate::tokenizers;
 use crate::{Error, Result};
 
 /// A generator and the tokenizer it stands on, on a device.
@@ -28,24 +29,23 @@ pub struct Model {
 impl Model {
     /// The lattice of a picture of the trained size.
     pub fn lattice(&self) -> Lattice {
-        let Grid { rows, cols } = self.network.spec().grid;
-        Lattice::grid(rows, cols)
+        self.network.spec().lattice.clone()
     }
 }
 
 /// What a person needs to know of a model before it is loaded; `config.json` beside its weights.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
     /// What files and the command line call it.
     pub id: String,
     /// What the window calls it.
     pub title: String,
-    /// The paper's family, as people know it.
+    /// The paper's family, see [`networks::FAMILIES`].
     pub family: String,
     /// The side of the square picture it was trained on, in pixels.
     pub side: u32,
-    /// Tokens along each side of that picture.
+    /// Tokens along each side of that picture, at the finest scale.
     pub grid: usize,
     /// Number of parameters of the generator.
     pub parameters: usize,
@@ -53,26 +53,78 @@ pub struct Card {
     pub subjects: Vec<String>,
     /// The settings it does best with.
     pub defaults: Defaults,
-    network: TransformerConfig,
-    tokenizer: VqConfig,
+    /// The family's own configuration of the generator.
+    pub network: Value,
+    /// The tokenizer.
+    pub tokenizer: TokenizerCard,
+}
+
+/// Which tokenizer a model stands on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerCard {
+    /// Its kind, see [`tokenizers::TOKENIZERS`].
+    pub kind: String,
+    /// The kind's own configuration.
+    pub config: Value,
 }
 
 /// The settings a model does best with.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Defaults {
-    /// Steps for a whole picture.
+    /// Steps for a whole picture, where the family leaves the choice.
     pub steps: usize,
-    /// Guidance scale reached at the end.
-    pub guidance: f32,
-    /// Temperature.
-    pub temperature: f32,
+    /// Guidance.
+    pub guidance: Guidance,
+    /// Temperature, top-k, top-p.
+    #[serde(default)]
+    pub sampling: Sampling,
 }
 
 impl Card {
-    /// The sizes of generator and tokenizer.
-    pub fn sizes(&self) -> (TransformerConfig, VqConfig) {
-        (self.network.clone(), self.tokenizer.clone())
+    /// What the model can be asked to do.
+    ///
+    /// # Errors
+    /// If its family does not exist or its configuration is refused.
+    pub fn abilities(&self) -> Result<Abilities> {
+        (networks::by_name(&self.family)?.abilities)(&self.network)
+    }
+
+    /// Number of scales of the model's tokens: 1, or as many as the configuration lists (`patch_nums`, VAR).
+    pub fn scales(&self) -> usize {
+        self.network.get("patch_nums").and_then(Value::as_array).map_or(1, Vec::len)
+    }
+
+    /// The card of a published size, for measuring speed with fresh weights. Its classes have numbers for names.
+    ///
+    /// # Errors
+    /// Names the families and sizes that exist.
+    pub fn published(family: &str, size: &str) -> Result<Self> {
+        let family = networks::by_name(family)?;
+        let presets = (family.presets)();
+        let Some(preset) = presets.iter().find(|preset| preset.name.eq_ignore_ascii_case(size)) else {
+            let names: Vec<_> = presets.iter().map(|preset| preset.name).collect();
+            let remedy = format!("Choose bundled, {}", names.join(", "));
+            return Err(Error::control("--size", format!("there is no “{size}”"), remedy));
+        };
+        let Preset { name, config, grid, side, tokenizer: (kind, of_kind), steps, guidance, sampling } = preset;
+        let found = (tokenizers::by_name(kind)?.presets)().into_iter().find(|(name, _)| name == of_kind);
+        let Some((_, tokenizer)) = found else {
+            return Err(Error::control("tokenizer", format!("{kind} has no “{of_kind}”"), "Report this"));
+        };
+        Ok(Self {
+            id: format!("{}-{name}", family.name).to_lowercase(),
+            title: format!("{} {name}", family.name),
+            family: family.name.into(),
+            side: *side,
+            grid: *grid,
+            parameters: 0,
+            subjects: (0..1000).map(|class| class.to_string()).collect(),
+            defaults: Defaults { steps: *steps, guidance: *guidance, sampling: *sampling },
+            network: config.clone(),
+            tokenizer: TokenizerCard { kind: (*kind).into(), config: tokenizer },
+        })
     }
 
     /// The class that a person means by a name or a number.
@@ -129,33 +181,27 @@ impl Bundled {
     /// # Errors
     /// If its files are damaged, which the tests exclude.
     pub fn load(&self, device: ChosenDevice) -> Result<Model> {
-        let card = self.card()?;
-        let file = format!("{}/weights.safetensors", card.id);
-        assemble(
-            card,
-            device,
-            |network| load(network, self.weights.to_vec(), &RANDAR_KEYS, &file),
-            |tokenizer| load(tokenizer, self.tokenizer_weights.to_vec(), &VQ_KEYS, "tokenizer/weights.safetensors"),
-        )
+        let weights = Weights::Bundled { name: "weights.safetensors", bytes: self.weights };
+        let tokenizer = Weights::Bundled { name: "tokenizer/weights.safetensors", bytes: self.tokenizer_weights };
+        assemble(self.card()?, device, &weights, &tokenizer)
     }
 }
 
-/// Puts a model together; `network` and `tokenizer` fill the fresh modules.
-fn assemble(
-    card: Card,
-    device: ChosenDevice,
-    network: impl FnOnce(RandAr) -> Result<RandAr>,
-    tokenizer: impl FnOnce(VqModel) -> Result<VqModel>,
-) -> Result<Model> {
-    card.network.check()?;
-    card.tokenizer.check()?;
+/// Puts a model together.
+pub(crate) fn assemble(card: Card, device: ChosenDevice, weights: &Weights, tokenizer: &Weights) -> Result<Model> {
     let on = &device.device;
-    let network = network(RandAr::new(&card.network, on))?;
-    let network = RandArNetwork::new(network, card.network.clone(), Grid::new(card.grid, card.grid), on);
-    let tokenizer = tokenizer(VqModel::new(&card.tokenizer, on))?;
-    let tokenizer = LlamaGenVq::new(tokenizer, card.tokenizer.clone(), on);
+    let parts = Parts {
+        config: &card.network,
+        weights,
+        grid: Grid::new(card.grid, card.grid),
+        tokenizer: &card.tokenizer.config,
+        tokenizer_weights: tokenizer,
+        device: on,
+    };
+    let network = (networks::by_name(&card.family)?.build)(&parts)?;
+    let tokenizer = (tokenizers::by_name(&card.tokenizer.kind)?.build)(&card.tokenizer.config, tokenizer, on)?;
     on.sync().map_err(|error| Error::device(&device.name, error, "Try --device cpu"))?;
-    Ok(Model { card, network: Box::new(network), tokenizer: Box::new(tokenizer), device })
+    Ok(Model { card, network, tokenizer, device })
 }
 
 /// Finds a bundled model by its id.
@@ -183,10 +229,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A model of a bundled card's sizes with fresh random weights: for tests and for measuring speed.
+/// A model of a card's sizes with fresh random weights: for tests and for measuring speed.
 ///
 /// # Errors
 /// If the sizes are refused.
 pub fn random(card: Card, device: ChosenDevice) -> Result<Model> {
-    assemble(card, device, Ok, Ok)
+    assemble(card, device, &Weights::Fresh, &Weights::Fresh)
 }

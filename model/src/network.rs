@@ -3,8 +3,138 @@
 
 use burn::prelude::*;
 
-use crate::lattice::{Grid, Lattice, Site, Token};
+use crate::lattice::{Lattice, Site, Token};
+use crate::plan::Given;
+use crate::sample::Sampling;
+use crate::schedule::Schedule;
 use crate::{Error, Result};
+
+/// In which orders a network can make tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orders {
+    /// In any; given tokens are read first.
+    Any,
+    /// In one, in which given tokens stand at their own places.
+    Only {
+        /// The order's name.
+        order: &'static str,
+        /// Why no other, for the greyed-out control.
+        reason: &'static str,
+    },
+    /// In one as trained, in which given tokens stand at their own places; in any other as an experiment, with given
+    /// tokens read first.
+    Native {
+        /// The order's name.
+        order: &'static str,
+        /// What to know about the others, for their label.
+        others: &'static str,
+    },
+}
+
+impl Orders {
+    /// The order it does best with.
+    pub fn native(&self) -> &'static str {
+        match self {
+            Self::Any => "random",
+            Self::Only { order, .. } | Self::Native { order, .. } => order,
+        }
+    }
+
+    /// Whether an order can be followed; otherwise why not.
+    ///
+    /// # Errors
+    /// The reason, for the greyed-out control.
+    pub fn allow(&self, order: &str) -> std::result::Result<(), &'static str> {
+        match self {
+            Self::Only { order: only, reason } if order != *only => Err(reason),
+            Self::Any | Self::Native { .. } if order == crate::order::SCALES => {
+                Err("Only models that work in scales follow it")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What to know about an order that is followed as an experiment only.
+    pub fn experimental(&self, order: &str) -> Option<&'static str> {
+        match self {
+            Self::Native { order: native, others } if order != *native => Some(others),
+            _ => None,
+        }
+    }
+
+    /// When given tokens are told.
+    pub fn given(&self, order: &str) -> Given {
+        match self {
+            Self::Only { .. } => Given::InPlace,
+            Self::Native { order: native, .. } if order == *native => Given::InPlace,
+            Self::Any | Self::Native { .. } => Given::First,
+        }
+    }
+}
+
+/// How many tokens a network makes per step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As many as one likes.
+    Free,
+    /// Only so.
+    Fixed {
+        /// The schedule.
+        schedule: Schedule,
+        /// Why no other, for the greyed-out control.
+        reason: &'static str,
+    },
+}
+
+/// What a model can be asked to do, for the window and the command line: known before its weights are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// The orders it can follow.
+    pub orders: Orders,
+    /// The steps it can take.
+    pub pace: Pace,
+    /// Whether it has the smooth mode; otherwise why not.
+    pub smooth: std::result::Result<(), &'static str>,
+}
+
+impl Abilities {
+    /// The schedule for so many steps, or the only one there is.
+    pub fn schedule(&self, steps: Option<usize>) -> Schedule {
+        match (self.pace, steps) {
+            (Pace::Fixed { schedule, .. }, _) => schedule,
+            (Pace::Free, Some(steps)) => Schedule::Cosine { steps },
+            (Pace::Free, None) => Schedule::OneByOne,
+        }
+    }
+
+    /// Refuses what the model cannot honour.
+    ///
+    /// # Errors
+    /// Names the control and the reason.
+    pub fn check(&self, sampling: &Sampling) -> Result<()> {
+        match self.smooth {
+            Err(reason) if sampling.smooth => Err(Error::control("smooth", reason, "Turn it off")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses an order or schedule that the model cannot honour.
+    ///
+    /// # Errors
+    /// Names the control and the reason.
+    pub fn check_course(&self, order: &str, schedule: Schedule) -> Result<()> {
+        if let Err(reason) = self.orders.allow(order) {
+            let remedy = format!("Choose {}", self.orders.native());
+            return Err(Error::control("order", reason, remedy));
+        }
+        match self.pace {
+            Pace::Fixed { schedule: only, reason } if schedule != only => {
+                Err(Error::control("steps", reason, "Leave the number of steps to the model"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
 
 /// What a network is, for whoever drives it: the decode loop, the window, the command line.
 #[derive(Debug, Clone)]
@@ -15,14 +145,12 @@ pub struct Spec {
     pub classes: usize,
     /// Number of codes.
     pub vocab: usize,
-    /// The grid it was trained on.
-    pub grid: Grid,
+    /// The tokens of a picture of the size it was trained on.
+    pub lattice: Lattice,
     /// Number of parameters.
     pub parameters: usize,
-    /// Whether it can make tokens in any order; otherwise the reason why not, for the greyed-out control.
-    pub any_order: std::result::Result<(), &'static str>,
-    /// Whether one step may make several tokens; otherwise the reason why not.
-    pub parallel: std::result::Result<(), &'static str>,
+    /// What it can be asked to do.
+    pub abilities: Abilities,
 }
 
 /// What a network is asked to make.
@@ -32,6 +160,13 @@ pub struct Prompt {
     pub class: u32,
     /// Whether a second stream without the class is run beside the first, for classifier-free guidance.
     pub guided: bool,
+}
+
+impl Prompt {
+    /// The classes of the streams: the class itself and, where guided, the null class.
+    pub fn streams(&self, null: usize) -> Vec<u32> {
+        if self.guided { vec![self.class, null as u32] } else { vec![self.class] }
+    }
 }
 
 /// A network that guesses tokens at sites and remembers what it is told.
@@ -46,7 +181,7 @@ pub trait Network: Send {
     fn begin(&mut self, prompt: &Prompt, lattice: &Lattice) -> Result<()>;
 
     /// Logits for the sites of a visit, `[streams, visit, vocab]` on the device; stream 0 has the class, stream 1
-    /// (when guided) has not.
+    /// (when guided) has not. Where tokens are factorised, those of the first factor.
     ///
     /// # Errors
     /// If [`Network::begin`] did not come first, or the sites are not on the lattice.
@@ -63,11 +198,36 @@ pub trait Network: Send {
         Err(Error::control("guidance", cause, "Choose RandAR, or another guidance"))
     }
 
-    /// What was chosen. After a `predict` the visit is the same; without one this is the prefill of given tokens.
+    /// Where tokens are factorised: logits of the next factor, `[streams, visit, codes]`, given the earlier ones, which
+    /// `tokens` holds as the value `first + codes of the first · second + …`; none when the tokens are complete.
+    ///
+    /// # Errors
+    /// If it does not follow the prediction of the same visit.
+    fn refine(&mut self, visit: &[Site], tokens: &[Token]) -> Result<Option<Tensor<3>>> {
+        let _ = (visit, tokens);
+        Ok(None)
+    }
+
+    /// What was chosen. After a `predict` the visit is the same; without one these are given tokens, or a step of an
+    /// earlier run that is gone on with. It is only remembered: the next `predict` reads all of it in one pass.
     ///
     /// # Errors
     /// If [`Network::begin`] did not come first, or the visit is not the one that was predicted.
     fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()>;
+
+    /// In the smooth mode: what the next `tell` embeds in place of its tokens, shares of the codes, `[visit, vocab]`.
+    ///
+    /// # Errors
+    /// If the network has no such mode.
+    fn soften(&mut self, shares: Tensor<2>) -> Result<()> {
+        let _ = shares;
+        Err(Error::control("smooth", "this model has no such mode", "Turn it off"))
+    }
+
+    /// After softened steps: what the tokenizer shall decode in place of tokens, `[1, channels, rows, cols]`.
+    fn features(&self) -> Option<Tensor<4>> {
+        None
+    }
 }
 
 /// Refuses a class that the network does not have.
@@ -80,4 +240,26 @@ pub(crate) fn check_class(class: u32, spec: &Spec) -> Result<()> {
         format!("class {class} does not exist; this model has the classes 0 to {}", spec.classes - 1),
         "Choose one of them",
     ))
+}
+
+/// Refuses a visit that is empty or leaves the lattice.
+pub(crate) fn check_visit(visit: &[Site], lattice: &Lattice) -> Result<()> {
+    if visit.is_empty() || visit.iter().any(|site| site.index() >= lattice.len()) {
+        return Err(Error::control("order", "it visits sites outside the grid", "Choose another order"));
+    }
+    Ok(())
+}
+
+/// Refuses tokens that the network has no code for, or that are not one for each site.
+pub(crate) fn check_tokens(visit: &[Site], tokens: &[Token], vocab: usize) -> Result<()> {
+    if tokens.len() != visit.len() || tokens.iter().any(|token| *token as usize >= vocab) {
+        let cause = "they do not fit the model's codebook";
+        return Err(Error::control("tokens", cause, "Choose a matching tokenizer"));
+    }
+    Ok(())
+}
+
+/// The error of a network that is used before [`Network::begin`].
+pub(crate) fn not_begun() -> Error {
+    Error::control("decoding", "the network was not started", "Start the run again")
 }

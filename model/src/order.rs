@@ -7,7 +7,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::lattice::Grid;
+use crate::lattice::{Grid, Lattice};
 use crate::{Error, Result};
 
 /// A generation order.
@@ -26,9 +26,28 @@ pub struct Order {
 impl Order {
     /// The raster indices of a grid's sites in generation order: a permutation of `0..grid.len()`.
     pub fn arrange(&self, grid: Grid, seed: u64) -> Vec<u32> {
-        (self.arrange)(grid, &mut random(seed))
+        (self.arrange)(grid, &mut random(seed, ORDER_STREAM))
     }
 }
+
+/// Arranges all sites of a lattice: a permutation of `0..lattice.len()`. Lattices of several scales know one order.
+///
+/// # Errors
+/// If the order does not exist, or cannot be followed over several scales.
+pub fn arrange(name: &str, lattice: &Lattice, seed: u64) -> Result<Vec<u32>> {
+    let order = by_name(name)?;
+    if let [grid] = lattice.scales() {
+        return Ok(order.arrange(*grid, seed));
+    }
+    if name != SCALES {
+        let cause = format!("{} works within one grid of tokens, this model has several scales", order.title);
+        return Err(Error::control("order", cause, format!("Choose {SCALES}")));
+    }
+    Ok((0..lattice.len() as u32).collect())
+}
+
+/// The name of the order from coarse to fine, VAR's own.
+pub const SCALES: &str = "scales";
 
 /// Finds an order by its name.
 ///
@@ -41,8 +60,8 @@ pub fn by_name(name: &str) -> Result<&'static Order> {
     })
 }
 
-/// Every order, the paper's default first.
-pub const ORDERS: [Order; 10] = [
+/// Every order: the ten of RandAR's table 3, its default first, and VAR's.
+pub const ORDERS: [Order; 11] = [
     Order {
         name: "random",
         title: "Random",
@@ -121,6 +140,13 @@ pub const ORDERS: [Order; 10] = [
             })
         },
     },
+    Order {
+        name: SCALES,
+        title: "Scales",
+        about: "The whole picture at once, ever finer, as next-scale prediction does",
+        random: false,
+        arrange: |grid, _| (0..grid.len() as u32).collect(),
+    },
 ];
 
 /// Shuffles by Fisher and Yates' method. Written out so that a seed means the same order in every version.
@@ -131,11 +157,20 @@ pub(crate) fn shuffle<T>(items: &mut [T], random: &mut ChaCha8Rng) {
     }
 }
 
-fn random(seed: u64) -> ChaCha8Rng {
+/// The generator of what is drawn before the first step, on a stream of its own.
+pub(crate) fn random(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(ORDER_STREAM);
+    random.set_stream(stream);
     random
 }
+
+/// A number in 0..1.
+pub(crate) fn uniform(random: &mut ChaCha8Rng) -> f32 {
+    (random.next_u32() >> 8) as f32 / (1 << 24) as f32
+}
+
+/// Keeps the choice of dropped tokens apart from orders and sampling.
+pub(crate) const DROP_STREAM: u64 = u64::MAX - 1;
 
 /// Keeps the order's randomness apart from that of sampling, whose streams are `step << 32 | site`.
 const ORDER_STREAM: u64 = u64::MAX;

@@ -80,16 +80,20 @@ pub enum Event {
 /// If the request cannot be honoured; the message names the control.
 pub fn paint<'a>(model: &'a mut Model, request: &Request, earlier: &[Step]) -> Result<Painting<'a>> {
     let frame = request.frame(model.card.side)?;
+    let abilities = model.network.spec().abilities;
+    abilities.check_course(&request.order, request.schedule)?;
     let lattice = model.lattice();
     let grid = lattice.finest();
-    let masked = frame.masked_sites(&request.mask, grid.rows, grid.cols);
+    let masked = lattice.masked(&frame.masked_sites(&request.mask, grid.rows, grid.cols));
     let view = frame.view(&request.picture, &request.mask);
     let tokens = model.tokenizer.encode(to_samples(&view, &model.device.device))?;
     let given: Vec<Option<Token>> =
         tokens.iter().zip(&masked).map(|(token, masked)| (!masked).then_some(*token)).collect();
-    let order = order::by_name(&request.order)?.arrange(grid, request.order_seed);
-    let plan = Arc::new(Plan::new(lattice, &order, &given, request.schedule)?);
-    if earlier.len() > plan.visits.len() || earlier.iter().zip(&plan.visits).any(|(step, visit)| !same(step, visit)) {
+    let order = order::arrange(&request.order, &lattice, request.order_seed)?;
+    let when = abilities.orders.given(&request.order);
+    let plan = Arc::new(Plan::new(lattice, &order, &given, request.schedule, when)?);
+    let follows = |(index, step): (usize, &Step)| step.made.iter().map(|made| made.site).eq(plan.made_by(index));
+    if earlier.len() > plan.visits.len() || !earlier.iter().enumerate().all(follows) {
         return Err(Error::control("timeline", "these steps belong to another run", "Start again with Generate"));
     }
     let mut board = Board { tokens, frame };
@@ -106,10 +110,6 @@ pub fn paint<'a>(model: &'a mut Model, request: &Request, earlier: &[Step]) -> R
     })
 }
 
-fn same(step: &Step, visit: &[crate::lattice::Site]) -> bool {
-    step.made.iter().map(|made| made.site).eq(visit.iter().copied())
-}
-
 /// The tokens on the frame: given ones, made ones, and for the rest what the tokenizer makes of the surroundings.
 struct Board {
     tokens: Vec<Token>,
@@ -121,8 +121,9 @@ impl Board {
         step.made.iter().for_each(|made| self.tokens[made.site.index()] = made.token);
     }
 
-    fn picture(&self, tokenizer: &dyn Tokenizer, lattice: &Lattice) -> Result<RgbImage> {
-        to_picture(tokenizer.decode(lattice, &self.tokens)?)
+    /// Decodes what is there, of lattices with several scales the first `scales`.
+    fn picture(&self, tokenizer: &dyn Tokenizer, lattice: &Lattice, scales: usize) -> Result<RgbImage> {
+        to_picture(tokenizer.decode_scales(lattice, &self.tokens, scales)?)
     }
 }
 
@@ -150,7 +151,10 @@ impl Painting<'_> {
     /// # Errors
     /// If the device fails.
     pub fn preview(&self) -> Result<RgbImage> {
-        self.board.picture(self.tokenizer, &self.plan.lattice)
+        if let Some(features) = self.decoding.features() {
+            return to_picture(self.tokenizer.decode_features(features)?);
+        }
+        self.board.picture(self.tokenizer, &self.plan.lattice, self.plan.scales_after(self.steps.len()))
     }
 
     /// Given tokens and visits.

@@ -13,23 +13,30 @@ pub enum Schedule {
         /// Steps for a whole picture. A masked part takes its share of them, so that the cost follows the mask.
         steps: usize,
     },
+    /// VAR's next-scale prediction: a whole scale per step, given sites included.
+    Scales,
+    /// TensorAR's sliding windows: step `t` visits the `t`-th site of the order and those that follow it, given ones
+    /// included. The first is final then, the others will be revised.
+    Windows {
+        /// Sites per window, TensorAR's `k`.
+        width: usize,
+    },
 }
 
 impl Schedule {
-    /// Sites per step for the `masked` of `total` sites; the sum is `masked`, and no entry is 0.
-    pub fn visits(&self, masked: usize, total: usize) -> Vec<usize> {
-        match self {
-            Self::OneByOne => vec![1; masked],
-            Self::Cosine { steps } => cosine(masked, (steps * masked).div_ceil(total.max(1)).max(1)),
-        }
+    /// Whether a site may be visited by more than one step.
+    pub fn revises(&self) -> bool {
+        matches!(self, Self::Windows { width } if *width > 1)
     }
 }
 
 /// The published schedule (`RandAR/model/utils.py`, `calculate_num_query_tokens_for_parallel_decoding`): one site first,
 /// then up to `int((1 - cos(π/2 · (call + 1) / steps)) · sites + 1)` in all after each call, at least one more each time.
-fn cosine(sites: usize, steps: usize) -> Vec<usize> {
+///
+/// `done` of the sites are known beforehand. As in the second pass of resolution extrapolation, calls are counted from 0
+/// all the same: there is one site per call until the cosine has caught up.
+pub fn cosine(mut done: usize, sites: usize, steps: usize) -> Vec<usize> {
     let mut visits = Vec::new();
-    let mut done = 0;
     while done < sites {
         let call = visits.len();
         let visit = if call == 0 {

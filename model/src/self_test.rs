@@ -11,7 +11,7 @@ use crate::lattice::{Grid, Lattice, Token};
 use crate::network::{Network, Prompt};
 use crate::networks::llamagen::TransformerConfig;
 use crate::networks::randar::{RandAr, RandArNetwork};
-use crate::plan::Plan;
+use crate::plan::{Given, Plan};
 use crate::sample::{Guidance, Sampling};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
@@ -61,18 +61,18 @@ pub fn run(device: &Device) -> Result<Outcome> {
     let mut network = RandArNetwork::new(weights, golden.network, grid, device);
     let given = vec![None; grid.len()];
     let schedule = Schedule::Cosine { steps: golden.steps };
-    let plan = Arc::new(Plan::new(Lattice::grid(grid.rows, grid.cols), &golden.order, &given, schedule)?);
+    let plan = Arc::new(Plan::new(Lattice::grid(grid.rows, grid.cols), &golden.order, &given, schedule, Given::First)?);
 
     network.begin(&Prompt { class: golden.class, guided: false }, &plan.lattice)?;
     // At the first token the guidance scale is 1: the guided logits are those of the class.
-    let first = network.predict(&plan.visits[0])?.try_into_vec_as::<f32>();
+    let first = network.predict(&plan.visits[0].sites)?.try_into_vec_as::<f32>();
     let first = first.map_err(|error| Error::device("self-test", error, "Try --device cpu"))?;
     let off = first.iter().zip(&golden.first_logits).map(|(got, want)| (got - want).abs());
     let logits_off = off.fold(0.0, |worst: f32, off| if off.is_nan() { f32::INFINITY } else { worst.max(off) });
 
     let [start, end] = golden.guidance;
     let sampling = Sampling { top_k: 1, ..Sampling::default() };
-    let knobs = Knobs { class: golden.class, guidance: Guidance { start, end }, sampling, seed: 0 };
+    let knobs = Knobs { class: golden.class, guidance: Guidance::Linear { start, end }, sampling, seed: 0 };
     let mut right = 0;
     for step in Decoding::start(&mut network, plan, knobs, &[])? {
         right += step?.made.iter().filter(|made| golden.tokens[made.site.index()] == made.token).count();

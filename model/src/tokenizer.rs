@@ -28,6 +28,26 @@ pub trait Tokenizer: Send {
     /// If the tokens do not fill the lattice, or the device fails.
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>>;
 
+    /// The picture as it stands when only the first `scales` of the lattice's scales are made: for tokenizers of several
+    /// scales, without what the later ones would add.
+    ///
+    /// # Errors
+    /// If the tokens do not fill the lattice, or the device fails.
+    fn decode_scales(&self, lattice: &Lattice, tokens: &[Token], scales: usize) -> Result<Tensor<3>> {
+        let _ = scales;
+        self.decode(lattice, tokens)
+    }
+
+    /// The picture of accumulated features in place of tokens, `[1, channels, rows, cols]` to `[3, height, width]`: what a
+    /// network's smooth mode makes.
+    ///
+    /// # Errors
+    /// If the tokenizer does not work on features, or the device fails.
+    fn decode_features(&self, features: Tensor<4>) -> Result<Tensor<3>> {
+        let _ = features;
+        Err(Error::control("smooth", "this tokenizer decodes tokens only", "Turn it off"))
+    }
+
     /// The device its weights live on.
     fn device(&self) -> &Device;
 }

@@ -75,4 +75,3 @@ fn vq_encodes_and_decodes() {
         assert!(off.is_some_and(|off| off <= 1), "{set}: bytes off by {off:?}");
     }
 }
-

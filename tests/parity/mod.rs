@@ -6,7 +6,7 @@ use andamento_model::decode::{Decoding, Knobs};
 use andamento_model::lattice::{Site, Token};
 use andamento_model::network::{Network, Prompt};
 use andamento_model::plan::Plan;
-use andamento_model::sample::{Guidance, Sampling};
+use andamento_model::sample::{Guidance, Moment, Sampling};
 use andamento_tests::Array;
 use burn::prelude::*;
 use burn::tensor::Int;
@@ -29,12 +29,13 @@ pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec::<f32>().expect("f32")
 }
 
-pub(crate) const GREEDY: Sampling = Sampling { temperature: 1.0, top_k: 1, top_p: 1.0 };
+pub(crate) const GREEDY: Sampling =
+    Sampling { temperature: 1.0, top_k: 1, top_p: 1.0, second_temperature: None, smooth: false };
 
 /// Decodes greedily through the one loop; tokens in raster order.
 pub(crate) fn decode(network: &mut dyn Network, plan: &Arc<Plan>, class: u32, guidance: Guidance) -> Vec<i32> {
     let mut tokens = vec![-1; plan.lattice.len()];
-    plan.given.iter().for_each(|(site, token)| tokens[site.index()] = *token as i32);
+    plan.given_tokens().for_each(|(site, token)| tokens[site.index()] = token as i32);
     let knobs = Knobs { class, guidance, sampling: GREEDY, seed: 0 };
     for step in Decoding::start(network, plan.clone(), knobs, &[]).expect("starts") {
         for made in step.expect("decodes").made {
@@ -44,29 +45,41 @@ pub(crate) fn decode(network: &mut dyn Network, plan: &Arc<Plan>, class: u32, gu
     tokens
 }
 
-/// Follows a plan with the golden tokens; the guided logits of each token in generation order.
-pub(crate) fn guided_logits(network: &mut dyn Network, plan: &Plan, class: u32, guidance: Guidance, tokens: &[i32]) -> Vec<f32> {
+/// Follows a plan with the golden tokens; the guided logits of each made token in generation order.
+pub(crate) fn guided_logits(
+    network: &mut dyn Network,
+    plan: &Plan,
+    class: u32,
+    guidance: Guidance,
+    tokens: &[i32],
+) -> Vec<f32> {
     network.begin(&Prompt { class, guided: guidance.is_on() }, &plan.lattice).expect("begins");
-    let (sites, given): (Vec<Site>, Vec<Token>) = plan.given.iter().copied().unzip();
-    if !sites.is_empty() {
-        network.tell(&sites, &given).expect("prefill");
+    if !plan.dropped.is_empty() {
+        network.drop_context(&plan.dropped).expect("drops");
     }
-    let mut known = sites.len();
+    let told = |sites: &[Site]| -> Vec<Token> { sites.iter().map(|site| tokens[site.index()] as Token).collect() };
     let mut all = Vec::new();
     for visit in &plan.visits {
-        let logits = network.predict(visit).expect("predicts");
-        let [streams, sites, vocab] = logits.dims();
-        let scale = guidance.scale(known, plan.lattice.len());
-        let values = floats(logits);
-        let (with, without) = values.split_at(sites * vocab);
-        match streams {
-            1 => all.extend_from_slice(with),
-            _ => all.extend(with.iter().zip(without).map(|(c, u)| u + (c - u) * scale)),
+        if !visit.told.is_empty() {
+            network.tell(&visit.told, &told(&visit.told)).expect("prefill");
         }
-        let told: Vec<Token> = visit.iter().map(|site| tokens[site.index()] as Token).collect();
-        network.tell(visit, &told).expect("tells");
-        known += visit.len();
+        let logits = network.predict(&visit.sites).expect("predicts");
+        let [_, sites, vocab] = logits.dims();
+        let scale = plan.lattice.scale_of(visit.sites[0]);
+        let (known, total, scales) = (visit.known, visit.total, plan.lattice.scales().len());
+        let [of_class, of_context] = guidance.scales(&Moment { known, total, scale, scales, factor: 0 });
+        let values = floats(logits);
+        let streams: Vec<&[f32]> = values.chunks_exact(sites * vocab).collect();
+        match streams[..] {
+            [c] => all.extend_from_slice(c),
+            [c, u] => all.extend(c.iter().zip(u).map(|(c, u)| u + (c - u) * of_class)),
+            [c, u, d] => {
+                let pairs = c.iter().zip(u).zip(d);
+                all.extend(pairs.map(|((c, u), d)| d + of_class * (c - u) + of_context * (u - d)));
+            }
+            _ => panic!("{} streams", streams.len()),
+        }
+        network.tell(&visit.sites, &told(&visit.sites)).expect("tells");
     }
     all
 }
-

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use andamento_model::checkpoint::{RANDAR_KEYS, load};
-use andamento_model::decode::{Decoding, Knobs};
+use andamento_model::decode::{Decoding, Knobs, Step};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
-use andamento_model::network::{Network, Prompt};
 use andamento_model::networks::llamagen::{Rope, TransformerConfig};
-use andamento_model::networks::randar::{Dropout, RandAr, RandArNetwork};
+use andamento_model::networks::randar::{Dropout, PRESETS, RandAr, RandArNetwork, ntk_rope};
 use andamento_model::order::by_name;
-use andamento_model::plan::Plan;
+use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Sampling};
-use andamento_model::schedule::Schedule;
+use andamento_model::schedule::{Schedule, cosine};
 use andamento_tests::{Array, Golden, goldens, json};
 use andamento_model::train::{Optimiser, Trainer};
 use burn::module::{ModuleMapper, Param};
@@ -21,7 +20,7 @@ use burn::prelude::*;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Int;
 
-use super::{GREEDY, LOGITS, decode, floats, guided_logits, ints};
+use super::{LOGITS, decode, floats, guided_logits, ints};
 
 struct RandArCase {
     golden: Golden,
@@ -67,6 +66,11 @@ impl RandArCase {
 
     fn rope(&self, rows: usize, cols: usize, device: &Device) -> Rope {
         Rope::new(rows, cols, self.config.head_dim(), self.config.rope_base, device)
+    }
+
+    /// The order that a sample's sequence follows.
+    fn order(&self, grid: usize, name: &str, sample: usize) -> Vec<u32> {
+        self.get(grid, name).at(sample).ints().iter().map(|site| *site as u32).collect()
     }
 
     /// Names `X` of `g{grid}.gen.X.indices_raster`.
@@ -150,7 +154,7 @@ fn settings(run: &str) -> (Schedule, Guidance) {
             Some(scale) => Guidance::constant(scale.parse().expect("scale")),
             None => {
                 let (start, end) = scales.split_once("to").expect("scales");
-                Guidance { start: start.parse().expect("start"), end: end.parse().expect("end") }
+                Guidance::Linear { start: start.parse().expect("start"), end: end.parse().expect("end") }
             }
         },
     };
@@ -170,7 +174,8 @@ fn greedy_generations(case: &RandArCase, grids: &[usize], device: &Device) -> us
                 let class = case.get(grid, "class_ids").ints()[sample] as u32;
                 let order: Vec<u32> =
                     case.get(grid, "token_order").at(sample).ints().iter().map(|s| *s as u32).collect();
-                let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; sites], schedule).expect("plan");
+                let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; sites], schedule, Given::First)
+                    .expect("plan");
                 let plan = Arc::new(plan);
                 let tokens = want.at(sample).ints();
                 let got = guided_logits(&mut network, &plan, class, guidance, &tokens);
@@ -213,8 +218,9 @@ fn randar_inpainting() {
             let tokens = case.get(grid, "token_ids").at(sample).ints();
             let mut given = vec![None; grid * grid];
             order[..visible].iter().for_each(|site| given[*site as usize] = Some(tokens[*site as usize] as Token));
-            let plan =
-                Arc::new(Plan::new(Lattice::grid(grid, grid), &order, &given, Schedule::OneByOne).expect("plan"));
+            let plan = Arc::new(
+                Plan::new(Lattice::grid(grid, grid), &order, &given, Schedule::OneByOne, Given::First).expect("plan"),
+            );
             let want_tokens = want.at(sample).ints();
             let guidance = Guidance::constant(3.0);
             let logits = guided_logits(&mut network, &plan, class, guidance, &want_tokens);
@@ -224,6 +230,183 @@ fn randar_inpainting() {
         }
     }
     assert!(compared > 0, "the goldens hold no inpainting");
+}
+
+/// What a run of resolution extrapolation is called: `cfg` and its scale, `scg` and its scale where it has one, `seq`.
+fn extrapolation_guidance(run: &str) -> Guidance {
+    let scale = |kind: &str| run.split('_').find_map(|part| part.strip_prefix(kind)?.parse::<f32>().ok());
+    let class = scale("cfg").expect("a scale of guidance");
+    match scale("scg") {
+        Some(context) => Guidance::Spatial { class: [class; 2], context: [context; 2], dropped: 0.5 },
+        None => Guidance::constant(class),
+    }
+}
+
+#[test]
+fn randar_extrapolates_the_resolution() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    let mut compared = 0;
+    for &grid in &case.grids {
+        let prefix = format!("g{grid}.rx.");
+        let runs = case.golden.names().filter_map(|name| name.strip_prefix(&prefix)?.strip_suffix(".indices_raster"));
+        let mut network = case.network(Grid::new(grid, grid), &device);
+        for run in runs {
+            let guidance = extrapolation_guidance(run);
+            let want = case.get(grid, &format!("rx.{run}.indices_raster"));
+            let logits = case.get(grid, &format!("rx.{run}.logits_genorder"));
+            for sample in 0..want.shape[0] {
+                let class = case.get(grid, "class_ids").ints()[sample] as u32;
+                let order = case.order(grid, "rx.token_order", sample);
+                let lattice = Lattice::refined(Grid::new(grid, grid), 2);
+                let given = vec![None; lattice.len()];
+                let mut plan = Plan::new(lattice, &order, &given, Schedule::OneByOne, Given::First).expect("plan");
+                if matches!(guidance, Guidance::Spatial { .. }) {
+                    let kept = case.get(grid, &format!("rx.{run}.scg_keep_mask")).at(sample).ints();
+                    let dropped = order.iter().zip(kept).filter(|(_, kept)| *kept == 0);
+                    plan.dropped = dropped.map(|(site, _)| Site(*site)).collect();
+                }
+                let plan = Arc::new(plan);
+                let got = decode(&mut network, &plan, class, guidance);
+                // The published loop ends before its last group, which keeps the code 0; here it is one token.
+                let (published, last) = order.split_at(order.len() - 1);
+                let want = want.at(sample).ints();
+                for site in published {
+                    assert_eq!(got[*site as usize], want[*site as usize], "g{grid} {run}: token {site}");
+                }
+                let all = guided_logits(&mut network, &plan, class, guidance, &got);
+                let vocab = case.config.vocab_size;
+                let (of_published, of_last) = all.split_at(published.len() * vocab);
+                let second_pass = &of_published[grid * grid * vocab..];
+                logits.at(sample).assert_close(second_pass, LOGITS, &format!("g{grid} {run}: logits"));
+                let best = (0..vocab).max_by(|a, b| of_last[*a].total_cmp(&of_last[*b])).expect("codes") as i32;
+                assert_eq!(got[last[0] as usize], best, "g{grid} {run}: the last token is made as all others");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 0, "the goldens hold no resolution extrapolation");
+}
+
+#[test]
+fn randar_extrapolation_has_its_own_rotary_table() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    let mut compared = 0;
+    for &grid in &case.grids {
+        let prefix = format!("g{grid}.rx.freqs_cis_ntk");
+        for boundary in case.golden.names().filter_map(|name| name.strip_prefix(&prefix)) {
+            let fine = Grid::new(2 * grid, 2 * grid);
+            let (head_dim, base) = (case.config.head_dim(), case.config.rope_base);
+            let rope = ntk_rope(fine, 2, boundary.parse().expect("a boundary"), head_dim, base, &device);
+            let want = case.get(grid, &format!("rx.freqs_cis_ntk{boundary}"));
+            want.assert_close(&floats(rope.freqs_cis()), 1e-5, "rotary table");
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "the goldens hold no rotary table of resolution extrapolation");
+}
+
+#[test]
+fn randar_extrapolation_resumes_in_either_pass() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    let grid = case.grids[0];
+    let mut network = case.network(Grid::new(grid, grid), &device);
+    let lattice = Lattice::refined(Grid::new(grid, grid), 2);
+    let order = by_name("hierarchical").expect("exists").arrange(lattice.finest(), 3);
+    let given = vec![None; lattice.len()];
+    let plan = Plan::new(lattice, &order, &given, Schedule::Cosine { steps: 3 * grid }, Given::First).expect("plan");
+    let plan = Arc::new(plan.dropping(0.5, 4));
+    assert_eq!(plan.dropped.len(), grid * grid / 2, "half of the first pass");
+    let guidance = Guidance::Spatial { class: [1.0, 3.0], context: [1.0, 2.5], dropped: 0.5 };
+    let knobs = Knobs { class: 1, guidance, sampling: Sampling::default(), seed: 9 };
+    let steps = |earlier: &[Step], network: &mut RandArNetwork| -> Vec<Step> {
+        let run = Decoding::start(network, plan.clone(), knobs, earlier).expect("starts");
+        run.map(|step| step.expect("decodes")).collect()
+    };
+    let whole = steps(&[], &mut network);
+    let first_pass = plan.visits.iter().filter(|visit| visit.total == grid * grid).count();
+    for stop in [first_pass / 2, first_pass, (first_pass + whole.len()) / 2] {
+        let rest = steps(&whole[..stop], &mut network);
+        let tokens = |steps: &[Step]| -> Vec<_> {
+            steps.iter().flat_map(|step| step.made.iter().map(|made| (step.index, made.site, made.token))).collect()
+        };
+        assert_eq!(tokens(&rest), tokens(&whole[stop..]), "resumed after {stop} steps");
+    }
+}
+
+#[test]
+fn randar_outpaints_through_the_one_loop() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    let mut compared = 0;
+    for &grid in &case.grids {
+        if !case.golden.names().any(|name| name == format!("g{grid}.outpaint.tf.logits")) {
+            continue;
+        }
+        let mut network = case.network(Grid::new(grid, grid), &device);
+        let want = case.get(grid, "outpaint.tf.logits");
+        for sample in 0..want.shape[0] {
+            let class = case.get(grid, "class_ids").ints()[sample] as u32;
+            let order = case.order(grid, "outpaint.token_order", sample);
+            let tokens = case.get(grid, "outpaint.token_ids").at(sample).ints();
+            let (visible, masked) = order.split_at(grid * grid);
+            let mut given = vec![None; order.len()];
+            visible.iter().for_each(|site| given[*site as usize] = Some(tokens[*site as usize] as Token));
+            let lattice = Lattice::grid(grid, 2 * grid);
+            let plan = Plan::new(lattice, &order, &given, Schedule::OneByOne, Given::First).expect("plan");
+            let got = guided_logits(&mut network, &plan, class, Guidance::constant(1.0), &tokens);
+            let vocab = case.config.vocab_size;
+            let want = &want.at(sample).values[visible.len() * vocab..];
+            let want = Array { shape: vec![masked.len(), vocab], values: want.to_vec() };
+            want.assert_close(&got, LOGITS, "logits beyond the trained size");
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "the goldens hold no outpainting");
+}
+
+/// The paper's outpainting, 256 × 1024 pixels: 16 × 64 tokens of which the left quarter is given. The first site of
+/// every step has read all that came before, as in training, so its logits are those of the whole sequence at once.
+fn outpaint_wide(case: &RandArCase, device: &Device, steps: usize) {
+    let (rows, cols, side) = (16, 64, 16);
+    let mut network = case.network(Grid::new(side, side), device);
+    let code = |site: usize| ((site * 7919) % case.config.vocab_size) as i32;
+    let tokens: Vec<i32> = (0..rows * cols).map(code).collect();
+    let given: Vec<_> = (0..rows * cols).map(|site| (site % cols < side).then(|| code(site) as Token)).collect();
+    let lattice = Lattice::grid(rows, cols);
+    let order = by_name("random").expect("exists").arrange(lattice.finest(), 2);
+    let plan = Plan::new(lattice, &order, &given, Schedule::Cosine { steps }, Given::First).expect("plan");
+    let made = guided_logits(&mut network, &plan, 1, Guidance::constant(1.0), &tokens);
+
+    let flex = Device::flex();
+    let told = &plan.visits[0].told;
+    let sequence: Vec<i32> =
+        told.iter().chain(plan.visits.iter().flat_map(|visit| &visit.sites)).map(|site| site.0 as i32).collect();
+    let in_order: Vec<i32> = sequence.iter().map(|site| code(*site as usize)).collect();
+    let row = |values: &[i32]| Tensor::<1, Int>::from_data(values, &flex).unsqueeze::<2>();
+    let classes = Tensor::<1, Int>::from_data([1], &flex);
+    let (rope, weights) = (case.rope(rows, cols, &flex), case.weights(&flex));
+    let n_head = case.config.n_head;
+    let hidden = weights.hidden(classes, row(&in_order), row(&sequence), &rope, n_head, Dropout::default());
+    let at_once = floats(weights.logits(RandAr::at_instructions(hidden)));
+
+    let vocab = case.config.vocab_size;
+    let mut first = 0;
+    for visit in &plan.visits {
+        let want = at_once[(told.len() + first) * vocab..][..vocab].to_vec();
+        let want = Array { shape: vec![vocab], values: want };
+        want.assert_close(&made[first * vocab..][..vocab], LOGITS, &format!("after {} tokens", visit.known));
+        first += visit.sites.len();
+    }
+    assert_eq!(told.len() + first, rows * cols, "every token is given or made");
+}
+
+#[test]
+fn randar_outpaints_far_beyond_the_trained_size() {
+    outpaint_wide(&RandArCase::read(), &Device::flex(), 88);
+}
+
+#[test]
+fn randar_outpaints_far_beyond_the_trained_size_on_the_gpu_path() {
+    outpaint_wide(&RandArCase::read(), &crate::gpu::device(), 12);
 }
 
 /// Parameters, or gradients in their place, under the published names and in the published orientation.
@@ -371,7 +554,7 @@ fn randar_refuses_features_that_do_not_exist() {
         features(0, &tokens, &twice, 0),
         features(0, &tokens, &order, case.config.n_layer),
     ];
-    for (refusal, names) in refused.iter().zip(["class", "tokens", "order", "order", "order", "block"]) {
+    for (refusal, names) in refused.iter().zip(["class", "tokens", "tokens", "order", "order", "block"]) {
         assert!(refusal.as_ref().is_err_and(|refusal| refusal.contains(names)), "{refusal:?} should name the {names}");
     }
 }
@@ -382,7 +565,13 @@ fn a_network_resumes_where_it_stopped() {
     let grid = case.grids[0];
     let mut network = case.network(Grid::new(grid, grid), &device);
     let order = by_name("random").expect("exists").arrange(Grid::new(grid, grid), 5);
-    let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; grid * grid], Schedule::Cosine { steps: 6 });
+    let plan = Plan::new(
+        Lattice::grid(grid, grid),
+        &order,
+        &vec![None; grid * grid],
+        Schedule::Cosine { steps: 6 },
+        Given::First,
+    );
     let plan = Arc::new(plan.expect("plan"));
     let knobs = Knobs { class: 1, guidance: Guidance::linear(3.0), sampling: Sampling::default(), seed: 9 };
     let whole: Vec<_> =
@@ -390,7 +579,7 @@ fn a_network_resumes_where_it_stopped() {
     for stop in [1, whole.len() / 2, whole.len() - 1] {
         let rest = Decoding::start(&mut network, plan.clone(), knobs, &whole[..stop]).expect("starts");
         let rest: Vec<_> = rest.map(Result::unwrap).collect();
-        let tokens = |steps: &[andamento_model::decode::Step]| -> Vec<_> {
+        let tokens = |steps: &[Step]| -> Vec<_> {
             steps.iter().flat_map(|step| step.made.iter().map(|made| (step.index, made.site, made.token))).collect()
         };
         assert_eq!(tokens(&rest), tokens(&whole[stop..]), "resumed after {stop} steps");
@@ -408,7 +597,8 @@ fn sampling_filters() {
             let part = name["sample.probs.".len()..].split('_').find(|part| part.starts_with(letter));
             part.and_then(|part| part[1..].parse().ok()).unwrap_or_else(|| panic!("{name} has no {letter}"))
         };
-        let sampling = Sampling { temperature: setting('t'), top_k: setting('k') as usize, top_p: setting('p') };
+        let (temperature, top_k, top_p) = (setting('t'), setting('k') as usize, setting('p'));
+        let sampling = Sampling { temperature, top_k, top_p, ..Sampling::default() };
         let got: Vec<f32> = logits.values.chunks_exact(vocab).flat_map(|row| sampling.probabilities(row)).collect();
         case.golden.get(name).assert_close(&got, 1e-6, name);
         compared += 1;
@@ -424,7 +614,7 @@ fn cosine_schedules() {
         let (sites, steps): (usize, usize) = (sites.parse().expect("sites"), steps.parse().expect("steps"));
         let want: Vec<usize> =
             want.as_array().expect("a list").iter().map(|count| count.as_u64().expect("a count") as usize).collect();
-        assert_eq!(Schedule::Cosine { steps }.visits(sites, sites), want, "{name}");
+        assert_eq!(cosine(0, sites, steps), want, "{name}");
     }
 }
 
@@ -446,11 +636,17 @@ fn published_orders() {
 
 #[test]
 fn published_sizes_have_the_published_numbers_of_parameters() {
-    use andamento_model::networks::randar::PRESETS;
     let count = |config: &TransformerConfig| {
         let (d, f, v, c) = (config.dim, config.hidden_dim(), config.vocab_size, config.num_classes);
         config.n_layer * (4 * d * d + 3 * d * f + 2 * d) + (c + 1) * d + 2 * v * d + d + d
     };
-    let counts: Vec<_> = PRESETS.iter().map(|(name, config)| (*name, count(config))).collect();
-    assert_eq!(counts, [("L", 342_912_000), ("XL", 774_700_800), ("XXL", 1_410_974_208)]);
+    let counts: Vec<_> = PRESETS.iter().map(|size| (size.name, count(&size.config))).collect();
+    let published = [
+        ("L", 342_912_000),
+        ("L-MaskGIT", 311_454_720),
+        ("XL", 774_700_800),
+        ("XL-384", 774_700_800),
+        ("XXL", 1_410_974_208),
+    ];
+    assert_eq!(counts, published);
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use andamento_model::lattice::Grid;
+use andamento_model::network::Pace;
 use andamento_model::order::{ORDERS, Order};
 use egui::{
     Align, Align2, Button, Color32, ColorImage, CornerRadius, CursorIcon, DragValue, Id, Layout, Popup,
@@ -15,6 +16,8 @@ use super::{icons, theme};
 use crate::command::Command;
 use crate::editor::{Editor, Engine, Outcome, Settings};
 
+/// Small pictures of orders beside each other.
+const ORDERS_PER_ROW: usize = 6;
 /// Tokens along each side of the small pictures of the orders.
 const SMALL_GRID: usize = 6;
 /// How long Generate pulses at the start, in seconds.
@@ -277,14 +280,15 @@ fn model(ui: &mut Ui, editor: &Editor) {
     response.on_hover_text(tip);
 }
 
-/// Ten small pictures.
+/// A small picture of every order.
 fn orders(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    let width = (ui.available_width() - 4.0 * 4.0) / 5.0;
-    ui.spacing_mut().item_spacing = vec2(4.0, 4.0);
-    for row in ORDERS.chunks(5) {
+    let gaps = (ORDERS_PER_ROW - 1) as f32 * ui.spacing_mut().item_spacing.x.min(2.0);
+    let width = (ui.available_width() - gaps) / ORDERS_PER_ROW as f32;
+    ui.spacing_mut().item_spacing = vec2(2.0, 4.0);
+    for row in ORDERS.chunks(ORDERS_PER_ROW) {
         ui.horizontal(|ui| {
             for order in row {
-                if order_picture(ui, order, editor.settings, width) {
+                if order_picture(ui, order, editor, width) {
                     commands.push(Command::Order(order.name));
                 }
             }
@@ -292,10 +296,13 @@ fn orders(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     }
 }
 
-fn order_picture(ui: &mut Ui, order: &Order, settings: Settings, width: f32) -> bool {
-    let (rect, response) = ui.allocate_exact_size(vec2(width, 64.0), Sense::click());
+fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32) -> bool {
+    let (settings, orders) = (editor.settings, editor.abilities.orders);
+    let refusal = orders.allow(order.name).err();
+    let sense = if refusal.is_none() { Sense::click() } else { Sense::hover() };
+    let (rect, response) = ui.allocate_exact_size(vec2(width, 64.0), sense);
     let chosen = settings.order == order.name;
-    response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, chosen, order.title));
+    response.widget_info(|| WidgetInfo::selected(Role::RadioButton, refusal.is_none(), chosen, order.title));
     let painter = ui.painter();
     if chosen {
         painter.rect(
@@ -305,9 +312,10 @@ fn order_picture(ui: &mut Ui, order: &Order, settings: Settings, width: f32) -> 
             Stroke::new(1.0, theme::ACCENT),
             StrokeKind::Inside,
         );
-    } else if response.hovered() {
+    } else if response.hovered() && refusal.is_none() {
         painter.rect_filled(rect, theme::RADIUS, theme::CONTROL);
     }
+    let fade = if refusal.is_none() { 1.0 } else { 0.22 };
     let sites = order.arrange(Grid::new(SMALL_GRID, SMALL_GRID), settings.seed);
     let cell = 7.2;
     let corner = rect.center_top() + vec2(-cell * SMALL_GRID as f32 / 2.0, 5.0);
@@ -315,13 +323,23 @@ fn order_picture(ui: &mut Ui, order: &Order, settings: Settings, width: f32) -> 
         let (row, col) = (*site as usize / SMALL_GRID, *site as usize % SMALL_GRID);
         let at = corner + vec2(col as f32, row as f32) * cell;
         let colour = theme::rank(rank as f32 / (sites.len() - 1) as f32);
-        painter.rect_filled(Rect::from_min_size(at, vec2(6.2, 6.2)), 1.0, colour);
+        painter.rect_filled(Rect::from_min_size(at, vec2(6.2, 6.2)), 1.0, colour.gamma_multiply(fade));
     }
-    let colour = if chosen { theme::TEXT } else { theme::mix(theme::DIM, theme::TEXT, 0.3) };
-    painter.text(rect.center_bottom() - vec2(0.0, 3.0), Align2::CENTER_BOTTOM, order.title, theme::font(10.5), colour);
+    let colour = match (chosen, refusal) {
+        (true, _) => theme::TEXT,
+        (false, None) => theme::mix(theme::DIM, theme::TEXT, 0.3),
+        (false, Some(_)) => theme::FAINT,
+    };
+    painter.text(rect.center_bottom() - vec2(0.0, 3.0), Align2::CENTER_BOTTOM, order.title, theme::font(9.8), colour);
     focus_ring(ui, &response, rect, 6);
-    let clicked = response.clicked();
-    response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(format!("{}\n{}", order.title, order.about));
+    let clicked = response.clicked() && refusal.is_none();
+    let note = match (refusal, orders.experimental(order.name)) {
+        (Some(reason), _) => format!("\nNot with {}: {reason}", editor.card.title),
+        (None, Some(label)) => format!("\nExperimental: {label}"),
+        (None, None) => String::new(),
+    };
+    let cursor = if refusal.is_none() { CursorIcon::PointingHand } else { CursorIcon::NotAllowed };
+    response.on_hover_cursor(cursor).on_hover_text(format!("{}\n{}{note}", order.title, order.about));
     clicked
 }
 
@@ -330,8 +348,15 @@ fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     ui.spacing_mut().item_spacing.y = 2.0;
     let limit = editor.sites() as f64;
     let tip = "Runs of the model for a whole picture; a masked part takes its share. Few are fast, many are careful (parallel decoding along a cosine)";
-    if let Some(value) = knob(ui, "Steps", steps as f64, (1.0, limit, 0), tip) {
-        commands.push(Command::Steps(value as usize));
+    match editor.abilities.pace {
+        Pace::Free => {
+            if let Some(value) = knob(ui, "Steps", steps as f64, (1.0, limit, 0), tip) {
+                commands.push(Command::Steps(value as usize));
+            }
+        }
+        Pace::Fixed { reason, .. } => {
+            ui.add_enabled_ui(false, |ui| knob(ui, "Steps", editor.fixed_steps() as f64, (1.0, limit, 0), reason));
+        }
     }
     let tip = "How strongly the subject pulls (classifier-free guidance scale, from 1 rising to this); 1 is off";
     if let Some(value) = knob(ui, "Guidance", f64::from(guidance), (1.0, 10.0, 1), tip) {

@@ -22,11 +22,13 @@ pub(super) fn show(painter: &Painter, screen: &Screen, editor: &Editor, track: &
     let (canvas, live) = (editor.document.picture.rect(), editor.run.is_some());
     let cell = |site: Site| screen.rect(track.rect(site).intersect(canvas));
     let (mut dark, mut lines) = (Mesh::default(), Vec::new());
-    for site in track.plan.visits.iter().skip(head).flatten() {
-        let rect = cell(*site);
+    for site in to_come(track, head) {
+        let rect = cell(site);
         if rect.is_positive() {
             // Without soft edges, which would let the picture shine through between neighbours.
-            dark.add_colored_rect(rect, theme::PENDING.gamma_multiply(0.95));
+            if track.plan.lattice.scales().len() == 1 {
+                dark.add_colored_rect(rect, theme::PENDING.gamma_multiply(0.95));
+            }
             lines.push(Shape::rect_stroke(rect, 0.0, line(0.9), StrokeKind::Inside));
         }
     }
@@ -50,6 +52,19 @@ pub(super) fn show(painter: &Painter, screen: &Screen, editor: &Editor, track: &
             }
         }
     }
+}
+
+/// The sites that nothing was made for in the first `head` steps. Where tokens come in scales, those of the next one: every
+/// scale covers the whole picture.
+fn to_come(track: &Track, head: usize) -> Vec<Site> {
+    let plan = &track.plan;
+    if plan.lattice.scales().len() > 1 {
+        return plan.made_by(head).collect();
+    }
+    let mut waiting: Vec<bool> = plan.given.iter().map(Option::is_none).collect();
+    let made = track.steps.iter().take(head).flat_map(|step| &step.made);
+    made.for_each(|made| waiting[made.site.index()] = false);
+    plan.lattice.sites().filter(|site| waiting[site.index()]).collect()
 }
 
 /// Draws the tokens that would be made if Generate were pressed.
@@ -87,14 +102,14 @@ pub(super) fn explain(painter: &Painter, screen: &Screen, track: &Track, head: u
         let rect: Rect = track.rect(site);
         rect.contains_pixel(x.floor() as i64, y.floor() as i64)
     };
-    let steps = track.plan.visits.iter().enumerate();
-    let Some((step, site)) =
-        steps.flat_map(|(step, visit)| visit.iter().map(move |site| (step, *site))).find(|(_, site)| here(*site))
-    else {
-        return false;
-    };
-    let made = track.steps.get(step).filter(|_| step < head);
-    let made: Option<&Made> = made.and_then(|step| step.made.iter().find(|made| made.site == site));
+    // The last token that was made here, or else the first one that will be.
+    let made =
+        track.steps.iter().take(head).rev().flat_map(|step| step.made.iter().map(move |made| (step.index, made)));
+    let made = made.filter(|(_, made)| here(made.site)).map(|(step, made)| (step, made.site, Some(made))).next();
+    let steps = head..track.plan.visits.len();
+    let later = || steps.flat_map(|step| track.plan.made_by(step).map(move |site| (step, site, None)));
+    let found: Option<(usize, Site, Option<&Made>)> = made.or_else(|| later().find(|(_, site, _)| here(*site)));
+    let Some((step, site, made)) = found else { return false };
     let text = match made {
         Some(made) => {
             let likelier = if made.rank == 0 { "the likeliest".into() } else { format!("{} likelier", made.rank) };

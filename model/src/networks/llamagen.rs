@@ -13,6 +13,7 @@ use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::Work;
 use crate::{Error, Result};
 
 /// The sizes of a LlamaGen-style transformer; they follow `gpt.py`'s `ModelArgs`.
@@ -59,6 +60,13 @@ impl TransformerConfig {
     /// Width of the SwiGLU layer: `int(2 * 4 * dim / 3)` rounded up to `multiple_of` (`gpt.py`, `FeedForward`).
     pub fn hidden_dim(&self) -> usize {
         (2 * 4 * self.dim / 3).div_ceil(self.multiple_of) * self.multiple_of
+    }
+
+    /// What a step does that feeds `fed` slots, asks for `asked` logits and sees `visible` slots.
+    pub(crate) fn work(&self, fed: usize, asked: usize, visible: usize, streams: usize) -> Work {
+        let block = 4 * self.dim * self.dim + 3 * self.dim * self.hidden_dim();
+        let (blocks, head) = (self.n_layer * block, self.dim * self.vocab_size);
+        Work { blocks, head, layers: self.n_layer, width: self.dim, fed, asked, visible, streams }
     }
 
     /// Refuses sizes that the network cannot have.

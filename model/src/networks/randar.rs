@@ -23,26 +23,100 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, s};
 
 use super::llamagen::{KvCache, Rope, TransformerConfig, Trunk, causal_mask, instruction_parameter};
+use super::{Family, Preset, configuration, to_value};
+use crate::checkpoint::RANDAR_KEYS;
 use crate::lattice::{Grid, Lattice, Site, Token};
-use crate::network::{Network, Prompt, Spec, check_class};
+use crate::network::{
+    Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
+};
+use crate::sample::{Guidance, Sampling};
 use crate::{Error, Result};
 
-/// The published sizes: RandAR-L (0.3 B), -XL (0.7 B) and -XXL (1.4 B; the paper's table A, never released).
-pub const PRESETS: [(&str, TransformerConfig); 3] =
-    [("L", preset(1024, 24, 16)), ("XL", preset(1280, 36, 20)), ("XXL", preset(1536, 48, 24))];
-
-const fn preset(dim: usize, n_layer: usize, n_head: usize) -> TransformerConfig {
-    TransformerConfig {
-        dim,
-        n_layer,
-        n_head,
-        vocab_size: 16_384,
-        num_classes: 1000,
-        multiple_of: 256,
-        norm_eps: 1e-5,
-        rope_base: 10_000.0,
-    }
+/// A published size.
+pub struct Published {
+    /// Its name.
+    pub name: &'static str,
+    /// Its configuration.
+    pub config: TransformerConfig,
+    /// Tokens along each side of the picture.
+    pub grid: usize,
+    /// The kind of its tokenizer, and which of the published sizes.
+    pub tokenizer: (&'static str, &'static str),
+    /// Steps for a whole picture.
+    pub steps: usize,
+    /// The scale that guidance reaches, as published.
+    pub guidance: f32,
 }
+
+/// The published sizes. Of these, XL-384 (appendix D) and XXL (table A) are in the paper alone; the others were released.
+pub const PRESETS: [Published; 5] = [
+    published("L", [1024, 24, 16], VQ_16, 16, 88, 3.4),
+    published("L-MaskGIT", [1024, 24, 16], MASKGIT, 16, 88, 4.0),
+    published("XL", [1280, 36, 20], VQ_16, 16, 88, 4.0),
+    published("XL-384", [1280, 36, 20], VQ_16, 24, 180, 4.0),
+    published("XXL", [1536, 48, 24], VQ_16, 16, 88, 4.0),
+];
+
+/// LlamaGen's tokenizer: kind, size and number of codes.
+const VQ_16: (&str, &str, usize) = ("LlamaGen VQ", "VQ-16", 16_384);
+/// MaskGIT's tokenizer, likewise.
+const MASKGIT: (&str, &str, usize) = ("MaskGIT-VQGAN", "ImageNet", 1024);
+
+const fn published(
+    name: &'static str,
+    [dim, n_layer, n_head]: [usize; 3],
+    (kind, size, vocab_size): (&'static str, &'static str, usize),
+    grid: usize,
+    steps: usize,
+    guidance: f32,
+) -> Published {
+    let (num_classes, multiple_of, norm_eps, rope_base) = (1000, 256, 1e-5, 10_000.0);
+    let config =
+        TransformerConfig { dim, n_layer, n_head, vocab_size, num_classes, multiple_of, norm_eps, rope_base };
+    Published { name, config, grid, tokenizer: (kind, size), steps, guidance }
+}
+
+/// What RandAR can be asked to do.
+pub const ABILITIES: Abilities =
+    Abilities { orders: Orders::Any, pace: Pace::Free, smooth: Err("Only next-scale models mix codes") };
+
+/// RandAR for the registry.
+pub const FAMILY: Family = Family {
+    name: "RandAR",
+    paper: "RandAR: Decoder-only Autoregressive Visual Generation in Random Orders (arXiv 2412.01827)",
+    abilities: |_| Ok(ABILITIES),
+    build: |parts| {
+        let config: TransformerConfig = configuration(parts.config)?;
+        config.check()?;
+        let weights = parts.weights.fill(RandAr::new(&config, parts.device), &RANDAR_KEYS)?;
+        Ok(Box::new(RandArNetwork::new(weights, config, parts.grid, parts.device)))
+    },
+    presets: || {
+        let preset = |size: &Published| Preset {
+            name: size.name,
+            config: to_value(&size.config),
+            grid: size.grid,
+            side: 16 * size.grid as u32,
+            tokenizer: size.tokenizer,
+            steps: size.steps,
+            guidance: Guidance::linear(size.guidance),
+            sampling: Sampling::default(),
+        };
+        PRESETS.iter().map(preset).collect()
+    },
+    cost: |config, plan, step, streams| {
+        let config: TransformerConfig = configuration(config)?;
+        let visit = &plan.visits[step];
+        let asked = visit.sites.len();
+        let visible = 1 + 2 * visit.known + asked;
+        // The tokens of the visit before are fed again, interleaved with all but the first of their instructions.
+        let fed = match step.checked_sub(1).map(|last| &plan.visits[last]) {
+            Some(last) if last.total == visit.total => 2 * last.sites.len() - 1 + asked,
+            _ => visible,
+        };
+        Ok(config.work(fed, asked, visible, streams).cost())
+    },
+};
 
 /// The network's weights.
 #[derive(Module, Debug)]
@@ -181,7 +255,7 @@ enum Slot {
 /// One of the sequences that run side by side.
 #[derive(Debug, Clone, Copy)]
 struct Stream {
-    class: i32,
+    class: u32,
     /// Whether the run's dropped image tokens are zero in it.
     drops: bool,
 }
@@ -243,10 +317,9 @@ impl RandArNetwork {
             family: "RandAR",
             classes: config.num_classes,
             vocab: config.vocab_size,
-            grid,
+            lattice: Lattice::grid(grid.rows, grid.cols),
             parameters: weights.num_params(),
-            any_order: Ok(()),
-            parallel: Ok(()),
+            abilities: ABILITIES,
         };
         Self { weights, config, spec, device: device.clone(), run: None }
     }
@@ -269,24 +342,24 @@ impl RandArNetwork {
         order: &[u32],
         block: usize,
     ) -> Result<[Tensor<2>; 2]> {
+        let lattice = self.spec.lattice.clone();
+        let (grid, blocks) = (lattice.finest(), self.config.n_layer);
         check_class(class, &self.spec)?;
-        check_tokens(tokens, self.spec.vocab)?;
-        let (grid, blocks) = (self.spec.grid, self.config.n_layer);
+        check_tokens(&lattice.sites().collect::<Vec<_>>(), tokens, self.spec.vocab)?;
         if block >= blocks {
             let cause = format!("block {block} does not exist; this model has the blocks 0 to {}", blocks - 1);
             return Err(Error::control("features", cause, "Choose one of them"));
         }
+        // Where each site comes in the order, which is where its row is found.
         let mut raster = vec![None; grid.len()];
         for (index, site) in order.iter().enumerate() {
             raster.get_mut(*site as usize).ok_or_else(|| not_an_order(grid))?.replace(index as i32);
         }
         let raster: Option<Vec<i32>> = raster.into_iter().collect();
-        let raster = raster.filter(|_| order.len() == grid.len() && tokens.len() == grid.len());
-        let raster = raster.ok_or_else(|| not_an_order(grid))?;
+        let raster = raster.filter(|_| order.len() == grid.len()).ok_or_else(|| not_an_order(grid))?;
         let raster = Tensor::<1, Int>::from_data(raster.as_slice(), &self.device);
 
         let told = order.iter().map(|site| (Site(*site), tokens[*site as usize])).collect();
-        let lattice = Lattice::grid(grid.rows, grid.cols);
         let run = Run { lattice, prompt: Prompt { class, guided: false }, dropped: Vec::new(), told, pass: None };
         let mut pass = self.pass(&run, false, 1 + 4 * grid.len(), block + 1)?;
         let first = std::mem::take(&mut pass.pending);
@@ -302,10 +375,8 @@ impl RandArNetwork {
 
     /// An empty pass through `blocks` blocks over everything told, with room for `capacity` slots.
     fn pass(&self, run: &Run, first: bool, capacity: usize, blocks: usize) -> Result<Pass> {
-        let mut streams = vec![Stream { class: run.prompt.class as i32, drops: false }];
-        if run.prompt.guided {
-            streams.push(Stream { class: self.config.num_classes as i32, drops: false });
-        }
+        let classes = run.prompt.streams(self.config.num_classes);
+        let mut streams: Vec<Stream> = classes.into_iter().map(|class| Stream { class, drops: false }).collect();
         if let Some(last) = streams.last().copied().filter(|_| !first && !run.dropped.is_empty()) {
             streams.push(Stream { drops: true, ..last });
         }
@@ -358,7 +429,7 @@ impl RandArNetwork {
             });
         }
         let (streams, dim) = (pass.streams.len(), self.config.dim);
-        let classes: Vec<i32> = pass.streams.iter().map(|stream| stream.class).collect();
+        let classes: Vec<u32> = pass.streams.iter().map(|stream| stream.class).collect();
         let classes = Tensor::<1, Int>::from_data(classes.as_slice(), &self.device).reshape([streams, 1]);
         let trunk = &self.weights.trunk;
         let mut parts = vec![trunk.cls_embedding.embedding_table.forward(classes)];
@@ -449,12 +520,9 @@ impl Network for RandArNetwork {
     }
 
     fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()> {
-        check_tokens(tokens, self.spec.vocab)?;
         let run = self.run.as_mut().ok_or_else(not_begun)?;
         check_visit(visit, &run.lattice)?;
-        if tokens.len() != visit.len() {
-            return Err(Error::control("tokens", "there is not one for every site", "Start the run again"));
-        }
+        check_tokens(visit, tokens, self.spec.vocab)?;
         run.told.extend(visit.iter().copied().zip(tokens.iter().copied()));
         let Some(pass) = &mut run.pass else { return Ok(()) };
         let asked = std::mem::take(&mut pass.asked);
@@ -473,24 +541,6 @@ impl Network for RandArNetwork {
         }
         Ok(())
     }
-}
-
-fn not_begun() -> Error {
-    Error::control("decoding", "the network was not started", "Start the run again")
-}
-
-fn check_visit(visit: &[Site], lattice: &Lattice) -> Result<()> {
-    if visit.is_empty() || visit.iter().any(|site| site.index() >= lattice.len()) {
-        return Err(Error::control("order", "it visits sites outside the grid", "Choose another order"));
-    }
-    Ok(())
-}
-
-fn check_tokens(tokens: &[Token], vocab: usize) -> Result<()> {
-    if tokens.iter().any(|token| *token as usize >= vocab) {
-        return Err(Error::control("tokens", "they do not fit the model's codebook", "Choose a matching tokenizer"));
-    }
-    Ok(())
 }
 
 fn not_an_order(grid: Grid) -> Error {

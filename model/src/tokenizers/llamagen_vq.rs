@@ -12,7 +12,10 @@ use burn::tensor::Int;
 use burn::tensor::activation::{silu, softmax};
 use serde::{Deserialize, Serialize};
 
+use super::TokenizerFamily;
+use crate::checkpoint::VQ_KEYS;
 use crate::lattice::{Lattice, Token};
+use crate::networks::{configuration, to_value};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
@@ -424,6 +427,18 @@ impl Tokenizer for LlamaGenVq {
         &self.device
     }
 }
+
+/// LlamaGen's tokenizers for the registry.
+pub const FAMILY: TokenizerFamily = TokenizerFamily {
+    name: "LlamaGen VQ",
+    build: |config, weights, device| {
+        let config: VqConfig = configuration(config)?;
+        config.check()?;
+        let model = weights.fill(VqModel::new(&config, device), &VQ_KEYS)?;
+        Ok(Box::new(LlamaGenVq::new(model, config, device)))
+    },
+    presets: || vec![("VQ-16", to_value(&VqConfig::vq_16())), ("VQ-8", to_value(&VqConfig::vq_8()))],
+};
 
 /// Rows of length 1 (`F.normalize`, eps 1e-12): `[rows, dim]`.
 pub(crate) fn l2_normalise(x: Tensor<2>) -> Tensor<2> {

@@ -1,3 +1,35 @@
-//! One tokenizer, one file.
+//! One tokenizer, one file, and the registry of all.
 
 pub mod llamagen_vq;
+
+use burn::prelude::*;
+use serde_json::Value;
+
+use crate::checkpoint::Weights;
+use crate::tokenizer::Tokenizer;
+use crate::{Error, Result};
+
+/// A kind of tokenizer.
+pub struct TokenizerFamily {
+    /// What configurations call it.
+    pub name: &'static str,
+    /// Makes one from its configuration and weights.
+    pub build: fn(&Value, &Weights, &Device) -> Result<Box<dyn Tokenizer>>,
+    /// The published sizes with their configurations.
+    pub presets: fn() -> Vec<(&'static str, Value)>,
+}
+
+/// Every kind of tokenizer.
+pub const TOKENIZERS: [TokenizerFamily; 1] = [llamagen_vq::FAMILY];
+
+/// Finds a kind of tokenizer by its name.
+///
+/// # Errors
+/// Names the kinds that exist.
+pub fn by_name(name: &str) -> Result<&'static TokenizerFamily> {
+    TOKENIZERS.iter().find(|family| family.name == name).ok_or_else(|| {
+        let names: Vec<_> = TOKENIZERS.iter().map(|family| family.name).collect();
+        let remedy = format!("Use one of {}", names.join(", "));
+        Error::control("tokenizer", format!("there is no kind “{name}”"), remedy)
+    })
+}

@@ -20,6 +20,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::order::uniform;
 use crate::{Error, Result};
 
 /// A training configuration file: which recipe, and its sizes.
@@ -243,11 +244,6 @@ fn randomness(seed: u64, step: usize) -> ChaCha8Rng {
 /// A number below `bound`, evenly enough for data: the bias is below `bound / 2³²`.
 fn below(random: &mut ChaCha8Rng, bound: usize) -> usize {
     ((random.next_u32() as u64 * bound as u64) >> 32) as usize
-}
-
-/// A number in 0..1.
-fn uniform(random: &mut ChaCha8Rng) -> f32 {
-    (random.next_u32() >> 8) as f32 / (1 << 24) as f32
 }
 
 /// How often a checkpoint is written where the configuration does not say.
