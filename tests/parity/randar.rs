@@ -12,8 +12,8 @@ use andamento_model::order::by_name;
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::{Schedule, cosine};
-use andamento_tests::{Array, Golden, goldens, json};
 use andamento_model::train::{Optimiser, Trainer};
+use andamento_tests::{Array, Golden, goldens, json};
 use burn::module::{ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
@@ -306,6 +306,29 @@ fn randar_extrapolation_has_its_own_rotary_table() {
 }
 
 #[test]
+fn randar_extrapolation_begins_with_an_ordinary_generation() {
+    let (case, device) = (RandArCase::read(), Device::flex());
+    let (guidance, schedule) = (Guidance::linear(4.0), Schedule::Cosine { steps: 9 });
+    for &grid in &case.grids {
+        let mut network = case.network(Grid::new(grid, grid), &device);
+        let fine = Lattice::refined(Grid::new(grid, grid), 2);
+        let order = by_name("hierarchical").expect("exists").arrange(fine.finest(), 6);
+        let of_trained: Vec<u32> =
+            order.iter().filter_map(|site| fine.coarse_site(Site(*site))).map(|site| site.0).collect();
+        let mut run = |lattice: Lattice, order: &[u32]| {
+            let given = vec![None; lattice.len()];
+            let plan = Plan::new(lattice, order, &given, schedule, Given::First).expect("plan");
+            decode(&mut network, &Arc::new(plan), 1, guidance)
+        };
+        let ordinary = run(Lattice::grid(grid, grid), &of_trained);
+        let extrapolated = run(fine.clone(), &order);
+        let coarse = fine.sites().filter(|site| fine.coarse_site(*site).is_some());
+        let coarse: Vec<i32> = coarse.map(|site| extrapolated[site.index()]).collect();
+        assert_eq!(coarse, ordinary, "the first pass on {grid} × {grid}");
+    }
+}
+
+#[test]
 fn randar_extrapolation_resumes_in_either_pass() {
     let (case, device) = (RandArCase::read(), Device::flex());
     let grid = case.grids[0];
@@ -406,7 +429,7 @@ fn randar_outpaints_far_beyond_the_trained_size() {
 
 #[test]
 fn randar_outpaints_far_beyond_the_trained_size_on_the_gpu_path() {
-    outpaint_wide(&RandArCase::read(), &crate::gpu::device(), 12);
+    outpaint_wide(&RandArCase::read(), &crate::gpu::device(), 4);
 }
 
 /// Parameters, or gradients in their place, under the published names and in the published orientation.
@@ -492,8 +515,8 @@ fn randar_optimiser_steps() {
             let got = published(&trainer.model);
             for name in case.golden.names() {
                 let Some(parameter) = name.strip_prefix(&format!("g{grid}.adamw.step{step}.")) else { continue };
-                // A step moves a parameter by up to the learning rate; a gradient's sign near zero is all that is unsure.
-                case.golden.get(name).assert_close(&got.get(parameter).values, 1e-5, name);
+                // Small enough to tell whether a parameter is decayed: a step decays by 2e-5 of its value.
+                case.golden.get(name).assert_close(&got.get(parameter).values, 5e-7, name);
                 compared += 1;
             }
         }

@@ -71,8 +71,7 @@ const fn published(
     guidance: f32,
 ) -> Published {
     let (num_classes, multiple_of, norm_eps, rope_base) = (1000, 256, 1e-5, 10_000.0);
-    let config =
-        TransformerConfig { dim, n_layer, n_head, vocab_size, num_classes, multiple_of, norm_eps, rope_base };
+    let config = TransformerConfig { dim, n_layer, n_head, vocab_size, num_classes, multiple_of, norm_eps, rope_base };
     Published { name, config, grid, tokenizer: (kind, size), steps, guidance }
 }
 
