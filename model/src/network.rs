@@ -187,6 +187,17 @@ pub trait Network: Send {
     /// If [`Network::begin`] did not come first, or the sites are not on the lattice.
     fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>>;
 
+    /// Spatial contextual guidance: one more stream, the last, in which the image tokens of these sites are hidden. Comes
+    /// between [`Network::begin`] and the first [`Network::predict`].
+    ///
+    /// # Errors
+    /// If the family has no such stream, or a site is not on the lattice.
+    fn drop_context(&mut self, sites: &[Site]) -> Result<()> {
+        let _ = sites;
+        let cause = format!("{} has no spatial contextual guidance", self.spec().family);
+        Err(Error::control("guidance", cause, "Choose RandAR, or another guidance"))
+    }
+
     /// Where tokens are factorised: logits of the next factor, `[streams, visit, codes]`, given the earlier ones, which
     /// `tokens` holds as the value `first + codes of the first · second + …`; none when the tokens are complete.
     ///
