@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use andamento_model::checkpoint::load;
 use andamento_model::decode::{Decoding, Knobs};
+use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
+use andamento_model::library::{self, Model};
 use andamento_model::network::{Network, Prompt};
 use andamento_model::networks::var::{PRESETS, VAR_KEYS, Var, VarConfig, VarNetwork, visible};
+use andamento_model::paint::{Event, Request, paint};
+use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Moment, Sampling, soft_weights};
 use andamento_model::schedule::Schedule;
@@ -170,6 +174,12 @@ fn var_blocks() {
     }
 }
 
+/// Golden logits of a sample with its class and without, of all samples with and then all without.
+fn both_streams(raw: &Array, sample: usize) -> Array {
+    let [with, without] = [sample, sample + raw.shape[0] / 2].map(|row| raw.at(row));
+    Array { shape: [&[2], &with.shape[..]].concat(), values: [with.values, without.values].concat() }
+}
+
 /// Logits of both streams, scale by scale, as a whole run with these tokens goes: `[2, sites, vocab]` per scale.
 fn streams(network: &mut dyn Network, case: &VarCase, class: u32, tokens: &[i32]) -> Vec<Tensor<3>> {
     network.begin(&Prompt { class, guided: true }, &case.lattice()).expect("begins");
@@ -202,9 +212,7 @@ fn var_greedy_generations() {
 
             if golden.names().any(|name| name == format!("{run}raw_logits_0")) {
                 for (scale, logits) in streams(&mut network, &case, class, &want).into_iter().enumerate() {
-                    let raw = golden.get(&format!("{run}raw_logits_{scale}"));
-                    let both = [raw.at(sample).values, raw.at(sample + raw.shape[0] / 2).values].concat();
-                    let raw = Array { shape: raw.shape.clone(), values: both };
+                    let raw = both_streams(golden.get(&format!("{run}raw_logits_{scale}")), sample);
                     raw.assert_close(&floats(logits), LOGITS, &format!("{what}: logits of scale {scale}"));
                 }
             }
@@ -221,20 +229,23 @@ fn var_greedy_generations() {
     }
 }
 
+/// The last scale of a run that is gone on with: all earlier scales are read in one pass.
 #[test]
 fn var_decodes_on_the_gpu_path() {
     let device = crate::gpu::device();
     let case = VarCase::with("generate").remove(0);
     let golden = case.golden("generate");
+    let last = case.scales.len() - 1;
+    let suffix = format!("raw_logits_{last}");
+    let run = golden.names().find_map(|name| name.strip_suffix(&suffix)).expect("logits of both streams");
+    let tokens: Vec<Token> = case.all_tokens(&golden, &format!("{run}idx"), 0).iter().map(|t| *t as Token).collect();
+    let (class, lattice) = (case.class(golden.get("label").ints()[0]), case.lattice());
     let mut network = case.network(&device);
-    let mut runs = golden.names().filter_map(|name| name.strip_suffix("cfg"));
-    let run = runs.find(|run| *run != "null." && guidance(&golden, run).is_on()).expect("a guided run");
-    let (class, guidance) = (case.class(golden.get("label").ints()[0]), guidance(&golden, run));
-    let tokens = case.all_tokens(&golden, &format!("{run}idx"), 0);
-    let logits = case.all_scales(&golden, &format!("{run}guided_logits"), 0);
-    let logits = Array { shape: vec![tokens.len(), case.config.vocab_size], values: logits };
-    let got = guided_logits(&mut network, &case.plan(&vec![None; tokens.len()]), class, guidance, &tokens);
-    logits.assert_close(&got, LOGITS * (1.0 + guidance.strength()), "guided logits");
+    network.begin(&Prompt { class, guided: true }, &lattice).expect("begins");
+    let (earlier, visit): (Vec<Site>, Vec<Site>) = lattice.sites().partition(|site| lattice.scale_of(*site) < last);
+    network.tell(&earlier, &tokens[..earlier.len()]).expect("tells");
+    let logits = network.predict(&visit).expect("predicts");
+    both_streams(golden.get(&format!("{run}{suffix}")), 0).assert_close(&floats(logits), LOGITS, "logits");
 }
 
 #[test]
@@ -408,6 +419,71 @@ fn var_resumes_where_it_stopped() {
         for stop in 1..whole.len() {
             assert_eq!(tokens(&run(&whole[..stop])), tokens(&whole[stop..]), "{} resumed after {stop}", case.name);
         }
+    }
+}
+
+/// A model of a golden set's sizes with fresh weights, put together by the registry.
+fn fresh_model(case: &VarCase) -> Model {
+    let vae = var_vqvae::config(&case.folder);
+    let grid = case.scales[case.scales.len() - 1].rows;
+    let card = serde_json::json!({
+        "id": "var", "title": "VAR", "family": "VAR", "side": grid * vae.stride(), "grid": grid, "parameters": 0,
+        "subjects": (0..case.config.num_classes).map(|class| class.to_string()).collect::<Vec<_>>(),
+        "defaults": { "steps": case.scales.len(), "guidance": Guidance::Scales { scale: 1.5 } },
+        "network": case.config,
+        "tokenizer": { "kind": "VAR VQVAE", "config": vae },
+    });
+    let card = serde_json::from_value(card).expect("a card");
+    library::random(card, choose(DeviceChoice::Cpu).expect("a processor")).expect("the registry builds it")
+}
+
+#[test]
+fn var_edits_pictures_on_the_whole_path() {
+    let case = VarCase::with("generate").remove(0);
+    let mut model = fresh_model(&case);
+    let side = model.card.side;
+    let noise = |x: u32, y: u32| [x * 37 + y * 11, x * 5 + y * 91, x * y * 13].map(|value| (value % 256) as u8);
+    let canvas = image::RgbImage::from_fn(2 * side, side + 3, |x, y| image::Rgb(noise(x, y)));
+    let mut mask = Mask::new(2 * side, side + 3);
+    mask.fill_rect(Rect::new(2, 2, side / 2, side / 2), 255);
+    for smooth in [false, true] {
+        let sampling = Sampling { smooth, ..Sampling::default() };
+        let guidance = Guidance::Scales { scale: 1.5 };
+        let request = Request {
+            picture: Picture::new(canvas.clone().into()),
+            mask: mask.clone(),
+            frame: None,
+            order: "scales".into(),
+            order_seed: 0,
+            schedule: Schedule::Scales,
+            knobs: Knobs { class: 1, guidance, sampling, seed: 3 },
+        };
+        for refused in [
+            Request { order: "random".into(), ..request.clone() },
+            Request { schedule: Schedule::Cosine { steps: 4 }, ..request.clone() },
+        ] {
+            assert!(paint(&mut model, &refused, &[]).is_err(), "it makes scales, nothing else");
+        }
+        let mut painting = paint(&mut model, &request, &[]).expect("starts");
+        let to_make = painting.plan().masked();
+        assert!(to_make > 0 && to_make < case.lattice().len(), "part of the tokens is given");
+        let (mut made, mut done) = (0, None);
+        while let Some(event) = painting.next() {
+            match event.expect("goes on") {
+                Event::Planned { .. } => {}
+                Event::Step(step) => {
+                    made += step.made.len();
+                    assert_eq!(painting.preview().expect("a preview").dimensions(), (side, side));
+                }
+                Event::Done(picture) => done = Some(picture.to_rgb8()),
+            }
+        }
+        assert_eq!(made, to_make, "every masked token once");
+        let done = done.expect("ends");
+        let changed = |(x, y, pixel): (u32, u32, &image::Rgb<u8>)| canvas.get_pixel(x, y) != pixel;
+        let outside = |(x, y, _): &(u32, u32, &image::Rgb<u8>)| mask.get(*x, *y) == 0;
+        assert!(!done.enumerate_pixels().filter(outside).any(changed), "pixels outside the mask");
+        assert!(done.enumerate_pixels().any(changed), "nothing was painted");
     }
 }
 
