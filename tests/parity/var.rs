@@ -7,8 +7,9 @@ use andamento_model::checkpoint::load;
 use andamento_model::decode::{Decoding, Knobs};
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
-use andamento_model::library::{self, Model};
+use andamento_model::library::{self, Card, Model};
 use andamento_model::network::{Network, Prompt};
+use andamento_model::networks;
 use andamento_model::networks::var::{PRESETS, VAR_KEYS, Var, VarConfig, VarNetwork, visible};
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::{Mask, Picture, Rect};
@@ -23,9 +24,8 @@ use burn::prelude::*;
 use burn::tensor::Int;
 use burn::tensor::activation::log_softmax;
 
-use super::gradients::gradients;
-use super::var_vqvae::{VqVaeCase, assert_gradients, formula_tokens, tensor, tokens, weights};
-use super::{LOGITS, PIXELS, decode, floats, guided_logits, var_vqvae};
+use super::var_vqvae::{VqVaeCase, formula_tokens, tensor, tokens, weights};
+use super::{LOGITS, PIXELS, assert_gradients, decode, floats, guided_logits, mixed, var_vqvae};
 
 /// One network of a golden set: `var`, `var_shared` or `var_plainattn`.
 struct VarCase {
@@ -285,8 +285,7 @@ fn var_smooth_mode() {
                 let at = |name: &str| golden.get(&format!("{name}_{scale}")).at(sample);
                 let visit: Vec<Site> = case.lattice().scale(scale).map(Site).collect();
                 let logits = network.predict(&visit).expect("predicts");
-                let [c, u] = [0, 1].map(|stream| logits.clone().narrow(0, stream, 1));
-                let logits = floats(u.clone() + (c - u) * guidance.scale(&case.moment(scale)));
+                let logits = mixed(logits, guidance.scale(&case.moment(scale)));
                 at("guided_logits").assert_close(&logits, LOGITS * (1.0 + guidance.strength()), "guided logits");
 
                 let noise = at("gumbel").values;
@@ -540,12 +539,8 @@ fn var_losses_and_gradients() {
         let smoothed = floats(cross_entropy(logits, targets, 0.1));
         golden.get("loss_ls0.1").assert_close(&smoothed, 1e-5, "loss with smoothed labels");
 
-        let got = gradients(var, &loss.backward());
-        assert!(assert_gradients(&golden, &got) > 0, "the goldens hold no gradients");
-        let squares = golden
-            .names()
-            .filter_map(|name| name.strip_prefix("grad."))
-            .flat_map(|name| got.get(name).values.iter().map(|value| f64::from(*value).powi(2)));
+        let gradients = assert_gradients(&golden, "grad.", &var, &loss);
+        let squares = gradients.names().flat_map(|name| &gradients.get(name).values).map(|x| f64::from(*x).powi(2));
         let norm = squares.sum::<f64>().sqrt() as f32;
         let want = golden.get("grad_norm").values[0];
         assert!((norm - want).abs() < 1e-4 * want, "{}: gradients of length {norm}, not {want}", case.name);
@@ -565,6 +560,28 @@ fn var_leaves_branches_out_in_training_only() {
         // With a share of almost one the last block falls away for every picture.
         assert_ne!(logits(0.999_999), whole, "{}", case.name);
         assert!(logits(0.999_999).iter().all(|logit| logit.is_finite()), "{}", case.name);
+    }
+}
+
+#[test]
+fn var_published_sizes_are_whole() {
+    for (name, depth) in PRESETS {
+        let card = Card::published("VAR", name).expect("a card");
+        let config: VarConfig = serde_json::from_value(card.network.clone()).expect("the family's configuration");
+        config.check().expect("sound sizes");
+        assert_eq!(config, VarConfig::published(depth));
+        let vae: VqVaeConfig = serde_json::from_value(card.tokenizer.config.clone()).expect("the tokenizer's");
+        vae.check().expect("sound sizes");
+        assert_eq!(vae.v_patch_nums, config.patch_nums, "{name}: tokenizer and network work on the same scales");
+        assert_eq!((card.side as usize, card.scales()), (vae.stride() * card.grid, config.patch_nums.len()), "{name}");
+
+        let lattice = Lattice::of_scales(config.scales());
+        let order: Vec<u32> = (0..lattice.len() as u32).collect();
+        let plan = Plan::new(lattice, &order, &vec![None; order.len()], Schedule::Scales, Given::InPlace);
+        let (plan, family) = (plan.expect("plan"), networks::by_name("var").expect("the registry has it"));
+        let cost = |step| (family.cost)(&card.network, &plan, step, 2).expect("a cost").operations;
+        let costs: Vec<f64> = (0..plan.visits.len()).map(cost).collect();
+        assert!(costs[0] > 0.0 && costs.is_sorted(), "{name}: finer scales cost more");
     }
 }
 

@@ -1,7 +1,9 @@
 //! One paper, one file, and the registry of all.
 
 pub mod llamagen;
+pub mod open_magvit2;
 pub mod randar;
+pub mod rar;
 pub mod var;
 
 use burn::prelude::*;
@@ -70,7 +72,7 @@ pub struct Preset {
 }
 
 /// Every family.
-pub const FAMILIES: [Family; 2] = [randar::FAMILY, var::FAMILY];
+pub const FAMILIES: &[Family] = &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY, var::FAMILY];
 
 /// Finds a family by its name, in upper or lower case.
 ///

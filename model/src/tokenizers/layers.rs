@@ -49,6 +49,14 @@ impl ResBlock {
         }
     }
 
+    /// The same with convolutions that have no biases (Open-MAGVIT2).
+    pub(crate) fn without_biases(inputs: usize, outputs: usize, device: &Device) -> Self {
+        let mut block = Self::new(inputs, outputs, device);
+        let convolutions = [&mut block.conv1, &mut block.conv2].into_iter().chain(&mut block.nin_shortcut);
+        convolutions.for_each(|convolution| convolution.bias = None);
+        block
+    }
+
     /// `[batch, inputs, height, width]` to `[batch, outputs, height, width]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let h = self.conv1.forward(silu(self.norm1.forward(x.clone())));

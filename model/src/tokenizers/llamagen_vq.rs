@@ -17,7 +17,7 @@ use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x
 use crate::checkpoint::VQ_KEYS;
 use crate::lattice::{Lattice, Token};
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// Sizes of the tokenizer; the names are those of `vq_model.py`.
@@ -357,26 +357,14 @@ impl Tokenizer for LlamaGenVq {
     }
 
     fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        let [_, height, width] = pixels.dims();
-        let stride = self.stride();
-        if !height.is_multiple_of(stride) || !width.is_multiple_of(stride) || height * width == 0 {
-            let cause = format!("{width} × {height} pixels cannot be cut into tokens of {stride} × {stride}");
-            return Err(Error::control("picture size", cause, format!("Use multiples of {stride}")));
-        }
-        let codes = self.weights.encode(pixels.unsqueeze()).try_into_vec_as::<i32>();
-        let codes = codes.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
-        Ok(codes.into_iter().map(|code| code as Token).collect())
+        check_sides(&pixels, self.stride())?;
+        to_tokens(self.weights.encode(pixels.unsqueeze()))
     }
 
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
         let grid = lattice.finest();
-        let known = |token: &Token| (*token as usize) < self.config.codebook_size;
-        if tokens.len() != grid.len() || tokens.is_empty() || !tokens.iter().all(known) {
-            let cause = "they do not fill the grid with codes of this tokenizer";
-            return Err(Error::control("tokens", cause, "Use the tokenizer they were made with"));
-        }
-        let codes: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-        let codes = Tensor::<1, Int>::from_data(codes.as_slice(), &self.device).unsqueeze();
+        check_filled(grid, tokens, self.config.codebook_size)?;
+        let codes = to_codes(tokens, &self.device);
         let pixels = self.weights.decode(codes, grid.rows, grid.cols);
         Ok(pixels.squeeze_dim::<3>(0))
     }

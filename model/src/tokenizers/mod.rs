@@ -2,6 +2,8 @@
 
 pub(crate) mod layers;
 pub mod llamagen_vq;
+pub mod maskgit_vqgan;
+pub mod open_magvit2_lfq;
 pub mod var_vqvae;
 
 use burn::prelude::*;
@@ -22,7 +24,8 @@ pub struct TokenizerFamily {
 }
 
 /// Every kind of tokenizer.
-pub const TOKENIZERS: [TokenizerFamily; 2] = [llamagen_vq::FAMILY, var_vqvae::FAMILY];
+pub const TOKENIZERS: &[TokenizerFamily] =
+    &[llamagen_vq::FAMILY, maskgit_vqgan::FAMILY, open_magvit2_lfq::FAMILY, var_vqvae::FAMILY];
 
 /// Finds a kind of tokenizer by its name.
 ///
