@@ -72,7 +72,7 @@ pub struct Preset {
 }
 
 /// Every family.
-pub const FAMILIES: &[Family] = &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY, var::FAMILY];
+pub const FAMILIES: &[Family] = &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, var::FAMILY, open_magvit2::FAMILY];
 
 /// Finds a family by its name, in upper or lower case.
 ///

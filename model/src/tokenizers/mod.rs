@@ -25,7 +25,7 @@ pub struct TokenizerFamily {
 
 /// Every kind of tokenizer.
 pub const TOKENIZERS: &[TokenizerFamily] =
-    &[llamagen_vq::FAMILY, maskgit_vqgan::FAMILY, open_magvit2_lfq::FAMILY, var_vqvae::FAMILY];
+    &[llamagen_vq::FAMILY, maskgit_vqgan::FAMILY, var_vqvae::FAMILY, open_magvit2_lfq::FAMILY];
 
 /// Finds a kind of tokenizer by its name.
 ///
