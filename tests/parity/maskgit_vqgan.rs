@@ -160,7 +160,7 @@ fn maskgit_vqgan_takes_any_multiple_of_its_stride() {
 }
 
 #[test]
-#[ignore = "the published size takes about 30 s"]
+#[ignore = "MaskGIT's tokenizer at its published size takes about 40 s"]
 fn maskgit_vqgan_at_its_real_size() {
     let device = Device::flex();
     let golden = Golden::read(&goldens("real_size").join("maskgit.safetensors"));
@@ -192,5 +192,9 @@ fn maskgit_vqgan_at_its_real_size() {
     let variance = values.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / (count - 1.0);
     let (least, most) = values.iter().fold((f32::MAX, f32::MIN), |(least, most), x| (least.min(*x), most.max(*x)));
     let want = golden.get("rnd_dec_mean_std");
-    want.assert_close(&[mean as f32, variance.sqrt() as f32, least, most], PIXELS * most.abs().max(least.abs()), "mean, deviation, extremes");
+    want.assert_close(
+        &[mean as f32, variance.sqrt() as f32, least, most],
+        PIXELS * most.abs().max(least.abs()),
+        "mean, deviation, extremes",
+    );
 }

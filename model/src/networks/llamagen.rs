@@ -251,11 +251,7 @@ pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
 
 /// Attention over whole sequences: `[batch, heads, slots, head_dim]` each, `mask` is `[1, 1, slots, slots]`; `drop` is
 /// applied to the weights.
-pub(crate) fn attend(
-    [q, k, v]: [Tensor<4>; 3],
-    mask: &Tensor<4>,
-    drop: &impl Fn(Tensor<4>) -> Tensor<4>,
-) -> Tensor<4> {
+pub(crate) fn attend([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, drop: &impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
     let scale = (q.dims()[3] as f64).powf(-0.5);
     // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
     let sequences = (0..q.dims()[0]).map(|index| {

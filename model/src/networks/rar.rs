@@ -371,7 +371,8 @@ impl Rar {
         let [_, length] = tokens.dims();
         let class = self.class(classes);
         let cls = self.cls_token.val().expand(class.dims());
-        Tensor::cat(vec![cls, class, self.embeddings.forward(tokens)], 1) + positions.slice(s![.., ..PREFIX + length, ..])
+        Tensor::cat(vec![cls, class, self.embeddings.forward(tokens)], 1)
+            + positions.slice(s![.., ..PREFIX + length, ..])
     }
 
     /// What the first `slots` slots know of class and index, `[batch, slots, dim]`.
@@ -541,7 +542,8 @@ impl RarNetwork {
     fn feed(&self, run: &mut Run, target: Site) -> Tensor<3> {
         let mut x = self.pending(run, target);
         let (first, end) = (run.settled, PREFIX + run.told.len());
-        for ((block, modulation), cache) in self.weights.blocks.iter().zip(&run.modulations.blocks).zip(&mut run.cache) {
+        for ((block, modulation), cache) in self.weights.blocks.iter().zip(&run.modulations.blocks).zip(&mut run.cache)
+        {
             let modulation = modulation.clone().slice(s![.., first..end, ..]);
             let attention = |attn: &Attention, x| attn.forward_cached(x, first, cache);
             x = block.forward(x, &modulation, attention, Dropout::default());
