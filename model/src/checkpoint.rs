@@ -29,6 +29,12 @@ pub const RANDAR_KEYS: KeyMap = KeyMap {
     leftovers: &["kv_cache", "freqs_cis"],
 };
 
+/// LlamaGen's keys, ours without exception.
+pub const LLAMAGEN_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: RANDAR_KEYS.leftovers };
+
+/// The keys of Open-MAGVIT2 and of its tokenizer, ours without exception.
+pub const OPEN_MAGVIT2_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };
+
 /// RAR's keys; `0` of `adaLN_modulation` is an activation.
 pub const RAR_KEYS: KeyMap = KeyMap {
     to_ours: Some((r"adaLN_modulation\.1\.", "ada_ln_modulation.")),

@@ -461,7 +461,7 @@ fn published(module: Rar) -> Golden {
         .with_key_remapping(ours, theirs)
         .skip_enum_variants(true);
     module.save_into(&mut store).expect("collects");
-    Golden::from_bytes(&store.get_bytes().expect("bytes"))
+    Golden::from_bytes(&store.get_bytes().expect("bytes"), "a module of ours")
 }
 
 #[test]

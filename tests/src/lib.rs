@@ -76,15 +76,15 @@ impl Golden {
     /// If it is missing or damaged.
     pub fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Self::from_bytes(&bytes)
+        Self::from_bytes(&bytes, &path.display().to_string())
     }
 
-    /// The arrays of a file's bytes.
+    /// Reads the bytes of a file; `what` is named if they are damaged.
     ///
     /// # Panics
     /// If they are damaged.
-    pub fn from_bytes(bytes: &[u8]) -> Self {
-        let file = SafeTensors::deserialize(bytes).unwrap_or_else(|error| panic!("not a golden file: {error}"));
+    pub fn from_bytes(bytes: &[u8], what: &str) -> Self {
+        let file = SafeTensors::deserialize(bytes).unwrap_or_else(|error| panic!("{what}: {error}"));
         let arrays = file.iter().filter_map(|(name, view)| {
             let data = view.data();
             let values = match view.dtype() {

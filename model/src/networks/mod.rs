@@ -1,6 +1,7 @@
 //! One paper, one file, and the registry of all.
 
 pub mod llamagen;
+pub mod open_magvit2;
 pub mod randar;
 pub mod rar;
 
@@ -70,7 +71,7 @@ pub struct Preset {
 }
 
 /// Every family.
-pub const FAMILIES: &[Family] = &[randar::FAMILY, rar::FAMILY];
+pub const FAMILIES: &[Family] = &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
 
 /// Finds a family by its name, in upper or lower case.
 ///

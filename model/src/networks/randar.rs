@@ -15,7 +15,8 @@ use burn::module::{Module, Param};
 use burn::prelude::*;
 use burn::tensor::{Int, s};
 
-use super::llamagen::{KvCache, Rope, TransformerConfig, Trunk, causal_mask, instruction_parameter};
+pub use super::llamagen::Dropout;
+use super::llamagen::{Rope, TransformerConfig, Trunk, causal_mask, drop, instruction_parameter, preset};
 use super::{Family, Preset, configuration, to_value};
 use crate::checkpoint::RANDAR_KEYS;
 use crate::lattice::{Grid, Lattice, Site, Token};
@@ -28,19 +29,6 @@ use crate::{Error, Result};
 /// The published sizes: RandAR-L (0.3 B), -XL (0.7 B) and -XXL (1.4 B; the paper's table A, never released).
 pub const PRESETS: [(&str, TransformerConfig); 3] =
     [("L", preset(1024, 24, 16)), ("XL", preset(1280, 36, 20)), ("XXL", preset(1536, 48, 24))];
-
-const fn preset(dim: usize, n_layer: usize, n_head: usize) -> TransformerConfig {
-    TransformerConfig {
-        dim,
-        n_layer,
-        n_head,
-        vocab_size: 16_384,
-        num_classes: 1000,
-        multiple_of: 256,
-        norm_eps: 1e-5,
-        rope_base: 10_000.0,
-    }
-}
 
 /// What RandAR can be asked to do.
 pub const ABILITIES: Abilities =
@@ -89,15 +77,6 @@ pub struct RandAr {
     pub trunk: Trunk,
     /// The vector shared by all position-instruction tokens: `[1, dim]`. The only addition to LlamaGen.
     pub pos_instruct_embeddings: Param<Tensor<2>>,
-}
-
-/// The drop-out rates of training (`randar_gpt.py`); evaluation uses none.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Dropout {
-    /// On the embeddings of image tokens, not on class or instruction tokens.
-    pub token: f64,
-    /// On the output of attention and of the feed-forward layer.
-    pub residual: f64,
 }
 
 impl RandAr {
@@ -163,15 +142,6 @@ impl RandAr {
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.trunk.output.forward(self.trunk.norm.forward(hidden))
     }
-}
-
-/// Zeroes a share of `x` and scales up the rest, in training only.
-pub(crate) fn drop<const D: usize>(x: Tensor<D>, share: f64) -> Tensor<D> {
-    if share == 0.0 {
-        return x;
-    }
-    let keep = Tensor::random(x.dims(), burn::tensor::Distribution::Bernoulli(1.0 - share), &x.device());
-    x * keep / (1.0 - share)
 }
 
 /// One slot of the sequence.
@@ -284,8 +254,7 @@ impl Network for RandArNetwork {
         };
         let capacity = (1 + 2 * grid.len()).next_multiple_of(8);
         let streams = if prompt.guided { 2 } else { 1 };
-        let (heads, head_dim) = (self.config.n_head, self.config.head_dim());
-        let cache = || KvCache::new(streams, heads, head_dim, capacity, &self.device);
+        let cache = || self.config.cache(streams, capacity, &self.device);
         self.run = Some(Run {
             lattice: lattice.clone(),
             prompt: *prompt,

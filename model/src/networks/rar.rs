@@ -25,8 +25,7 @@ use burn::tensor::activation::{gelu, silu};
 use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
-use super::llamagen::{KvCache, attend, causal_mask, chunk, merge_heads, split_heads};
-use super::randar::drop;
+use super::llamagen::{KvCache, attend, causal_mask, chunk, drop, merge_heads, split_heads};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::RAR_KEYS;

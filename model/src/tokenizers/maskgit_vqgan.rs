@@ -19,11 +19,11 @@ use burn::tensor::activation::silu;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
-use super::llamagen_vq::{GROUPS, conv1x1, conv3x3, doubled, group_norm};
+use super::layers::{GROUPS, conv1x1, conv3x3, doubled, group_norm};
 use crate::checkpoint::MASKGIT_KEYS;
 use crate::lattice::{Lattice, Token};
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::{Tokenizer, check_sides, grid_codes, read_codes};
+use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// Sizes of the tokenizer; the names are those of `titok.py`'s configuration.
@@ -317,12 +317,13 @@ impl Tokenizer for MaskGitTokenizer {
 
     fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
         check_sides(&pixels, self.stride())?;
-        read_codes(self.weights.encode(pixels.unsqueeze::<4>() / 2.0 + 0.5))
+        to_tokens(self.weights.encode(pixels.unsqueeze::<4>() / 2.0 + 0.5))
     }
 
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
         let grid = lattice.finest();
-        let codes = grid_codes(lattice, tokens, self.codes(), &self.device)?;
+        check_filled(lattice.finest(), tokens, self.codes())?;
+        let codes = to_codes(tokens, &self.device);
         let pixels = self.weights.decode(codes, grid.rows, grid.cols);
         Ok(pixels.squeeze_dim::<3>(0) * 2.0 - (1.0 + 1.0 / 255.0))
     }

@@ -1,7 +1,9 @@
 //! One tokenizer, one file, and the registry of all.
 
+mod layers;
 pub mod llamagen_vq;
 pub mod maskgit_vqgan;
+pub mod open_magvit2_lfq;
 
 use burn::prelude::*;
 use serde_json::Value;
@@ -21,7 +23,7 @@ pub struct TokenizerFamily {
 }
 
 /// Every kind of tokenizer.
-pub const TOKENIZERS: &[TokenizerFamily] = &[llamagen_vq::FAMILY, maskgit_vqgan::FAMILY];
+pub const TOKENIZERS: &[TokenizerFamily] = &[llamagen_vq::FAMILY, maskgit_vqgan::FAMILY, open_magvit2_lfq::FAMILY];
 
 /// Finds a kind of tokenizer by its name.
 ///
