@@ -16,7 +16,7 @@ use burn::prelude::*;
 use burn::tensor::{Int, s};
 
 pub use super::llamagen::Dropout;
-use super::llamagen::{Rope, TransformerConfig, Trunk, causal_mask, drop, instruction_parameter, preset};
+use super::llamagen::{KvCache, Rope, TransformerConfig, Trunk, causal_mask, drop, instruction_parameter, preset};
 use super::{Family, Preset, configuration, to_value};
 use crate::checkpoint::RANDAR_KEYS;
 use crate::lattice::{Grid, Lattice, Site, Token};
