@@ -2,6 +2,7 @@
 
 use andamento_model::decode::Knobs;
 use andamento_model::device::{DeviceChoice, choose};
+use andamento_model::frame::Extent;
 use andamento_model::lattice::{Grid, Lattice, Site};
 use andamento_model::library::MODELS;
 use andamento_model::order::{ORDERS, arrange};
@@ -216,7 +217,16 @@ fn guidance_runs_as_published() {
 fn request(picture: Picture, mask: Mask, class: u32, seed: u64) -> Request {
     let knobs = Knobs { class, guidance: Guidance::linear(2.0), sampling: Sampling::default(), seed };
     let schedule = Schedule::Cosine { steps: 40 };
-    Request { picture, mask, frame: None, order: "random".into(), order_seed: seed, schedule, knobs }
+    Request {
+        picture,
+        mask,
+        frame: None,
+        extent: Extent::Trained,
+        order: "random".into(),
+        order_seed: seed,
+        schedule,
+        knobs,
+    }
 }
 
 #[test]

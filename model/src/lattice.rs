@@ -75,6 +75,7 @@ impl Lattice {
 
     /// A grid over the same picture as `coarse`, with `factor` sites along each axis for one: resolution extrapolation.
     pub fn refined(coarse: Grid, factor: usize) -> Self {
+        let factor = factor.max(1);
         Self { scales: vec![Grid::new(coarse.rows * factor, coarse.cols * factor)], refinement: factor }
     }
 

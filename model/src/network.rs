@@ -3,6 +3,7 @@
 
 use burn::prelude::*;
 
+use crate::frame::Extent;
 use crate::lattice::{Lattice, Site, Token};
 use crate::plan::Given;
 use crate::sample::Sampling;
@@ -116,6 +117,24 @@ impl Abilities {
             Err(reason) if sampling.smooth => Err(Error::control("smooth", reason, "Turn it off")),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a number of tokens that the model cannot honour.
+    ///
+    /// # Errors
+    /// Names the reason.
+    pub fn check_extent(&self, extent: Extent) -> Result<()> {
+        if let Extent::Refined(factor) = extent
+            && !(2..=4).contains(&factor)
+        {
+            let cause = format!("a refinement by {factor} is not between 2 and 4");
+            return Err(Error::control("canvas", cause, "Use 2, as published"));
+        }
+        if extent == Extent::Trained || self.orders == Orders::Any {
+            return Ok(());
+        }
+        let cause = "only models that make tokens in any order work on more of them than in training";
+        Err(Error::control("canvas", cause, "Choose RandAR, or the trained size"))
     }
 
     /// Refuses an order or schedule that the model cannot honour.

@@ -97,6 +97,23 @@ impl Guidance {
         }
     }
 
+    /// With spatial contextual guidance beside it, from 1 to `scale`.
+    ///
+    /// # Errors
+    /// If the schedule of the class is neither linear nor constant.
+    pub fn with_context(self, scale: f32, dropped: f32) -> Result<Self> {
+        let class = match self {
+            Self::Linear { start, end } => [start, end],
+            Self::Constant { scale, until: None } => [scale; 2],
+            Self::Spatial { class, .. } => class,
+            _ => {
+                let cause = "spatial contextual guidance stands beside linear or constant guidance only";
+                return Err(Error::control("guidance", cause, "Choose one of these schedules"));
+            }
+        };
+        Ok(Self::Spatial { class, context: [1.0, scale], dropped })
+    }
+
     /// Of spatial contextual guidance that is on, the share of tokens that are dropped.
     pub fn dropped(&self) -> Option<f32> {
         match *self {
