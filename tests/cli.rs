@@ -148,6 +148,50 @@ fn outpainting_grows_the_canvas_and_keeps_the_picture() {
     assert_eq!(kept.as_bytes(), picture.as_bytes(), "the old picture changed");
 }
 
+/// Pixels along the side of a token of the usual model.
+fn stride(folder: &Folder) -> u64 {
+    let models: serde_json::Value = serde_json::from_str(&folder.succeeds("models --json")).expect("JSON");
+    let of_first = |field: &str| models[0][field].as_u64().expect("a number");
+    of_first("side") / of_first("grid")
+}
+
+#[test]
+fn outpainting_may_see_the_whole_canvas_at_once() {
+    let folder = Folder::new("whole");
+    let picture = photograph(100, 100);
+    picture.save(folder.file("in.png")).expect("picture");
+    let arguments = "outpaint --image in.png --right 290 --whole --class 3 --seed 1 --steps 24 --json";
+    let report = folder.succeeds(&format!("{arguments} --ledger wide.json -o out.png"));
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let seen = |side: usize| report["seen_at"][side].as_u64().expect("a side");
+    assert!(seen(0) > 3 * seen(1), "{report}");
+    // The left of the canvas is given: 100 of 390 pixels, and the token on the seam is made again.
+    let stride = stride(&folder);
+    let (rows, cols) = (seen(1) / stride, seen(0) / stride);
+    assert_eq!(report["tokens"], rows * (cols - rows));
+    let out = open(&folder.file("out.png"));
+    assert_eq!((out.width(), out.height()), (390, 100));
+    assert_eq!(out.crop_imm(0, 0, 100, 100).as_bytes(), picture.as_bytes(), "the old picture changed");
+    folder.succeeds("replay wide.json --verify -o again.png");
+    assert_eq!(open(&folder.file("again.png")).as_bytes(), out.as_bytes());
+}
+
+#[test]
+fn a_new_picture_may_be_refined() {
+    let folder = Folder::new("refined");
+    let arguments = "generate --refine 2 --scg 2 --class 2 --steps 24 --seed 5 --json --ledger fine.json -o out.png";
+    let report: serde_json::Value = serde_json::from_str(&folder.succeeds(arguments)).expect("JSON");
+    let side = report["width"].as_u64().expect("width");
+    assert_eq!((&report["seen_at"][0], &report["seen_at"][1]), (&side.into(), &side.into()));
+    assert_eq!(report["tokens"], (side / stride(&folder)).pow(2));
+    folder.succeeds("replay fine.json --verify -o again.png");
+    let [out, again] = ["out.png", "again.png"].map(|name| open(&folder.file(name)));
+    assert_eq!(out.as_bytes(), again.as_bytes());
+    folder.fails("generate --refine 9 -o a.png", 2, "refinement by 9");
+    folder.fails("generate --refine 2 --order raster -o a.png", 2, "order");
+    folder.fails("generate --refine 2 --scg nan -o a.png", 2, "--scg");
+}
+
 #[test]
 fn generating_reports_what_it_did() {
     let folder = Folder::new("generate");

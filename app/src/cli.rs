@@ -7,6 +7,8 @@ use std::time::Instant;
 use andamento_model::checkpoint::Report;
 use andamento_model::decode::Knobs;
 use andamento_model::device::{self, ChosenDevice, DeviceChoice};
+use andamento_model::frame::Extent;
+use andamento_model::lattice::Lattice;
 use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Entry, Model};
@@ -172,6 +174,16 @@ struct Run {
     /// Only the likeliest codes that reach this probability together; 1 is all. By default the model's own number.
     #[arg(long, value_name = "X")]
     top_p: Option<f32>,
+    /// Spatial contextual guidance (SCG), RandAR's: how strongly all tokens pull against a part of them. 1 is off.
+    #[arg(long, value_name = "X")]
+    scg: Option<f32>,
+    /// Work on N times as many tokens along each side, RandAR's resolution extrapolation. A new picture grows with them.
+    #[arg(long, value_name = "N", conflicts_with = "whole")]
+    refine: Option<usize>,
+    /// Work on the whole canvas at once, RandAR's outpainting: as many tokens as it takes when the shorter side has as
+    /// many as in training.
+    #[arg(long)]
+    whole: bool,
     /// Mix codes instead of choosing one: VAR's smooth mode.
     #[arg(long)]
     smooth: bool,
@@ -264,7 +276,7 @@ struct Job {
 impl Run {
     fn generate(&self, setting: &Setting) -> Result<()> {
         let entry = library::find(&self.model, &setting.shelf)?;
-        let side = entry.card()?.side;
+        let side = entry.card()?.side * self.refine.unwrap_or(1) as u32;
         let grey = image::RgbImage::from_pixel(side, side, image::Rgb([128; 3]));
         let mut mask = Mask::new(side, side);
         mask.fill_rect(mask_rect(side, side), 255);
@@ -299,7 +311,14 @@ impl Run {
             None => card.subjects.len() as u32,
         };
         let abilities = card.abilities()?;
-        let order = order::by_name(self.order.as_deref().unwrap_or(abilities.orders.native()))?;
+        let extent = match (self.refine, self.whole) {
+            (Some(factor), _) => Extent::Refined(factor),
+            (None, true) => Extent::Canvas,
+            (None, false) => Extent::Trained,
+        };
+        abilities.check_extent(extent)?;
+        let native = if self.refine.is_some() { "hierarchical" } else { abilities.orders.native() };
+        let order = order::by_name(self.order.as_deref().unwrap_or(native))?;
         let schedule = match (self.steps, abilities.pace) {
             (Some(0), _) => return Err(Error::control("--steps", "0 steps make nothing", "Use 1 or more")),
             (Some(_), Pace::Fixed { reason, .. }) => {
@@ -320,6 +339,15 @@ impl Run {
             Some(CfgSchedule::PowerCosine) => Guidance::PowerCosine { scale, power: self.cfg_power },
             Some(CfgSchedule::Scales) => Guidance::Scales { scale },
         };
+        let guidance = match self.scg {
+            None => guidance,
+            Some(scale) if !(0.0..=100.0).contains(&scale) => {
+                let cause = format!("{scale} is not between 0 and 100");
+                return Err(Error::control("--scg", cause, "Use 1 for none"));
+            }
+            // The shares of the published code, and of the paper at the trained size.
+            Some(scale) => guidance.with_context(scale, if self.refine.is_some() { 0.5 } else { 0.25 })?,
+        };
         let usual = card.defaults.sampling;
         let sampling = Sampling {
             temperature: self.temperature.unwrap_or(usual.temperature),
@@ -331,7 +359,8 @@ impl Run {
         sampling.check()?;
         abilities.check(&sampling)?;
         let knobs = Knobs { class, guidance, sampling, seed: self.seed.unwrap_or_else(fresh_seed) };
-        Ok(Request { picture, mask, frame: None, order: order.name.into(), order_seed: knobs.seed, schedule, knobs })
+        let (order, order_seed) = (order.name.into(), knobs.seed);
+        Ok(Request { picture, mask, frame: None, extent, order, order_seed, schedule, knobs })
     }
 
     /// The file to write: never the source.
@@ -344,7 +373,8 @@ impl Run {
     }
 
     fn carry_out(&self, entry: &Entry, job: Job, setting: &Setting) -> Result<()> {
-        let frame = job.request.frame(entry.card()?.side)?;
+        let card = entry.card()?;
+        let (frame, _) = job.request.frame(&Lattice::grid(card.grid, card.grid), card.stride())?;
         let mut model = load(entry, setting)?;
         if let Some(folder) = &self.frames {
             std::fs::create_dir_all(folder)

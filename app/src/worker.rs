@@ -345,18 +345,21 @@ impl Previews {
 
 /// How much of each of the model's pixels the mask covers, row by row.
 fn veil(mask: &Mask, frame: &Frame) -> Vec<u8> {
-    let (size, side) = (i64::from(frame.size), i64::from(frame.rect.width));
+    let [width, height] = frame.size.map(i64::from);
+    let (wide, high) = (i64::from(frame.rect.width), i64::from(frame.rect.height));
     let byte = |x: i64, y: i64| match (u32::try_from(x), u32::try_from(y)) {
         (Ok(x), Ok(y)) => u32::from(mask.get(x, y)),
         _ => 0,
     };
-    let at = |index: i64, part: i64| (4 * index + part) * side / (4 * size);
+    let at = |index: i64, part: i64, of: i64, size: i64| (4 * index + part) * of / (4 * size);
     let cover = |index: i64| {
-        let (col, row) = (index % size, index / size);
-        let taps = (0..16).map(|tap| byte(frame.rect.x + at(col, tap % 4), frame.rect.y + at(row, tap / 4)));
+        let (col, row) = (index % width, index / width);
+        let tap =
+            |x: i64, y: i64| byte(frame.rect.x + at(col, x, wide, width), frame.rect.y + at(row, y, high, height));
+        let taps = (0..16).map(|index| tap(index % 4, index / 4));
         (taps.sum::<u32>() / 16) as u8
     };
-    (0..size * size).map(cover).collect()
+    (0..width * height).map(cover).collect()
 }
 
 fn veiled(picture: &image::RgbImage, veil: &[u8]) -> RgbaImage {

@@ -135,6 +135,11 @@ impl Card {
         })
     }
 
+    /// The side of a token in the model's own pixels.
+    pub fn stride(&self) -> u32 {
+        self.side / (self.grid as u32).max(1)
+    }
+
     /// The class that a person means by a name or a number.
     ///
     /// # Errors

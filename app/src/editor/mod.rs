@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::device::DeviceChoice;
-use andamento_model::frame::Frame;
+use andamento_model::frame::{Extent, Frame};
 use andamento_model::lattice::Token;
 use andamento_model::library::{Card, MODELS};
 use andamento_model::network::Abilities;

@@ -15,6 +15,7 @@ impl Editor {
             picture: self.document.picture.clone(),
             mask: self.document.mask.clone(),
             frame: None,
+            extent: Extent::Trained,
             order: self.settings.order.into(),
             order_seed: self.settings.seed,
             schedule: self.abilities.schedule(Some(self.settings.steps)),

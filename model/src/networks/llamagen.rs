@@ -288,17 +288,30 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// The table of a grid of `rows` by `cols` sites in raster order, for heads of `head_dim`.
+    /// The table of a grid of `rows` by `cols` sites in raster order, for heads of `head_dim`. On a grid larger than the
+    /// trained one the positions go on counting.
     pub fn new(rows: usize, cols: usize, head_dim: usize, base: f64, device: &Device) -> Self {
+        Self::with_positions(rows, cols, head_dim, base, |_, at, _| at as f32, device)
+    }
+
+    /// The same, but frequency `j` of an axis sees the site `at` of `length` at `position(j, at, length)`.
+    pub fn with_positions(
+        rows: usize,
+        cols: usize,
+        head_dim: usize,
+        base: f64,
+        position: impl Fn(usize, usize, usize) -> f32,
+        device: &Device,
+    ) -> Self {
         let sites = rows * cols;
         let half = head_dim / 2;
         let frequencies: Vec<f32> = (0..half / 2).map(|j| base.powf(-2.0 * j as f64 / half as f64) as f32).collect();
         let mut cos = vec![0.0f32; head_dim];
         let mut sin = vec![0.0f32; head_dim];
         for site in 0..sites {
-            for position in [site / cols, site % cols] {
-                for frequency in &frequencies {
-                    let angle = position as f32 * frequency;
+            for (at, length) in [(site / cols, rows), (site % cols, cols)] {
+                for (j, frequency) in frequencies.iter().enumerate() {
+                    let angle = position(j, at, length) * frequency;
                     cos.extend([angle.cos(); 2]);
                     sin.extend([angle.sin(); 2]);
                 }
@@ -679,7 +692,8 @@ pub(crate) fn causal_mask(slots: usize, device: &Device) -> Tensor<4> {
     mask.unsqueeze()
 }
 
-fn normal() -> Initializer {
+/// N(0, 0.02), as published for every projection and table.
+pub(crate) fn normal() -> Initializer {
     Initializer::Normal { mean: 0.0, std: 0.02 }
 }
 
