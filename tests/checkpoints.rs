@@ -61,8 +61,11 @@ fn imported(file: &Path, shelf: &Shelf, averaged: bool) -> Result<Vec<Record>, S
     import(file, shelf, &options, &mut |_| ()).map_err(|error| error.to_string())
 }
 
+/// The tensors of a file: type, shape and values of each.
+type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<f32>)>;
+
 /// Every tensor of a safetensors file: type, shape and values, halves as they are.
-fn tensors(file: &Path) -> BTreeMap<String, (Dtype, Vec<usize>, Vec<f32>)> {
+fn tensors(file: &Path) -> Tensors {
     let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let all = SafeTensors::deserialize(&bytes).expect("safetensors");
     let tensors = all.iter().map(|(name, view)| {
@@ -102,7 +105,7 @@ fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
 }
 
 /// What a golden folder says about the values: files of the same names and shapes, `loader.expected.*` among them.
-fn expected(folder: &Path) -> Vec<BTreeMap<String, (Dtype, Vec<usize>, Vec<f32>)>> {
+fn expected(folder: &Path) -> Vec<Tensors> {
     let mut all = Vec::new();
     for file in files(folder, &["safetensors"]) {
         let tensors = tensors(&file);
@@ -128,7 +131,7 @@ fn every_loader_file_of_the_goldens_is_imported_with_its_values() {
             for record in records {
                 shelf.verify(&record, &mut |_| ()).expect("whole");
                 let got = tensors(&shelf.weights(&record));
-                let same = |other: &&BTreeMap<String, (Dtype, Vec<usize>, Vec<f32>)>| {
+                let same = |other: &&Tensors| {
                     got.iter()
                         .all(|(name, (_, shape, _))| other.get(name).is_some_and(|(_, wanted, _)| wanted == shape))
                 };
@@ -288,6 +291,7 @@ fn every_pair_of_the_goldens_loads() {
         if let Err(error) = entry.load(cpu(), Report::new(|_| ())) {
             // The weights do not say how many heads a small LlamaGen has, nor the grid of any; what is refused is refused
             // in words, and never for a tensor.
+            println!("{}: {error}", card.id);
             assert!(matches!(error, Error::Control { .. }), "{}: {error}", card.id);
             continue;
         }

@@ -12,6 +12,9 @@ pub(crate) struct Hostile {
     pub(crate) says: &'static str,
 }
 
+/// Names and shapes of tensors.
+pub(crate) type StateDict = Vec<(String, Vec<i64>)>;
+
 /// A pickle in the making.
 #[derive(Clone, Default)]
 pub(crate) struct Pickle(pub(crate) Vec<u8>);
@@ -124,7 +127,7 @@ pub(crate) fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// The tensors of a small LlamaGen: names and shapes.
-pub(crate) fn llamagen(layers: usize) -> Vec<(String, Vec<i64>)> {
+pub(crate) fn llamagen(layers: usize) -> StateDict {
     let (dim, hidden, codes, classes) = (16, 48, 16, 4);
     let mut tensors = vec![
         ("cls_embedding.embedding_table.weight".to_string(), vec![classes + 1, dim]),
@@ -414,7 +417,7 @@ fn headers() -> Vec<Hostile> {
 
 /// Files that are something else, and checkpoints that are not what they should be.
 fn mixed_up() -> Vec<Hostile> {
-    let with = |change: &dyn Fn(&mut Vec<(String, Vec<i64>)>)| {
+    let with = |change: &dyn Fn(&mut StateDict)| {
         let mut tensors = llamagen(2);
         change(&mut tensors);
         saved(&tensors, "FloatStorage", &ONE)
