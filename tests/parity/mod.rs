@@ -2,17 +2,29 @@
 
 use std::sync::Arc;
 
+use andamento_model::checkpoint::RANDAR_KEYS;
 use andamento_model::decode::{Decoding, Knobs};
-use andamento_model::lattice::{Site, Token};
+use andamento_model::lattice::{Lattice, Site, Token};
 use andamento_model::network::{Network, Prompt};
 use andamento_model::plan::Plan;
 use andamento_model::sample::{Guidance, Moment, Sampling};
-use andamento_tests::Array;
+use andamento_tests::{Array, Golden};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::optim::GradientsParams;
 use burn::prelude::*;
+use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Int;
 
+mod formula;
+mod gradients;
+mod llamagen;
 mod llamagen_vq;
+mod maskgit_vqgan;
+mod open_magvit2;
 mod randar;
+mod rar;
+mod var;
+mod var_vqvae;
 
 /// The tolerance of logits, absolute (the goldens' READMEs).
 pub(crate) const LOGITS: f32 = 1e-4;
@@ -34,9 +46,20 @@ pub(crate) const GREEDY: Sampling =
 
 /// Decodes greedily through the one loop; tokens in raster order.
 pub(crate) fn decode(network: &mut dyn Network, plan: &Arc<Plan>, class: u32, guidance: Guidance) -> Vec<i32> {
+    decode_with(network, plan, class, guidance, GREEDY)
+}
+
+/// Decodes through the one loop; tokens in raster order.
+pub(crate) fn decode_with(
+    network: &mut dyn Network,
+    plan: &Arc<Plan>,
+    class: u32,
+    guidance: Guidance,
+    sampling: Sampling,
+) -> Vec<i32> {
     let mut tokens = vec![-1; plan.lattice.len()];
     plan.given_tokens().for_each(|(site, token)| tokens[site.index()] = token as i32);
-    let knobs = Knobs { class, guidance, sampling: GREEDY, seed: 0 };
+    let knobs = Knobs { class, guidance, sampling, seed: 0 };
     for step in Decoding::start(network, plan.clone(), knobs, &[]).expect("starts") {
         for made in step.expect("decodes").made {
             assert_eq!(std::mem::replace(&mut tokens[made.site.index()], made.token as i32), -1, "made twice");
@@ -64,22 +87,91 @@ pub(crate) fn guided_logits(
             network.tell(&visit.told, &told(&visit.told)).expect("prefill");
         }
         let logits = network.predict(&visit.sites).expect("predicts");
-        let [_, sites, vocab] = logits.dims();
         let scale = plan.lattice.scale_of(visit.sites[0]);
         let (known, total, scales) = (visit.known, visit.total, plan.lattice.scales().len());
-        let [of_class, of_context] = guidance.scales(&Moment { known, total, scale, scales, factor: 0 });
-        let values = floats(logits);
-        let streams: Vec<&[f32]> = values.chunks_exact(sites * vocab).collect();
-        match streams[..] {
-            [c] => all.extend_from_slice(c),
-            [c, u] => all.extend(c.iter().zip(u).map(|(c, u)| u + (c - u) * of_class)),
-            [c, u, d] => {
-                let pairs = c.iter().zip(u).zip(d);
-                all.extend(pairs.map(|((c, u), d)| d + of_class * (c - u) + of_context * (u - d)));
-            }
-            _ => panic!("{} streams", streams.len()),
-        }
+        let scales = guidance.scales(&Moment { known, total, scale, scales, factor: 0 });
+        all.extend(mixed_by(logits, &scales));
         network.tell(&visit.sites, &told(&visit.sites)).expect("tells");
     }
     all
+}
+
+/// Logits `[streams, sites, codes]` as the sampler gets them: those of the class, or both streams mixed at a scale.
+pub(crate) fn mixed(logits: Tensor<3>, scale: f32) -> Vec<f32> {
+    mixed_by(logits, &[scale])
+}
+
+/// The same with a scale for the difference of each stream and the next.
+fn mixed_by(logits: Tensor<3>, scales: &[f32]) -> Vec<f32> {
+    let streams = logits.dims()[0];
+    let values = floats(logits);
+    let length = values.len() / streams;
+    let mix = |at: usize| {
+        let stream = |index: usize| values[index * length + at];
+        let pulls = scales.iter().take(streams - 1).enumerate();
+        stream(streams - 1) + pulls.map(|(more, scale)| scale * (stream(more) - stream(more + 1))).sum::<f32>()
+    };
+    (0..length).map(mix).collect()
+}
+
+/// A module's parameters under the published keys, which are the names of its fields but for RandAR's trunk, and in the
+/// published orientation.
+pub(crate) fn published(module: &impl ModuleSnapshot) -> Golden {
+    let (trunk, nothing) = RANDAR_KEYS.to_published.expect("a key map");
+    let mut store = SafetensorsStore::from_bytes(None).with_to_adapter(BurnToPyTorchAdapter).skip_enum_variants(true);
+    store = store.with_key_remapping(trunk, nothing);
+    module.save_into(&mut store).expect("saves");
+    Golden::from_bytes(&store.get_bytes().expect("bytes"), "a module of ours")
+}
+
+/// Puts gradients in the place of parameters.
+struct InPlaceOfParameters(GradientsParams);
+
+impl ModuleMapper for InPlaceOfParameters {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let gradient = self.0.get::<D>(param.id).expect("every parameter has a gradient");
+        Param::initialized(param.id, gradient)
+    }
+}
+
+/// The gradients of a loss under the published keys.
+pub(crate) fn gradients<M: Module>(module: &M, loss: &Tensor<1>) -> Golden {
+    let gradients = GradientsParams::from_grads(loss.backward(), module);
+    published(&module.clone().map(&mut InPlaceOfParameters(gradients)))
+}
+
+/// Compares the gradients of a loss with the golden arrays named `prefix` and a published key, each within 1e-4 of its
+/// largest value (the goldens' READMEs). Returns all gradients under the published keys.
+pub(crate) fn assert_gradients<M: Module>(golden: &Golden, prefix: &str, module: &M, loss: &Tensor<1>) -> Golden {
+    let gradients = gradients(module, loss);
+    let mut compared = 0;
+    for name in golden.names() {
+        let Some(parameter) = name.strip_prefix(prefix) else { continue };
+        let want = golden.get(name);
+        let largest = want.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        want.assert_close(&gradients.get(parameter).values, 1e-4 * largest, name);
+        compared += 1;
+    }
+    assert!(compared > 0, "the goldens hold no gradients named {prefix}");
+    gradients
+}
+
+/// Checks what every network in raster order owes: a prediction may be asked for twice, and other sites, several sites
+/// and codes that do not exist are refused without harm.
+pub(crate) fn assert_raster_only(network: &mut dyn Network, lattice: &Lattice) {
+    let vocab = network.spec().vocab as Token;
+    network.begin(&Prompt { class: 0, guided: true }, lattice).expect("begins");
+    for site in 0..3 {
+        let visit = [Site(site)];
+        let once = floats(network.predict(&visit).expect("predicts"));
+        let once = Array { shape: vec![once.len()], values: once };
+        network.predict(&[Site(site + 1)]).expect_err("a site was skipped");
+        network.predict(&[Site(site), Site(site + 1)]).expect_err("two sites at once");
+        network.tell(&[Site(site + 1)], &[0]).expect_err("told of a later site");
+        network.tell(&visit, &[vocab]).expect_err("a code that does not exist");
+        let again = floats(network.predict(&visit).expect("predicts again"));
+        once.assert_close(&again, 1e-5, "the same prediction, asked twice");
+        network.tell(&visit, &[vocab - 1]).expect("tells");
+    }
+    network.predict(&[Site(0)]).expect_err("a site that is settled");
 }

@@ -1,10 +1,18 @@
-//! LlamaGen's decoder-only transformer, the trunk that RandAR stands on.
+//! LlamaGen: a plain Llama that makes pictures row by row (Sun et al., "Autoregressive Model Beats Diffusion: Llama for
+//! Scalable Image Generation", arXiv 2406.06525), and the trunk that RandAR and TensorAR stand on.
 //!
-//! Sun et al., "Autoregressive Model Beats Diffusion: Llama for Scalable Image Generation"; published code:
-//! `FoundationVision/LlamaGen`, `autoregressive/models/gpt.py`. RMSNorm before each half of a block, SwiGLU, one fused
-//! `wqkv` without biases, rotary embeddings in two dimensions, and classes as one more token at the front.
+//! Published code: `FoundationVision/LlamaGen`, `autoregressive/models/gpt.py` and `generate.py`. RMSNorm before each half
+//! of a block, SwiGLU, one fused `wqkv` without biases, rotary embeddings in two dimensions, and the class as one more
+//! token at the front. A token turns by its own site's angles, and the next site's token is predicted there:
 //!
-//! Field names are the published state dict's keys, so a checkpoint loads without a key map.
+//! ```text
+//! [class]  x₀  x₁  …      the prediction for site i is read at slot i
+//! ```
+//!
+//! Class-conditional models only. Field names are the published state dict's keys, so a checkpoint loads without a key
+//! map.
+
+use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
@@ -13,8 +21,78 @@ use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
+use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
+use crate::checkpoint::LLAMAGEN_KEYS;
+use crate::lattice::{Grid, Lattice, Site, Token};
+use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, not_begun};
+use crate::plan::Visit;
+use crate::sample::{Guidance, Sampling};
+use crate::schedule::Schedule;
 use crate::{Error, Result};
+
+/// The published models: their sizes (`gpt.py`, `GPT_models`; 111 M, 343 M, 775 M, 1.4 B and 3.1 B parameters) and the
+/// tokens along each side of their pictures, 16 for 256 pixels and 24 for 384. The weights alone do not show which.
+pub const PRESETS: [(&str, TransformerConfig, usize); 7] = [
+    ("B-256", preset(768, 12, 12), 16),
+    ("B-384", preset(768, 12, 12), 24),
+    ("L-256", preset(1024, 24, 16), 16),
+    ("L-384", preset(1024, 24, 16), 24),
+    ("XL-384", preset(1280, 36, 20), 24),
+    ("XXL-384", preset(1536, 48, 24), 24),
+    ("3B-384", preset(3200, 24, 32), 24),
+];
+
+/// A model on ImageNet's classes and the codes of LlamaGen's tokenizer.
+pub(crate) const fn preset(dim: usize, n_layer: usize, n_head: usize) -> TransformerConfig {
+    TransformerConfig {
+        dim,
+        n_layer,
+        n_head,
+        vocab_size: 16_384,
+        num_classes: 1000,
+        multiple_of: 256,
+        norm_eps: 1e-5,
+        rope_base: 10_000.0,
+    }
+}
+
+/// What LlamaGen can be asked to do.
+pub const ABILITIES: Abilities = Abilities {
+    orders: Orders::Only { order: "raster", reason: "LlamaGen learned to read pictures row by row" },
+    pace: Pace::Fixed { schedule: Schedule::OneByOne, reason: "LlamaGen predicts one token after the other" },
+    smooth: Err("Only next-scale models mix codes"),
+};
+
+/// LlamaGen for the registry. Guidance and sampling are those of the published demonstration (`sample_c2i.py`).
+pub const FAMILY: Family = Family {
+    name: "LlamaGen",
+    paper: "Autoregressive Model Beats Diffusion: Llama for Scalable Image Generation (arXiv 2406.06525)",
+    abilities: |_| Ok(ABILITIES),
+    build: |parts| {
+        let config: TransformerConfig = configuration(parts.config)?;
+        config.check()?;
+        let weights = parts.weights.fill(Trunk::new(&config, parts.device), &LLAMAGEN_KEYS)?;
+        Ok(Box::new(LlamaGenNetwork::new(weights, config, parts.grid, parts.device)))
+    },
+    presets: || {
+        let published = PRESETS.iter().map(|(name, config, grid)| Preset {
+            name,
+            config: to_value(config),
+            grid: *grid,
+            side: 16 * *grid as u32,
+            tokenizer: ("LlamaGen VQ", "VQ-16"),
+            steps: grid * grid,
+            guidance: Guidance::constant(4.0),
+            sampling: Sampling { top_k: 2000, ..Sampling::default() },
+        });
+        published.collect()
+    },
+    cost: |config, plan, step, streams| {
+        let config: TransformerConfig = configuration(config)?;
+        Ok(config.raster_work(&plan.visits[step], streams).cost())
+    },
+};
 
 /// The sizes of a LlamaGen-style transformer; they follow `gpt.py`'s `ModelArgs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,11 +140,21 @@ impl TransformerConfig {
         (2 * 4 * self.dim / 3).div_ceil(self.multiple_of) * self.multiple_of
     }
 
+    /// An empty cache of one block for `capacity` slots.
+    pub(crate) fn cache(&self, streams: usize, capacity: usize, device: &Device) -> KvCache {
+        KvCache::new(streams, self.n_head, self.head_dim(), capacity, device)
+    }
+
     /// What a step does that feeds `fed` slots, asks for `asked` logits and sees `visible` slots.
     pub(crate) fn work(&self, fed: usize, asked: usize, visible: usize, streams: usize) -> Work {
         let block = 4 * self.dim * self.dim + 3 * self.dim * self.hidden_dim();
         let (blocks, head) = (self.n_layer * block, self.dim * self.vocab_size);
         Work { blocks, head, layers: self.n_layer, width: self.dim, fed, asked, visible, streams }
+    }
+
+    /// What a step does in raster order: what was told comes in behind the class or the token made last.
+    pub(crate) fn raster_work(&self, visit: &Visit, streams: usize) -> Work {
+        self.work(1 + visit.told.len(), 1, 1 + visit.known, streams)
     }
 
     /// Refuses sizes that the network cannot have.
@@ -185,6 +273,24 @@ impl Angles {
     }
 }
 
+/// The drop-out rates of training; evaluation uses none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dropout {
+    /// On embeddings: LlamaGen's of classes and tokens alike, RandAR's of image tokens alone.
+    pub token: f64,
+    /// On the output of attention and of the feed-forward layer.
+    pub residual: f64,
+}
+
+/// Zeroes a share of `x` and scales up the rest, in training only.
+pub(crate) fn drop<const D: usize>(x: Tensor<D>, share: f64) -> Tensor<D> {
+    if share == 0.0 {
+        return x;
+    }
+    let keep = Tensor::random(x.dims(), burn::tensor::Distribution::Bernoulli(1.0 - share), &x.device());
+    x * keep / (1.0 - share)
+}
+
 /// Keys and values of one block, `[streams, heads, capacity, head_dim]` each.
 #[derive(Debug, Clone)]
 pub struct KvCache {
@@ -193,17 +299,43 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// An empty cache for `capacity` slots.
-    pub fn new(streams: usize, config: &TransformerConfig, capacity: usize, device: &Device) -> Self {
-        let shape = [streams, config.n_head, capacity, config.head_dim()];
+    /// An empty cache for `capacity` slots of `n_head` heads.
+    pub fn new(streams: usize, n_head: usize, head_dim: usize, capacity: usize, device: &Device) -> Self {
+        let shape = [streams, n_head, capacity, head_dim];
         Self { keys: Tensor::zeros(shape, device), values: Tensor::zeros(shape, device) }
     }
 
-    fn write(&mut self, first_slot: usize, keys: Tensor<4>, values: Tensor<4>) {
-        let slots = first_slot..first_slot + keys.dims()[2];
-        self.keys.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], keys));
-        self.values.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], values));
+    /// Causal attention of the slots `first_slot..` once their keys and values are written: `[streams, heads, slots,
+    /// head_dim]` each.
+    pub(crate) fn attend(&mut self, first_slot: usize, qkv: [Tensor<4>; 3]) -> Tensor<4> {
+        let slots = first_slot..first_slot + qkv[0].dims()[2];
+        let visible: Vec<u32> = slots.map(|slot| slot as u32 + 1).collect();
+        self.attend_to(first_slot, qkv, &visible)
     }
+
+    /// The same where each slot sees its `visible` first slots of the cache instead of those before it.
+    pub(crate) fn attend_to(&mut self, first_slot: usize, [q, k, v]: [Tensor<4>; 3], visible: &[u32]) -> Tensor<4> {
+        let slots = first_slot..first_slot + visible.len();
+        self.keys.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], k));
+        self.values.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], v));
+        attend_in_tiles([q, self.keys.clone(), self.values.clone()], visible)
+    }
+}
+
+/// Queries per call of the attention: the scores of thousands at once would fill memory where no kernel avoids them.
+const QUERIES: usize = 256;
+
+/// Attention of each query over its `visible` first keys, tile by tile: `[batch, heads, slots, head_dim]` each.
+pub(crate) fn attend_in_tiles([q, k, v]: [Tensor<4>; 3], visible: &[u32]) -> Tensor<4> {
+    if visible.len() <= QUERIES {
+        return andamento_shaders::cached_attention(q, k, v, visible);
+    }
+    let tiles = visible.chunks(QUERIES).enumerate().map(|(tile, visible)| {
+        let first = tile * QUERIES;
+        let q = q.clone().slice(s![.., .., first..first + visible.len(), ..]);
+        andamento_shaders::cached_attention(q, k.clone(), v.clone(), visible)
+    });
+    Tensor::cat(tiles.collect(), 2)
 }
 
 /// The fused projection to queries, keys and values, causal attention, and the projection back.
@@ -225,43 +357,50 @@ impl Attention {
 
     /// Queries and keys (rotated) and values of `x`, `[batch, slots, dim]`: `[batch, heads, slots, head_dim]` each.
     fn project(&self, x: Tensor<3>, angles: &Angles) -> [Tensor<4>; 3] {
-        let [batch, slots, dim] = x.dims();
-        let qkv = self.wqkv.forward(x);
-        let part = |index: usize| {
-            let part = qkv.clone().slice(s![.., .., index * dim..(index + 1) * dim]);
-            part.reshape([batch, slots, self.n_head, dim / self.n_head]).swap_dims(1, 2)
-        };
-        [angles.rotate(part(0)), angles.rotate(part(1)), part(2)]
-    }
-
-    /// Joins the heads of `x`, `[batch, heads, slots, head_dim]`, and projects to `[batch, slots, dim]`.
-    fn join(&self, x: Tensor<4>) -> Tensor<3> {
-        let [batch, heads, slots, head_dim] = x.dims();
-        self.wo.forward(x.swap_dims(1, 2).reshape([batch, slots, heads * head_dim]))
+        let [q, k, v] = split_heads(self.wqkv.forward(x), self.n_head);
+        [angles.rotate(q), angles.rotate(k), v]
     }
 
     /// Causal attention over a whole sequence: `x` is `[batch, slots, dim]`, `mask` is `[1, 1, slots, slots]`.
     fn forward(&self, x: Tensor<3>, angles: &Angles, mask: &Tensor<4>) -> Tensor<3> {
-        let [q, k, v] = self.project(x, angles);
-        let scale = (q.dims()[3] as f64).powf(-0.5);
-        // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
-        let sequences = (0..q.dims()[0]).map(|index| {
-            let [q, k, v] = [&q, &k, &v].map(|x| x.clone().slice(s![index..index + 1, .., .., ..]));
-            let scores = (q * scale).matmul(k.swap_dims(2, 3)) + mask.clone();
-            softmax(scores, 3).matmul(v)
-        });
-        self.join(Tensor::cat(sequences.collect(), 0))
+        self.wo.forward(merge_heads(attend(self.project(x, angles), mask, &|weights| weights)))
     }
 
     /// Causal attention of the slots `first_slot..` over the cache: `x` is `[streams, slots, dim]`.
     fn forward_cached(&self, x: Tensor<3>, angles: &Angles, first_slot: usize, cache: &mut KvCache) -> Tensor<3> {
-        let slots = x.dims()[1];
-        let [q, k, v] = self.project(x, angles);
-        cache.write(first_slot, k, v);
-        let visible: Vec<u32> = (0..slots).map(|slot| (first_slot + slot + 1) as u32).collect();
-        let (keys, values) = (cache.keys.clone(), cache.values.clone());
-        self.join(andamento_shaders::cached_attention(q, keys, values, &visible))
+        self.wo.forward(merge_heads(cache.attend(first_slot, self.project(x, angles))))
     }
+}
+
+/// Queries, keys and values of a fused projection, `[batch, slots, 3 * dim]`: `[batch, heads, slots, head_dim]` each.
+pub(crate) fn split_heads(qkv: Tensor<3>, n_head: usize) -> [Tensor<4>; 3] {
+    let [batch, slots, width] = qkv.dims();
+    chunk::<3>(&qkv).map(|part| part.reshape([batch, slots, n_head, width / 3 / n_head]).swap_dims(1, 2))
+}
+
+/// `N` equal parts of `x`, `[batch, slots, N * dim]`: `[batch, slots, dim]` each.
+pub(crate) fn chunk<const N: usize>(x: &Tensor<3>) -> [Tensor<3>; N] {
+    let dim = x.dims()[2] / N;
+    std::array::from_fn(|index| x.clone().slice(s![.., .., index * dim..(index + 1) * dim]))
+}
+
+/// Joins the heads of `x`, `[batch, heads, slots, head_dim]`: `[batch, slots, dim]`.
+pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, slots, head_dim] = x.dims();
+    x.swap_dims(1, 2).reshape([batch, slots, heads * head_dim])
+}
+
+/// Attention over whole sequences: `[batch, heads, slots, head_dim]` each, `mask` is `[1, 1, slots, slots]`; `drop` is
+/// applied to the weights.
+pub(crate) fn attend([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, drop: &impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+    let scale = (q.dims()[3] as f64).powf(-0.5);
+    // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
+    let sequences = (0..q.dims()[0]).map(|index| {
+        let [q, k, v] = [&q, &k, &v].map(|x| x.clone().slice(s![index..index + 1, .., .., ..]));
+        let scores = (q * scale).matmul(k.swap_dims(2, 3)) + mask.clone();
+        drop(softmax(scores, 3)).matmul(v)
+    });
+    Tensor::cat(sequences.collect(), 0)
 }
 
 /// SwiGLU: `w2(silu(w1 x) * w3 x)`.
@@ -294,7 +433,8 @@ pub struct TransformerBlock {
 }
 
 impl TransformerBlock {
-    fn new(config: &TransformerConfig, device: &Device) -> Self {
+    /// Fresh weights, N(0, 0.02).
+    pub(crate) fn new(config: &TransformerConfig, device: &Device) -> Self {
         Self {
             attention: Attention::new(config, device),
             feed_forward: FeedForward::new(config, device),
@@ -323,6 +463,24 @@ impl TransformerBlock {
     }
 }
 
+/// Whole sequences through blocks, each slot seeing itself and the earlier ones: `x` is `[batch, slots, dim]`.
+pub(crate) fn through(blocks: &[TransformerBlock], x: Tensor<3>, angles: &Angles, dropout: f64) -> Tensor<3> {
+    let mask = causal_mask(x.dims()[1], &x.device());
+    blocks.iter().fold(x, |x, block| block.forward(x, angles, &mask, &|x| drop(x, dropout)))
+}
+
+/// The slots `first_slot..` of sequences through blocks whose caches hold the earlier slots: `x` is
+/// `[streams, slots, dim]`. Returns the output of the last block and leaves the new slots in the caches.
+pub(crate) fn through_cached(
+    blocks: &[TransformerBlock],
+    x: Tensor<3>,
+    angles: &Angles,
+    first_slot: usize,
+    caches: &mut [KvCache],
+) -> Tensor<3> {
+    blocks.iter().zip(caches).fold(x, |x, (block, cache)| block.forward_cached(x, angles, first_slot, cache))
+}
+
 /// Class labels as vectors; the last row is the null class of guidance (`gpt.py`, `LabelEmbedder`).
 #[derive(Module, Debug)]
 pub struct LabelEmbedder {
@@ -330,7 +488,7 @@ pub struct LabelEmbedder {
     pub embedding_table: Embedding,
 }
 
-/// The parts that LlamaGen and RandAR share: embeddings, blocks, the last norm and the head.
+/// LlamaGen's weights, which are also RandAR's trunk: embeddings, blocks, the last norm and the head.
 #[derive(Module, Debug)]
 pub struct Trunk {
     /// Class labels.
@@ -348,16 +506,84 @@ pub struct Trunk {
 impl Trunk {
     /// Fresh weights as published: everything N(0, 0.02), the head zero, so that all codes start equally likely.
     pub fn new(config: &TransformerConfig, device: &Device) -> Self {
-        let embedding = |rows| EmbeddingConfig::new(rows, config.dim).with_initializer(normal()).init(device);
-        let head = LinearConfig::new(config.dim, config.vocab_size).with_bias(false);
         Self {
-            cls_embedding: LabelEmbedder { embedding_table: embedding(config.num_classes + 1) },
-            tok_embeddings: embedding(config.vocab_size),
+            cls_embedding: LabelEmbedder { embedding_table: embedding(config.num_classes + 1, config.dim, device) },
+            tok_embeddings: embedding(config.vocab_size, config.dim, device),
             layers: (0..config.n_layer).map(|_| TransformerBlock::new(config, device)).collect(),
             norm: rms_norm(config, device),
-            output: head.with_initializer(Initializer::Zeros).init(device),
+            output: zero_head(config.dim, config.vocab_size, device),
         }
     }
+
+    /// The head: hidden states after the last norm, `[batch, slots, dim]`, to logits `[batch, slots, vocab]`.
+    pub(crate) fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.output.forward(hidden)
+    }
+
+    /// A whole sequence at once, as in training (`gpt.py`, `forward`).
+    ///
+    /// `classes` is `[batch]`, `tokens` is `[batch, sites]` in raster order; the last token is predicted, not read.
+    /// Returns what enters the blocks and what leaves each of them, `1 + n_layer` times `[batch, sites, dim]`.
+    pub fn hidden(
+        &self,
+        classes: Tensor<1, Int>,
+        tokens: Tensor<2, Int>,
+        rope: &Rope,
+        dropout: Dropout,
+    ) -> Vec<Tensor<3>> {
+        let x = shifted(self.embed_classes(classes), self.embed_tokens(tokens));
+        let angles = rope.at(slots(0..x.dims()[1], &x.device()));
+        let mut states = vec![drop(x, dropout.token)];
+        for (index, layer) in self.layers.iter().enumerate() {
+            states.push(through(std::slice::from_ref(layer), states[index].clone(), &angles, dropout.residual));
+        }
+        states
+    }
+
+    /// The last norm and the head: the last block's output, `[batch, slots, dim]`, to logits `[batch, slots, vocab]`. In
+    /// raster order, those at slot `i` are of site `i`.
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.head(self.norm.forward(hidden))
+    }
+}
+
+/// A decoder that reads `[class] x₀ x₁ …` in raster order: what is needed to run it slot by slot, whatever it predicts.
+pub(crate) trait RasterDecoder {
+    /// Classes as vectors: `[batch]` to `[batch, 1, dim]`.
+    fn embed_classes(&self, classes: Tensor<1, Int>) -> Tensor<3>;
+
+    /// Tokens as vectors: `[batch, tokens]` to `[batch, tokens, dim]`.
+    fn embed_tokens(&self, tokens: Tensor<2, Int>) -> Tensor<3>;
+
+    /// The slots `first_slot..` of sequences whose earlier slots are in the caches, one cache per block: `x`,
+    /// `[streams, slots, dim]`, becomes the hidden states that predictions are made of, of the same shape.
+    fn extend(&self, x: Tensor<3>, angles: &Angles, first_slot: usize, caches: &mut [KvCache]) -> Tensor<3>;
+}
+
+impl RasterDecoder for Trunk {
+    fn embed_classes(&self, classes: Tensor<1, Int>) -> Tensor<3> {
+        self.cls_embedding.embedding_table.forward(classes.unsqueeze_dim(1))
+    }
+
+    fn embed_tokens(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        self.tok_embeddings.forward(tokens)
+    }
+
+    /// After the last norm.
+    fn extend(&self, x: Tensor<3>, angles: &Angles, first_slot: usize, caches: &mut [KvCache]) -> Tensor<3> {
+        self.norm.forward(through_cached(&self.layers, x, angles, first_slot, caches))
+    }
+}
+
+/// The class before all tokens but the last: `[batch, 1, dim]` and `[batch, sites, dim]` to `[batch, sites, dim]`.
+pub(crate) fn shifted(class: Tensor<3>, tokens: Tensor<3>) -> Tensor<3> {
+    let sites = tokens.dims()[1];
+    Tensor::cat(vec![class, tokens], 1).slice(s![.., ..sites, ..])
+}
+
+/// Slots in a row as rows of the rotary table, the same in raster order: `[1, slots]`.
+pub(crate) fn slots(range: Range<usize>, device: &Device) -> Tensor<2, Int> {
+    Tensor::<1, Int>::arange(range.start as i64..range.end as i64, device).unsqueeze()
 }
 
 /// The shared vector of position-instruction tokens, N(0, 0.02): `[1, dim]`.
@@ -379,6 +605,164 @@ fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
     LinearConfig::new(inputs, outputs).with_bias(false).with_initializer(normal()).init(device)
 }
 
-fn rms_norm(config: &TransformerConfig, device: &Device) -> RmsNorm {
+/// A table of vectors, N(0, 0.02): `[rows, dim]`.
+pub(crate) fn embedding(rows: usize, dim: usize, device: &Device) -> Embedding {
+    EmbeddingConfig::new(rows, dim).with_initializer(normal()).init(device)
+}
+
+/// A projection to logits that starts at zero, so that all codes start equally likely.
+pub(crate) fn zero_head(dim: usize, codes: usize, device: &Device) -> Linear {
+    LinearConfig::new(dim, codes).with_bias(false).with_initializer(Initializer::Zeros).init(device)
+}
+
+pub(crate) fn rms_norm(config: &TransformerConfig, device: &Device) -> RmsNorm {
     RmsNormConfig::new(config.dim).with_epsilon(config.norm_eps).init(device)
+}
+
+/// A run in raster order: the tokens of the sequence so far, and how much of it the caches hold.
+pub(crate) struct RasterRun {
+    family: &'static str,
+    /// The class of every stream, in the order of the logits.
+    classes: Vec<i32>,
+    sites: usize,
+    rope: Rope,
+    caches: Vec<KvCache>,
+    /// Tokens of the sites from 0 on.
+    tokens: Vec<i32>,
+    /// Slots in the caches; slot 0 is the class, slot `1 + i` the token of site `i`.
+    settled: usize,
+    device: Device,
+}
+
+impl RasterRun {
+    /// An empty run of the network that `spec` describes, with a cache for each of `config.n_layer` blocks.
+    ///
+    /// # Errors
+    /// If the class does not exist, or the lattice is not one grid.
+    pub(crate) fn begin(
+        prompt: &Prompt,
+        lattice: &Lattice,
+        spec: &Spec,
+        config: &TransformerConfig,
+        device: &Device,
+    ) -> Result<Self> {
+        check_class(prompt.class, spec)?;
+        let [grid] = lattice.scales() else {
+            let cause = format!("{} works on one grid of tokens", spec.family);
+            return Err(Error::control("model", cause, "Choose a tokenizer of one grid"));
+        };
+        let classes: Vec<i32> = prompt.streams(config.num_classes).into_iter().map(|class| class as i32).collect();
+        let cache = |_| config.cache(classes.len(), (1 + grid.len()).next_multiple_of(8), device);
+        Ok(Self {
+            family: spec.family,
+            sites: grid.len(),
+            rope: Rope::new(grid.rows, grid.cols, config.head_dim(), config.rope_base, device),
+            caches: (0..config.n_layer).map(cache).collect(),
+            classes,
+            tokens: Vec::new(),
+            settled: 0,
+            device: device.clone(),
+        })
+    }
+
+    /// Number of sequences side by side: 2 where guided.
+    pub(crate) fn streams(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Feeds all that is known and not yet in the caches. Returns the hidden state where the prediction for `visit` is
+    /// read: `[streams, 1, dim]`.
+    ///
+    /// # Errors
+    /// If `visit` is not the next site alone.
+    pub(crate) fn advance(&mut self, visit: &[Site], decoder: &impl RasterDecoder) -> Result<Tensor<3>> {
+        self.check(visit)?;
+        if visit.len() != 1 {
+            let cause = format!("{} predicts the next token alone", self.family);
+            return Err(Error::control("steps", cause, "Use one token per step"));
+        }
+        let next = self.tokens.len();
+        // A prediction that nobody used has left its slot in the caches: the slot is fed once more.
+        let first = self.settled.min(next);
+        let mut parts = Vec::new();
+        if first == 0 {
+            parts.push(decoder.embed_classes(Tensor::from_data(self.classes.as_slice(), &self.device)));
+        }
+        let tokens = &self.tokens[first.saturating_sub(1)..];
+        if !tokens.is_empty() {
+            let tokens = Tensor::<1, Int>::from_data(tokens, &self.device);
+            parts.push(decoder.embed_tokens(tokens.unsqueeze()).repeat_dim(0, self.streams()));
+        }
+        let angles = self.rope.at(slots(first..next + 1, &self.device));
+        let hidden = decoder.extend(Tensor::cat(parts, 1), &angles, first, &mut self.caches);
+        self.settled = next + 1;
+        Ok(hidden.slice(s![.., -1.., ..]))
+    }
+
+    /// Appends tokens, of which there are `vocab`, to the sequence; the next [`RasterRun::advance`] feeds them.
+    ///
+    /// # Errors
+    /// If the sites are not the next ones in raster order, or there is not one token of the codebook for each.
+    pub(crate) fn tell(&mut self, visit: &[Site], tokens: &[Token], vocab: usize) -> Result<()> {
+        self.check(visit)?;
+        check_tokens(visit, tokens, vocab)?;
+        self.tokens.extend(tokens.iter().map(|token| *token as i32));
+        Ok(())
+    }
+
+    /// Refuses sites other than the next ones in raster order.
+    fn check(&self, visit: &[Site]) -> Result<()> {
+        let next = self.tokens.len();
+        let in_order = visit.iter().enumerate().all(|(index, site)| site.index() == next + index);
+        if visit.is_empty() || !in_order || next + visit.len() > self.sites {
+            let cause = format!("{} makes tokens row by row", self.family);
+            return Err(Error::control("order", cause, "Choose the raster order"));
+        }
+        Ok(())
+    }
+}
+
+/// LlamaGen behind the seam.
+pub struct LlamaGenNetwork {
+    weights: Trunk,
+    config: TransformerConfig,
+    spec: Spec,
+    device: Device,
+    run: Option<RasterRun>,
+}
+
+impl LlamaGenNetwork {
+    /// Wraps weights whose picture is `grid` tokens in training.
+    pub fn new(weights: Trunk, config: TransformerConfig, grid: Grid, device: &Device) -> Self {
+        let spec = Spec {
+            family: "LlamaGen",
+            classes: config.num_classes,
+            vocab: config.vocab_size,
+            lattice: Lattice::grid(grid.rows, grid.cols),
+            parameters: weights.num_params(),
+            abilities: ABILITIES,
+        };
+        Self { weights, config, spec, device: device.clone(), run: None }
+    }
+}
+
+impl Network for LlamaGenNetwork {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn begin(&mut self, prompt: &Prompt, lattice: &Lattice) -> Result<()> {
+        self.run = Some(RasterRun::begin(prompt, lattice, &self.spec, &self.config, &self.device)?);
+        Ok(())
+    }
+
+    fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>> {
+        let run = self.run.as_mut().ok_or_else(not_begun)?;
+        Ok(self.weights.head(run.advance(visit, &self.weights)?))
+    }
+
+    fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()> {
+        let vocab = self.spec.vocab;
+        self.run.as_mut().ok_or_else(not_begun)?.tell(visit, tokens, vocab)
+    }
 }

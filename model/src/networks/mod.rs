@@ -1,7 +1,10 @@
 //! One paper, one file, and the registry of all.
 
 pub mod llamagen;
+pub mod open_magvit2;
 pub mod randar;
+pub mod rar;
+pub mod var;
 
 use burn::prelude::*;
 use serde::Serialize;
@@ -69,7 +72,7 @@ pub struct Preset {
 }
 
 /// Every family.
-pub const FAMILIES: [Family; 1] = [randar::FAMILY];
+pub const FAMILIES: &[Family] = &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, var::FAMILY, open_magvit2::FAMILY];
 
 /// Finds a family by its name, in upper or lower case.
 ///

@@ -22,7 +22,8 @@ use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, s};
 
-use super::llamagen::{KvCache, Rope, TransformerConfig, Trunk, causal_mask, instruction_parameter};
+pub use super::llamagen::Dropout;
+use super::llamagen::{KvCache, Rope, TransformerConfig, Trunk, causal_mask, drop, instruction_parameter, preset};
 use super::{Family, Preset, configuration, to_value};
 use crate::checkpoint::RANDAR_KEYS;
 use crate::lattice::{Grid, Lattice, Site, Token};
@@ -50,29 +51,26 @@ pub struct Published {
 
 /// The published sizes. Of these, XL-384 (appendix D) and XXL (table A) are in the paper alone; the others were released.
 pub const PRESETS: [Published; 5] = [
-    published("L", [1024, 24, 16], VQ_16, 16, 88, 3.4),
-    published("L-MaskGIT", [1024, 24, 16], MASKGIT, 16, 88, 4.0),
-    published("XL", [1280, 36, 20], VQ_16, 16, 88, 4.0),
-    published("XL-384", [1280, 36, 20], VQ_16, 24, 180, 4.0),
-    published("XXL", [1536, 48, 24], VQ_16, 16, 88, 4.0),
+    published("L", preset(1024, 24, 16), 16, 88, 3.4),
+    Published {
+        config: TransformerConfig { vocab_size: 1024, ..preset(1024, 24, 16) },
+        tokenizer: ("MaskGIT-VQGAN", "ImageNet"),
+        ..published("L-MaskGIT", preset(1024, 24, 16), 16, 88, 4.0)
+    },
+    published("XL", preset(1280, 36, 20), 16, 88, 4.0),
+    published("XL-384", preset(1280, 36, 20), 24, 180, 4.0),
+    published("XXL", preset(1536, 48, 24), 16, 88, 4.0),
 ];
 
-/// LlamaGen's tokenizer: kind, size and number of codes.
-const VQ_16: (&str, &str, usize) = ("LlamaGen VQ", "VQ-16", 16_384);
-/// MaskGIT's tokenizer, likewise.
-const MASKGIT: (&str, &str, usize) = ("MaskGIT-VQGAN", "ImageNet", 1024);
-
+/// A size on the codes of LlamaGen's tokenizer.
 const fn published(
     name: &'static str,
-    [dim, n_layer, n_head]: [usize; 3],
-    (kind, size, vocab_size): (&'static str, &'static str, usize),
+    config: TransformerConfig,
     grid: usize,
     steps: usize,
     guidance: f32,
 ) -> Published {
-    let (num_classes, multiple_of, norm_eps, rope_base) = (1000, 256, 1e-5, 10_000.0);
-    let config = TransformerConfig { dim, n_layer, n_head, vocab_size, num_classes, multiple_of, norm_eps, rope_base };
-    Published { name, config, grid, tokenizer: (kind, size), steps, guidance }
+    Published { name, config, grid, tokenizer: ("LlamaGen VQ", "VQ-16"), steps, guidance }
 }
 
 /// What RandAR can be asked to do.
@@ -124,15 +122,6 @@ pub struct RandAr {
     pub trunk: Trunk,
     /// The vector shared by all position-instruction tokens: `[1, dim]`. The only addition to LlamaGen.
     pub pos_instruct_embeddings: Param<Tensor<2>>,
-}
-
-/// The drop-out rates of training (`randar_gpt.py`); evaluation uses none.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Dropout {
-    /// On the embeddings of image tokens, not on class or instruction tokens.
-    pub token: f64,
-    /// On the output of attention and of the feed-forward layer.
-    pub residual: f64,
 }
 
 impl RandAr {
@@ -214,15 +203,6 @@ impl RandAr {
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.trunk.output.forward(self.trunk.norm.forward(hidden))
     }
-}
-
-/// Zeroes a share of `x` and scales up the rest, in training only.
-fn drop(x: Tensor<3>, share: f64) -> Tensor<3> {
-    if share == 0.0 {
-        return x;
-    }
-    let keep = Tensor::random(x.dims(), burn::tensor::Distribution::Bernoulli(1.0 - share), &x.device());
-    x * keep / (1.0 - share)
 }
 
 /// How many of the highest rotary frequencies count the sites of a refined grid as they are (`ntk_boundary`, published
@@ -401,7 +381,7 @@ impl RandArNetwork {
             factor if factor > 1 && !first => ntk_rope(fine, factor, NTK_BOUNDARY, head_dim, base, &self.device),
             _ => Rope::new(coarse.rows, coarse.cols, head_dim, base, &self.device),
         };
-        let cache = || KvCache::new(streams.len(), &self.config, capacity, &self.device);
+        let cache = || self.config.cache(streams.len(), capacity, &self.device);
         let cache = (0..blocks).map(|_| cache()).collect();
         let seen = |site: &Site| !first || run.lattice.coarse_site(*site).is_some();
         let told = run.told.iter().filter(|(site, _)| seen(site));

@@ -5,18 +5,19 @@
 //! multiples of the stride. Field names are the published state dict's keys.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Embedding, EmbeddingConfig, GroupNorm, GroupNormConfig, Initializer, PaddingConfig2d};
+use burn::nn::conv::Conv2d;
+use burn::nn::{Embedding, EmbeddingConfig, GroupNorm, Initializer};
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::silu;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
+use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x3, group_norm, l2_normalise};
 use crate::checkpoint::VQ_KEYS;
 use crate::lattice::{Lattice, Token};
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// Sizes of the tokenizer; the names are those of `vq_model.py`.
@@ -38,9 +39,6 @@ pub struct VqConfig {
     /// Length of a code.
     pub codebook_embed_dim: usize,
 }
-
-/// Groups of every group norm (`vq_model.py`, `Normalize`).
-const GROUPS: usize = 32;
 
 impl VqConfig {
     /// The published tokenizer with 16 pixels per token (`vq_ds16_c2i.pt`).
@@ -91,37 +89,6 @@ impl VqConfig {
     }
 }
 
-/// Two convolutions around a skip (`ResnetBlock`).
-#[derive(Module, Debug)]
-pub struct ResBlock {
-    norm1: GroupNorm,
-    conv1: Conv2d,
-    norm2: GroupNorm,
-    conv2: Conv2d,
-    nin_shortcut: Option<Conv2d>,
-}
-
-impl ResBlock {
-    fn new(inputs: usize, outputs: usize, device: &Device) -> Self {
-        Self {
-            norm1: group_norm(inputs, device),
-            conv1: conv3x3(inputs, outputs, device),
-            norm2: group_norm(outputs, device),
-            conv2: conv3x3(outputs, outputs, device),
-            nin_shortcut: (inputs != outputs).then(|| conv1x1(inputs, outputs, device)),
-        }
-    }
-
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let h = self.conv1.forward(silu(self.norm1.forward(x.clone())));
-        let h = self.conv2.forward(silu(self.norm2.forward(h)));
-        match &self.nin_shortcut {
-            Some(shortcut) => shortcut.forward(x) + h,
-            None => x + h,
-        }
-    }
-}
-
 /// Attention of one head over all positions (`AttnBlock`).
 #[derive(Module, Debug)]
 pub struct AttnBlock {
@@ -139,12 +106,9 @@ impl AttnBlock {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, channels, height, width] = x.dims();
         let h = self.norm.forward(x.clone());
-        let rows = |conv: &Conv2d| -> Tensor<3> { conv.forward(h.clone()).reshape([batch, channels, height * width]) };
-        let scores = rows(&self.q).swap_dims(1, 2).matmul(rows(&self.k)) * (channels as f64).powf(-0.5);
-        let mixed = rows(&self.v).matmul(softmax(scores, 2).swap_dims(1, 2));
-        x + self.proj_out.forward(mixed.reshape([batch, channels, height, width]))
+        let qkv = [&self.q, &self.k, &self.v].map(|conv| conv.forward(h.clone()));
+        x + self.proj_out.forward(attend_over_map(qkv))
     }
 }
 
@@ -158,12 +122,6 @@ fn middle(channels: usize, device: &Device) -> Middle {
 
 fn through_middle(mid: &Middle, x: Tensor<4>) -> Tensor<4> {
     mid.2.forward(mid.1.forward(mid.0.forward(x)))
-}
-
-/// A convolution that halves or doubles the sides.
-#[derive(Module, Debug)]
-pub struct Resample {
-    conv: Conv2d,
 }
 
 /// One level of the encoder.
@@ -225,7 +183,7 @@ impl Encoder {
             let (deepest, outputs) = (index + 1 == levels, config.ch * mult);
             let (res, attn) = level(channels, outputs, config.num_res_blocks, deepest, device);
             channels = outputs;
-            conv_blocks.push(Down { res, attn, downsample: (!deepest).then(|| halving(channels, device)) });
+            conv_blocks.push(Down { res, attn, downsample: (!deepest).then(|| Resample::halving(channels, device)) });
         }
         Self {
             conv_in: conv3x3(3, config.ch, device),
@@ -242,7 +200,7 @@ impl Encoder {
         for block in &self.conv_blocks {
             x = through_level(&block.res, &block.attn, x);
             if let Some(down) = &block.downsample {
-                x = down.conv.forward(x);
+                x = down.halve(x);
             }
         }
         self.conv_out.forward(silu(self.norm_out.forward(through_middle(&self.mid, x))))
@@ -269,7 +227,7 @@ impl Decoder {
             let (deepest, outputs) = (index + 1 == levels, config.ch * mult);
             let (res, attn) = level(channels, outputs, config.num_res_blocks + 1, deepest, device);
             channels = outputs;
-            let upsample = (index > 0).then(|| Resample { conv: conv3x3(channels, channels, device) });
+            let upsample = (index > 0).then(|| Resample::doubling(channels, device));
             conv_blocks.push(Up { res, attn, upsample });
         }
         Self {
@@ -287,7 +245,7 @@ impl Decoder {
         for block in &self.conv_blocks {
             x = through_level(&block.res, &block.attn, x);
             if let Some(up) = &block.upsample {
-                x = up.conv.forward(doubled(x));
+                x = up.double(x);
             }
         }
         self.conv_out.forward(silu(self.norm_out.forward(x)))
@@ -399,26 +357,14 @@ impl Tokenizer for LlamaGenVq {
     }
 
     fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        let [_, height, width] = pixels.dims();
-        let stride = self.stride();
-        if !height.is_multiple_of(stride) || !width.is_multiple_of(stride) || height * width == 0 {
-            let cause = format!("{width} × {height} pixels cannot be cut into tokens of {stride} × {stride}");
-            return Err(Error::control("picture size", cause, format!("Use multiples of {stride}")));
-        }
-        let codes = self.weights.encode(pixels.unsqueeze()).try_into_vec_as::<i32>();
-        let codes = codes.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
-        Ok(codes.into_iter().map(|code| code as Token).collect())
+        check_sides(&pixels, self.stride())?;
+        to_tokens(self.weights.encode(pixels.unsqueeze()))
     }
 
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
         let grid = lattice.finest();
-        let known = |token: &Token| (*token as usize) < self.config.codebook_size;
-        if tokens.len() != grid.len() || tokens.is_empty() || !tokens.iter().all(known) {
-            let cause = "they do not fill the grid with codes of this tokenizer";
-            return Err(Error::control("tokens", cause, "Use the tokenizer they were made with"));
-        }
-        let codes: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-        let codes = Tensor::<1, Int>::from_data(codes.as_slice(), &self.device).unsqueeze();
+        check_filled(grid, tokens, self.config.codebook_size)?;
+        let codes = to_codes(tokens, &self.device);
         let pixels = self.weights.decode(codes, grid.rows, grid.cols);
         Ok(pixels.squeeze_dim::<3>(0))
     }
@@ -439,34 +385,3 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
     },
     presets: || vec![("VQ-16", to_value(&VqConfig::vq_16())), ("VQ-8", to_value(&VqConfig::vq_8()))],
 };
-
-/// Rows of length 1 (`F.normalize`, eps 1e-12): `[rows, dim]`.
-pub(crate) fn l2_normalise(x: Tensor<2>) -> Tensor<2> {
-    let length = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
-    x / length
-}
-
-fn group_norm(channels: usize, device: &Device) -> GroupNorm {
-    GroupNormConfig::new(GROUPS, channels).with_epsilon(1e-6).init(device)
-}
-
-fn conv3x3(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([inputs, outputs], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
-}
-
-fn conv1x1(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([inputs, outputs], [1, 1]).init(device)
-}
-
-/// A 3×3 convolution of stride 2 after one column of zeros on the right and one row below (`Downsample`).
-fn halving(channels: usize, device: &Device) -> Resample {
-    let conv = Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]);
-    Resample { conv: conv.with_padding(PaddingConfig2d::Explicit(0, 0, 1, 1)).init(device) }
-}
-
-/// Every pixel twice in both directions: `[batch, channels, 2 * height, 2 * width]`.
-fn doubled(x: Tensor<4>) -> Tensor<4> {
-    let [batch, channels, height, width] = x.dims();
-    let x: Tensor<6> = x.reshape([batch, channels, height, 1, width, 1]);
-    x.expand([batch, channels, height, 2, width, 2]).reshape([batch, channels, 2 * height, 2 * width])
-}
