@@ -16,7 +16,6 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Int;
 
 mod formula;
-mod gradients;
 mod llamagen;
 mod llamagen_vq;
 mod maskgit_vqgan;
@@ -89,29 +88,27 @@ pub(crate) fn guided_logits(
         let logits = network.predict(&visit.sites).expect("predicts");
         let scale = plan.lattice.scale_of(visit.sites[0]);
         let (known, total, scales) = (visit.known, visit.total, plan.lattice.scales().len());
-        let scales = guidance.scales(&Moment { known, total, scale, scales, factor: 0 });
-        all.extend(mixed_by(logits, &scales));
+        all.extend(mixed(logits, guidance.scales(&Moment { known, total, scale, scales, factor: 0 })));
         network.tell(&visit.sites, &told(&visit.sites)).expect("tells");
     }
     all
 }
 
-/// Logits `[streams, sites, codes]` as the sampler gets them: those of the class, or both streams mixed at a scale.
-pub(crate) fn mixed(logits: Tensor<3>, scale: f32) -> Vec<f32> {
-    mixed_by(logits, &[scale])
-}
-
-/// The same with a scale for the difference of each stream and the next.
-fn mixed_by(logits: Tensor<3>, scales: &[f32]) -> Vec<f32> {
+/// Logits `[streams, sites, codes]` as the sampler gets them: those of the class, or the streams mixed at the scales of
+/// class and context.
+pub(crate) fn mixed(logits: Tensor<3>, [of_class, of_context]: [f32; 2]) -> Vec<f32> {
     let streams = logits.dims()[0];
     let values = floats(logits);
-    let length = values.len() / streams;
-    let mix = |at: usize| {
-        let stream = |index: usize| values[index * length + at];
-        let pulls = scales.iter().take(streams - 1).enumerate();
-        stream(streams - 1) + pulls.map(|(more, scale)| scale * (stream(more) - stream(more + 1))).sum::<f32>()
-    };
-    (0..length).map(mix).collect()
+    let streams: Vec<&[f32]> = values.chunks_exact(values.len() / streams).collect();
+    match streams[..] {
+        [c] => c.to_vec(),
+        [c, u] => c.iter().zip(u).map(|(c, u)| u + (c - u) * of_class).collect(),
+        [c, u, d] => {
+            let triples = c.iter().zip(u).zip(d);
+            triples.map(|((c, u), d)| d + of_class * (c - u) + of_context * (u - d)).collect()
+        }
+        _ => panic!("{} streams", streams.len()),
+    }
 }
 
 /// A module's parameters under the published keys, which are the names of its fields but for RandAR's trunk, and in the
@@ -124,12 +121,12 @@ pub(crate) fn published(module: &impl ModuleSnapshot) -> Golden {
     Golden::from_bytes(&store.get_bytes().expect("bytes"), "a module of ours")
 }
 
-/// Puts gradients in the place of parameters.
+/// Puts gradients in the place of parameters: zero where a loss does not depend on one.
 struct InPlaceOfParameters(GradientsParams);
 
 impl ModuleMapper for InPlaceOfParameters {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let gradient = self.0.get::<D>(param.id).expect("every parameter has a gradient");
+        let gradient = self.0.get::<D>(param.id).unwrap_or_else(|| param.val().inner().zeros_like());
         Param::initialized(param.id, gradient)
     }
 }

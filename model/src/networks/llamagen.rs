@@ -597,7 +597,8 @@ pub(crate) fn causal_mask(slots: usize, device: &Device) -> Tensor<4> {
     mask.unsqueeze()
 }
 
-fn normal() -> Initializer {
+/// N(0, 0.02), as published for every projection and table.
+pub(crate) fn normal() -> Initializer {
     Initializer::Normal { mean: 0.0, std: 0.02 }
 }
 

@@ -25,7 +25,7 @@ use burn::tensor::activation::{gelu, silu};
 use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
-use super::llamagen::{KvCache, attend, causal_mask, chunk, drop, merge_heads, split_heads};
+use super::llamagen::{KvCache, attend, causal_mask, chunk, drop, merge_heads, normal, split_heads};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::RAR_KEYS;
@@ -443,10 +443,6 @@ fn without_ends(targets: Tensor<3>) -> Tensor<3> {
     let [batch, _, dim] = targets.dims();
     let nothing = Tensor::zeros([batch, 1, dim], &targets.device());
     Tensor::cat(vec![nothing.clone(), targets, nothing], 1)
-}
-
-fn normal() -> Initializer {
-    Initializer::Normal { mean: 0.0, std: 0.02 }
 }
 
 /// A projection N(0, 0.02) with a bias of zero.

@@ -187,9 +187,9 @@ impl VarConfig {
     fn init_adaln_gamma(&self) -> f64 {
         match self.depth {
             ..=20 => 1e-3,
-            ..=24 => 1e-4,
-            ..=30 => 1e-5,
-            _ => 5e-6,
+            21..=24 => 1e-4,
+            25..=30 => 1e-5,
+            31.. => 5e-6,
         }
     }
 
