@@ -6,6 +6,7 @@ use std::sync::Arc;
 use andamento_model::checkpoint::load;
 use andamento_model::decode::{Decoding, Knobs};
 use andamento_model::device::{DeviceChoice, choose};
+use andamento_model::frame::Extent;
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
 use andamento_model::library::{self, Card, Model};
 use andamento_model::network::{Network, Prompt};
@@ -285,7 +286,7 @@ fn var_smooth_mode() {
                 let at = |name: &str| golden.get(&format!("{name}_{scale}")).at(sample);
                 let visit: Vec<Site> = case.lattice().scale(scale).map(Site).collect();
                 let logits = network.predict(&visit).expect("predicts");
-                let logits = mixed(logits, guidance.scale(&case.moment(scale)));
+                let logits = mixed(logits, guidance.scales(&case.moment(scale)));
                 at("guided_logits").assert_close(&logits, LOGITS * (1.0 + guidance.strength()), "guided logits");
 
                 let noise = at("gumbel").values;
@@ -452,6 +453,7 @@ fn var_edits_pictures_on_the_whole_path() {
             picture: Picture::new(canvas.clone().into()),
             mask: mask.clone(),
             frame: None,
+            extent: Extent::Trained,
             order: "scales".into(),
             order_seed: 0,
             schedule: Schedule::Scales,
