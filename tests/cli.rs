@@ -366,3 +366,46 @@ fn training_resumes_where_it_was_killed() {
     std::fs::write(folder.file("wrong.toml"), "recipe = \"tokenizer\"\nside = 3").expect("configuration");
     folder.fails("train wrong.toml", 1, "wrong.toml");
 }
+
+#[test]
+fn imported_models_are_listed_verified_painted_with_and_removed() {
+    let folder = Folder::new("models");
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/models");
+    let [generator, tokenizer] = ["scenes-randar", "scenes-vq"].map(|id| models.join(id).join("weights.safetensors"));
+    let home = "--data-dir home";
+    let text = folder.succeeds(&format!("models import {} {home}", generator.display()));
+    assert!(text.contains("imported randar-192x6") && text.contains("needs its tokenizer"), "{text}");
+    folder.fails(&format!("generate --model randar-192x6 {home} -o a.png"), 1, "LlamaGen VQ");
+    folder.succeeds(&format!("models import {} {home} --json", tokenizer.display()));
+    let listed: serde_json::Value =
+        serde_json::from_str(&folder.succeeds(&format!("models {home} --json"))).expect("JSON");
+    let ids: Vec<_> = listed.as_array().expect("a list").iter().filter_map(|model| model["id"].as_str()).collect();
+    assert_eq!(ids, ["scenes-randar", "llamagen-vq-8-ch32", "randar-192x6"]);
+    folder.succeeds(&format!("generate --model randar-192x6 --class 3 --steps 3 --seed 1 {home} -o a.png"));
+    let pixels = open(&folder.file("a.png")).to_rgb8();
+    assert!(pixels.pixels().any(|pixel| pixel != pixels.get_pixel(0, 0)), "the picture is empty");
+    folder.succeeds(&format!("models verify {home}"));
+    let weights = folder.file("home/models/randar-192x6/weights.safetensors");
+    let mut bytes = std::fs::read(&weights).expect("weights");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).expect("changed");
+    folder.fails(&format!("models verify {home}"), 1, "SHA-256");
+    let text = folder.succeeds(&format!("models remove llamagen-vq-8-ch32 {home}"));
+    assert!(text.contains("randar-192x6 now lacks its tokenizer"), "{text}");
+    folder.fails(&format!("models remove llamagen-vq-8-ch32 {home}"), 2, "randar-192x6");
+    folder.fails(&format!("models import {home}"), 2, "FILE");
+}
+
+#[test]
+fn a_checkpoint_that_is_none_is_refused_and_the_others_are_imported() {
+    let folder = Folder::new("refused");
+    std::fs::write(folder.file("evil.pth"), b"cos\nsystem\n(S'touch touched'\ntR.").expect("written");
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens");
+    let good = goldens.join("var/var.pth");
+    folder.fails(&format!("models import evil.pth missing.pth {} --data-dir home", good.display()), 1, "missing.pth");
+    folder.fails("models import evil.pth --data-dir home", 1, "contains code; not run (os.system)");
+    assert!(!folder.file("touched").exists(), "code of a checkpoint was run");
+    let listed = folder.succeeds("models --data-dir home");
+    assert!(listed.contains("VAR") && listed.contains("var.pth"), "{listed}");
+}

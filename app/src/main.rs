@@ -10,7 +10,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
-        Some(command) => cli::run(command, cli.device, cli.json),
+        Some(command) => cli::run(command, &cli),
         None => edit(&cli),
     };
     match outcome {

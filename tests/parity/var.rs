@@ -450,6 +450,7 @@ fn var_edits_pictures_on_the_whole_path() {
         let sampling = Sampling { smooth, ..Sampling::default() };
         let guidance = Guidance::Scales { scale: 1.5 };
         let request = Request {
+            extent: Extent::Trained,
             picture: Picture::new(canvas.clone().into()),
             mask: mask.clone(),
             frame: None,
