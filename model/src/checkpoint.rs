@@ -46,6 +46,9 @@ pub const OPEN_MAGVIT2_LFQ_KEYS: KeyMap = KeyMap {
     leftovers: &["transformer.", "loss.", "model_ema."],
 };
 
+/// TensorAR's keys, ours without exception; a base model's stand behind `base.` as published.
+pub const TENSORAR_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };
+
 /// The LlamaGen tokenizer's keys; `codebook_used` is a usage counter of training.
 pub const VQ_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &["codebook_used"] };
 

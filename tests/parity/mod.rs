@@ -18,6 +18,7 @@ mod llamagen;
 mod llamagen_vq;
 mod open_magvit2;
 mod randar;
+mod tensorar;
 
 /// The tolerance of logits, absolute (the goldens' READMEs).
 pub(crate) const LOGITS: f32 = 1e-4;
@@ -98,7 +99,7 @@ pub(crate) fn mixed(logits: Tensor<3>, scale: f32) -> Vec<f32> {
 }
 
 /// A module's parameters under their field names, which are the published keys, and in the published orientation.
-fn published(module: &impl ModuleSnapshot) -> Golden {
+pub(crate) fn published(module: &impl ModuleSnapshot) -> Golden {
     let mut store = SafetensorsStore::from_bytes(None).with_to_adapter(BurnToPyTorchAdapter).skip_enum_variants(true);
     module.save_into(&mut store).expect("saves");
     Golden::from_bytes(&store.get_bytes().expect("bytes"), "a module of ours")

@@ -3,6 +3,7 @@
 pub mod llamagen;
 pub mod open_magvit2;
 pub mod randar;
+pub mod tensorar;
 
 use burn::prelude::*;
 use serde::Serialize;
@@ -70,7 +71,7 @@ pub struct Preset {
 }
 
 /// Every family.
-pub const FAMILIES: [Family; 3] = [randar::FAMILY, llamagen::FAMILY, open_magvit2::FAMILY];
+pub const FAMILIES: [Family; 4] = [randar::FAMILY, llamagen::FAMILY, open_magvit2::FAMILY, tensorar::FAMILY];
 
 /// Finds a family by its name, in upper or lower case.
 ///
