@@ -32,19 +32,8 @@ pub const RANDAR_KEYS: KeyMap = KeyMap {
 /// LlamaGen's keys, ours without exception.
 pub const LLAMAGEN_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: RANDAR_KEYS.leftovers };
 
-/// Open-MAGVIT2's keys. In the published files the generator stands beside its tokenizer, each with a prefix.
-pub const OPEN_MAGVIT2_KEYS: KeyMap = KeyMap {
-    to_ours: Some((r"^transformer\.", "")),
-    to_published: None,
-    leftovers: &["first_stage_model.", "kv_cache"],
-};
-
-/// The keys of Open-MAGVIT2's tokenizer, in its own file or in a generator's; losses and averages belong to training.
-pub const OPEN_MAGVIT2_LFQ_KEYS: KeyMap = KeyMap {
-    to_ours: Some((r"^first_stage_model\.", "")),
-    to_published: None,
-    leftovers: &["transformer.", "loss.", "model_ema."],
-};
+/// The keys of Open-MAGVIT2 and of its tokenizer, ours without exception.
+pub const OPEN_MAGVIT2_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };
 
 /// TensorAR's keys, ours without exception; a base model's stand behind `base.` as published.
 pub const TENSORAR_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use andamento_model::checkpoint::{OPEN_MAGVIT2_KEYS, OPEN_MAGVIT2_LFQ_KEYS, load};
+use andamento_model::checkpoint::{OPEN_MAGVIT2_KEYS, load};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
 use andamento_model::network::{Network, Prompt};
 use andamento_model::networks::llamagen::{Dropout, Rope};
@@ -115,20 +115,19 @@ fn open_magvit2_losses_and_gradients() {
     assert_gradients(&case.golden, "grad.", &weights, &(loss(pre, "pre") + loss(post, "post")));
 }
 
-/// Numbers `X` of `genX.cfg`.
+/// The generations: names `X` of `X.cfg`.
 fn runs(golden: &Golden) -> Vec<String> {
     golden.names().filter_map(|name| Some(name.strip_suffix(".cfg")?.to_string())).collect()
 }
 
-#[test]
-fn open_magvit2_greedy_generations() {
-    let (case, device) = (MagvitCase::read(), Device::flex());
-    let mut network = case.network(&device);
+/// Compares the golden generations of these runs on a device; returns how many there were.
+fn greedy_generations(case: &MagvitCase, runs: &[String], device: &Device) -> usize {
+    let mut network = case.network(device);
     let sites = case.side * case.side;
     let plan = case.plan(&vec![None; sites]);
     let labels = case.golden.get("label").ints();
     let mut compared = 0;
-    for run in runs(&case.golden) {
+    for run in runs {
         let get = |name: &str| case.golden.get(&format!("{run}.{name}"));
         let pair = |name: &str| [get(name).values[0], get(name).values[1]];
         let (scales, temperatures) = (pair("cfg"), pair("temperature"));
@@ -137,10 +136,9 @@ fn open_magvit2_greedy_generations() {
         for (sample, label) in labels.iter().enumerate() {
             let prompt = Prompt { class: *label as u32, guided: guidance.is_on() };
             network.begin(&prompt, &plan.lattice).expect("begins");
-            let factors = ["pre", "post"].map(|name| get(name).at(sample).ints());
-            for site in 0..sites {
+            for (site, code) in codes.at(sample).ints().into_iter().enumerate() {
                 let visit = [Site(site as u32)];
-                let pre = factors[0][site] as Token;
+                let pre = code as Token % (1 << case.config.factorized_bits[0]);
                 let first = network.predict(&visit).expect("predicts");
                 let second = network.refine(&visit, &[pre]).expect("refines").expect("a second factor");
                 assert!(network.refine(&visit, &[pre]).expect("refines").is_none(), "there is no third factor");
@@ -149,7 +147,7 @@ fn open_magvit2_greedy_generations() {
                     let got = sampling.probabilities(&mixed(logits, scales[index]));
                     get(name).at(sample).at(site).assert_close(&got, 1e-5, &format!("{run}.{name} at {site}"));
                 }
-                network.tell(&visit, &[codes.at(sample).ints()[site] as Token]).expect("tells");
+                network.tell(&visit, &[code as Token]).expect("tells");
             }
             let greedy = Sampling {
                 temperature: temperatures[0],
@@ -162,7 +160,22 @@ fn open_magvit2_greedy_generations() {
             compared += 1;
         }
     }
-    assert!(compared > 0, "the goldens hold no generation");
+    compared
+}
+
+#[test]
+fn open_magvit2_greedy_generations() {
+    let case = MagvitCase::read();
+    let runs = runs(&case.golden);
+    assert!(greedy_generations(&case, &runs, &Device::flex()) > 0, "the goldens hold no generation");
+}
+
+#[test]
+fn open_magvit2_greedy_generations_on_the_gpu_path() {
+    let case = MagvitCase::read();
+    let guided: Vec<_> =
+        runs(&case.golden).into_iter().filter(|run| case.golden.get(&format!("{run}.cfg")).values[0] > 1.0).collect();
+    assert!(greedy_generations(&case, &guided, &crate::gpu::device()) > 0, "the goldens hold no guided generation");
 }
 
 #[test]
@@ -217,7 +230,7 @@ fn open_magvit2_tokenizer() {
     let file = folder.join("tokenizer_weights.safetensors");
     let bytes = std::fs::read(&file).expect("weights");
     let fresh = LfqModel::new(&config, &device);
-    let model = load(fresh, bytes, &OPEN_MAGVIT2_LFQ_KEYS, file).expect("the published layout loads");
+    let model = load(fresh, bytes, &OPEN_MAGVIT2_KEYS, file).expect("the published layout loads");
 
     let image = golden.get("img");
     let pixels = Tensor::<4>::from_data(TensorData::new(image.values.clone(), image.shape.clone()), &device);

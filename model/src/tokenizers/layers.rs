@@ -29,7 +29,7 @@ pub(crate) fn conv1x1(inputs: usize, outputs: usize, device: &Device) -> Conv2d 
 
 /// Two convolutions around a skip (`ResnetBlock`).
 #[derive(Module, Debug)]
-pub struct ResBlock {
+pub(crate) struct ResBlock {
     norm1: GroupNorm,
     conv1: Conv2d,
     norm2: GroupNorm,
@@ -79,7 +79,7 @@ pub(crate) fn attend_over_map([q, k, v]: [Tensor<4>; 3]) -> Tensor<4> {
 
 /// A convolution that halves or doubles the sides.
 #[derive(Module, Debug)]
-pub struct Resample {
+pub(crate) struct Resample {
     conv: Conv2d,
 }
 

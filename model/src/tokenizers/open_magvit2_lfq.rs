@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
 use super::layers::{GROUPS, ResBlock, conv1x1, conv3x3, group_norm};
-use crate::checkpoint::OPEN_MAGVIT2_LFQ_KEYS;
+use crate::checkpoint::OPEN_MAGVIT2_KEYS;
 use crate::lattice::{Lattice, Token};
 use crate::networks::{configuration, to_value};
 use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
@@ -344,7 +344,7 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
     build: |config, weights, device| {
         let config: LfqConfig = configuration(config)?;
         config.check()?;
-        let model = weights.fill(LfqModel::new(&config, device), &OPEN_MAGVIT2_LFQ_KEYS)?;
+        let model = weights.fill(LfqModel::new(&config, device), &OPEN_MAGVIT2_KEYS)?;
         Ok(Box::new(OpenMagvit2Lfq::new(model, config, device)))
     },
     presets: || vec![("LFQ-16", to_value(&LfqConfig::published()))],

@@ -1,0 +1,74 @@
+//! The document as a whole: changing it, opening and saving files.
+
+use super::*;
+
+impl Editor {
+    pub(super) fn go_to(&mut self, document: Option<Document>) {
+        let Some(document) = document else { return };
+        self.document = document;
+        self.timeline = Timeline::default();
+        self.touched = (self.document.mask_id, Rect::default());
+        self.aim();
+    }
+
+    pub(super) fn change(&mut self, label: &str, document: Document) {
+        self.history.push(label, &document);
+        self.go_to(Some(document));
+    }
+
+    pub(super) fn open(&mut self, document: Document) {
+        self.end_stroke();
+        self.history.mark_saved(document.picture_id);
+        self.preview = None;
+        self.view.fit = true;
+        let longer = document.picture.width().max(document.picture.height()) as f32;
+        self.brush.size = (longer * BRUSH).round().clamp(1.0, MAX_BRUSH);
+        self.change(&format!("Open {}", document.name), document);
+    }
+
+    pub(super) fn save(&mut self) {
+        if self.history.is_edited(self.document.picture_id) {
+            self.errands.save(&self.document, self.document.next_name());
+        } else {
+            let (name, cause) = (self.document.name.clone(), "nothing has changed since it was opened or saved");
+            self.notify(false, name, cause.into(), String::new());
+        }
+    }
+
+    pub(super) fn save_as(&mut self, path: PathBuf) -> Result<()> {
+        let path = if path.extension().is_none() { path.with_extension("png") } else { path };
+        if self.document.is_source(&path) {
+            return Err(Error::file(
+                &path,
+                "this is the picture that was opened",
+                "Choose another name: sources stay as they are",
+            ));
+        }
+        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+            return Err(Error::file(&path, "pictures are saved as PNG", "Choose a name that ends in .png"));
+        }
+        self.dialog = None;
+        self.errands.save(&self.document, path);
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self, errand: Errand) {
+        match errand {
+            Errand::Opened(result) => match *result {
+                Ok(document) => self.open(document),
+                Err(error) => self.complain(&error),
+            },
+            Errand::Saved { path, picture_id, result: Ok(()) } => {
+                self.history.mark_saved(picture_id);
+                let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                self.notify(false, name(&path), format!("saved in {}", folder.display()), String::new());
+                self.quitting = self.quit_once_saved;
+            }
+            Errand::Saved { result: Err(error), .. } => {
+                self.quit_once_saved = false;
+                self.complain(&error);
+            }
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Runs: starting, stopping, looking back and going on, and what the worker reports.
+
+use super::*;
+
+impl Editor {
+    pub(super) fn generate(&mut self) -> Result<()> {
+        self.end_stroke();
+        if let Some(cause) = self.cannot_generate() {
+            return Err(Error::control("Generate", cause, "The tooltip of Generate says what is missing"));
+        }
+        if !self.settings.seed_locked && self.used_seed == Some(self.settings.seed) {
+            self.settings.seed = roll();
+        }
+        let request = Request {
+            picture: self.document.picture.clone(),
+            mask: self.document.mask.clone(),
+            frame: None,
+            order: self.settings.order.into(),
+            order_seed: self.settings.seed,
+            schedule: self.abilities.schedule(Some(self.settings.steps)),
+            knobs: self.knobs(self.settings.seed),
+        };
+        let ids = (self.document.picture_id, self.document.mask_id);
+        self.start(request, ids, Vec::new(), None)
+    }
+
+    /// Goes on from the head of the run that made the picture. Mask, order and schedule stay those of the run: its steps
+    /// belong to them. A seed that is not locked is drawn anew.
+    pub(super) fn branch(&mut self) -> Result<()> {
+        let Some(track) = self.document.track.clone().filter(|_| self.can_branch()) else {
+            return Err(Error::control("Branch here", "there is no step to go on from", "Generate first, then rewind"));
+        };
+        let mut request = Request::clone(&track.request);
+        if !self.settings.seed_locked && self.timeline.head.is_some() {
+            self.settings.seed = roll();
+        }
+        request.knobs = self.knobs(self.settings.seed);
+        if self.head() < track.steps.len() && request.knobs == track.request.knobs {
+            let remedy = "Unlock the seed, or change subject, guidance or temperature first";
+            return Err(Error::control("Branch here", "the same settings would make the same tokens again", remedy));
+        }
+        let earlier = track.steps[..self.head()].to_vec();
+        let shown = self.preview.take().filter(|preview| preview.run == track.number && preview.steps == earlier.len());
+        let guess = Some(track.guess.clone());
+        self.start(request, (track.before, track.mask_id), earlier.clone(), guess)?;
+        // Until it is planned, the run looks as the other one did at this step.
+        if let Some(run) = &mut self.run {
+            let number = run.number;
+            self.preview = shown.map(|preview| Preview { run: number, ..preview });
+            run.track = Some(Track { number, request: run.request.clone(), steps: earlier, ..Track::clone(&track) });
+        }
+        Ok(())
+    }
+
+    /// Steps for a whole picture, where the model leaves no choice.
+    pub fn fixed_steps(&self) -> usize {
+        match self.abilities.schedule(None) {
+            Schedule::Scales => self.card.scales(),
+            Schedule::OneByOne | Schedule::Cosine { .. } | Schedule::Windows { .. } => self.sites(),
+        }
+    }
+
+    pub(super) fn knobs(&self, seed: u64) -> Knobs {
+        let usual = self.card.defaults;
+        let sampling = Sampling { temperature: self.settings.temperature, ..usual.sampling };
+        let guidance = usual.guidance.with_strength(self.settings.guidance);
+        Knobs { class: self.settings.subject, guidance, sampling, seed }
+    }
+
+    pub(super) fn start(
+        &mut self,
+        request: Request,
+        (before, mask_id): (u64, u64),
+        earlier: Vec<Step>,
+        guess: Option<Arc<Vec<Token>>>,
+    ) -> Result<()> {
+        let (number, request) = (fresh(), Arc::new(request));
+        self.used_seed = Some(request.knobs.seed);
+        self.worker.send(Job::Paint { run: number, request: request.clone(), earlier: earlier.clone() })?;
+        self.timeline = Timeline::default();
+        self.preview = None;
+        self.generated = true;
+        let (phase, since) = (Phase::Preparing, Instant::now());
+        self.run = Some(Run { number, request, before, mask_id, phase, track: None, earlier, since, guess });
+        Ok(())
+    }
+
+    pub(super) fn stop(&mut self) -> Result<()> {
+        if let Some(run) = &mut self.run
+            && run.phase != Phase::Stopping
+        {
+            self.worker.send(Job::Stop)?;
+            run.phase = Phase::Stopping;
+        }
+        Ok(())
+    }
+
+    pub(super) fn play_or_pause(&mut self) -> Result<()> {
+        if let Some(run) = &mut self.run {
+            match run.phase {
+                Phase::Decoding => {
+                    self.worker.send(Job::Pause)?;
+                    run.phase = Phase::Paused;
+                }
+                Phase::Paused => {
+                    self.worker.send(Job::Resume)?;
+                    run.phase = Phase::Decoding;
+                    self.timeline.head = None;
+                }
+                Phase::Preparing | Phase::Stopping => {}
+            }
+            return Ok(());
+        }
+        let Some(track) = &self.document.track else { return Ok(()) };
+        if !track.is_complete() && self.timeline.head.is_none() {
+            return self.branch();
+        }
+        self.timeline.playing = !self.timeline.playing;
+        let head = if self.head() >= track.steps.len() { 0 } else { self.head() };
+        self.timeline.position = head as f32;
+        Ok(())
+    }
+
+    pub(super) fn play(&mut self, elapsed: Duration) {
+        let Some(steps) = self.track().map(|track| track.steps.len()).filter(|_| self.timeline.playing) else { return };
+        self.timeline.position += steps as f32 * elapsed.as_secs_f32() / PLAYBACK.as_secs_f32();
+        let head = self.timeline.position as usize;
+        self.timeline.playing = head < steps;
+        self.rewind(head);
+    }
+
+    pub(super) fn rewind(&mut self, steps: usize) {
+        let made = self.track().map_or(0, |track| track.steps.len());
+        self.timeline.head = (steps < made).then_some(steps);
+    }
+
+    /// Asks for a full decode of the step that is looked at, one at a time.
+    pub(super) fn ask_for_redraw(&mut self) {
+        let Some(track) = self.document.track.clone().filter(|_| self.run.is_none()) else { return };
+        let Some(steps) = self.timeline.head.filter(|_| self.timeline.asked.is_none()) else { return };
+        let here = self.preview.as_ref().is_some_and(|preview| (preview.run, preview.steps) == (track.number, steps));
+        if !here
+            && matches!(self.engine, Engine::Ready { .. })
+            && self.worker.send(Job::Redraw { track, steps }).is_ok()
+        {
+            self.timeline.asked = Some(steps);
+        }
+    }
+
+    pub(super) fn take_in(&mut self, event: worker::Event) {
+        match event {
+            worker::Event::Loaded { card, abilities, device, reason } => {
+                self.abilities = abilities;
+                self.card = *card;
+                self.engine = Engine::Ready { device, reason };
+                self.aim();
+            }
+            worker::Event::Planned { run, plan, frame, guess } => self.planned(run, plan, frame, guess),
+            worker::Event::Step { run, step } => {
+                if let Some(track) = self.running(run).and_then(|run| run.track.as_mut()) {
+                    track.steps.push(step);
+                }
+            }
+            worker::Event::Preview { run, steps, picture } => {
+                self.timeline.asked = None;
+                if self.track().is_some_and(|track| track.number == run) {
+                    self.preview = Some(Preview { run, steps, id: fresh(), picture });
+                }
+            }
+            worker::Event::Done { run, result } => self.done(run, result),
+            worker::Event::Failed { run, error } => self.failed(run, &error),
+        }
+    }
+
+    pub(super) fn running(&mut self, number: u64) -> Option<&mut Run> {
+        self.run.as_mut().filter(|run| run.number == number)
+    }
+
+    pub(super) fn planned(&mut self, number: u64, plan: Arc<Plan>, frame: Frame, guess: Arc<Vec<Token>>) {
+        let Some(run) = self.running(number) else { return };
+        if run.phase == Phase::Preparing {
+            run.phase = Phase::Decoding;
+        }
+        run.since = Instant::now();
+        let guess = run.guess.clone().unwrap_or(guess);
+        let (request, before, mask_id, steps) = (run.request.clone(), run.before, run.mask_id, run.earlier.clone());
+        run.track = Some(Track { number, request, before, mask_id, plan, frame, guess, steps });
+    }
+
+    pub(super) fn done(&mut self, number: u64, result: Option<(Picture, RgbaImage)>) {
+        if self.running(number).is_none() {
+            return;
+        }
+        let track = self.run.take().and_then(|run| run.track);
+        if let (Some(track), Some((picture, thumbnail))) = (track, result) {
+            let subject = self.card.subjects.get(track.request.knobs.class as usize).cloned().unwrap_or_default();
+            let label = if track.is_complete() { format!("Generate {subject}") } else { format!("Stopped: {subject}") };
+            let looked_at = self.timeline.head;
+            self.take_result_in(&label, picture, Arc::new(track));
+            self.timeline.head = looked_at;
+            let bytes: usize = self.document.picture.image().as_bytes().len() + self.document.mask.bytes().len();
+            self.results.push(Outcome { document: self.document.clone(), thumbnail });
+            let excess = self.results.len().saturating_sub(RESULTS.min(RESULT_BYTES / bytes.max(1)).max(4));
+            self.results.drain(..excess);
+        }
+        if let Some(command) = self.after_stop.take() {
+            self.apply(command);
+        }
+    }
+
+    /// A result is one entry in the history. A stroke that is being drawn goes on on top of it.
+    pub(super) fn take_result_in(&mut self, label: &str, picture: Picture, track: Arc<Track>) {
+        let Some(mut stroke) = self.stroke.take() else {
+            return self.change(label, self.document.clone().with_result(picture, track));
+        };
+        let drawn = self.document.clone();
+        self.change(label, stroke.before.with_result(picture, track));
+        stroke.before = self.document.clone();
+        self.document.mask = drawn.mask;
+        self.document.mask_id = fresh();
+        self.stroke = Some(stroke);
+    }
+
+    pub(super) fn failed(&mut self, number: Option<u64>, error: &Error) {
+        self.timeline.asked = None;
+        match number {
+            Some(number) if self.running(number).is_some() => self.run = None,
+            None if self.engine == Engine::Loading => {
+                self.engine = Engine::Failed(error.to_string());
+            }
+            _ => {}
+        }
+        self.complain(error);
+        if let Some(command) = self.after_stop.take().filter(|_| self.run.is_none()) {
+            self.apply(command);
+        }
+    }
+
+    pub(super) fn take_result(&mut self, number: usize) {
+        let Some(outcome) = self.results.get(number) else { return };
+        let same = self.document.picture_id == outcome.document.picture_id;
+        let document = outcome.document.clone();
+        if !same {
+            self.end_stroke();
+            self.change(&format!("Result {}", number + 1), document);
+        }
+    }
+}
