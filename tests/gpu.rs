@@ -119,6 +119,7 @@ fn sweep() -> Vec<Case> {
         Case::new(1, 3, 2, 2200, 100).scattered(),
         Case::new(3, 1, 5, 7, 12).increasing(),
         Case::new(2, 2, 5, 333, 80).scattered(),
+        Case::new(2, 16, 1, 257, 88),
         Case::new(1, 5, 3, 129, 96).increasing(),
         Case::new(1, 2, 26, 64, 16).increasing(),
         Case::new(2, 3, 26, 700, 64).increasing(),

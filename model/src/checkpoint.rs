@@ -35,8 +35,18 @@ pub const LLAMAGEN_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, le
 /// The keys of Open-MAGVIT2 and of its tokenizer, ours without exception.
 pub const OPEN_MAGVIT2_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };
 
-/// TensorAR's keys, ours without exception; a base model's stand behind `base.` as published.
-pub const TENSORAR_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };
+/// RAR's keys; `0` of `adaLN_modulation` is an activation.
+pub const RAR_KEYS: KeyMap = KeyMap {
+    to_ours: Some((r"adaLN_modulation\.1\.", "ada_ln_modulation.")),
+    to_published: Some((r"ada_ln_modulation\.", "adaLN_modulation.1.")),
+    leftovers: &[],
+};
+
+/// TensorAR's keys: a base model's published ones behind `base.`, the others ours.
+pub const TENSORAR_KEYS: KeyMap = RAR_KEYS;
+
+/// The keys of MaskGIT's tokenizer.
+pub const MASKGIT_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };
 
 /// The LlamaGen tokenizer's keys; `codebook_used` is a usage counter of training.
 pub const VQ_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &["codebook_used"] };

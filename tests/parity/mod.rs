@@ -14,10 +14,13 @@ use burn::prelude::*;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Int;
 
+mod formula;
 mod llamagen;
 mod llamagen_vq;
+mod maskgit_vqgan;
 mod open_magvit2;
 mod randar;
+mod rar;
 mod tensorar;
 
 /// The tolerance of logits, absolute (the goldens' READMEs).

@@ -9,6 +9,7 @@ use andamento_model::ledger::revisions;
 use andamento_model::network::{Network, Prompt};
 use andamento_model::networks::llamagen::{Dropout, Trunk};
 use andamento_model::networks::open_magvit2::OpenMagvit2;
+use andamento_model::networks::rar::Rar;
 use andamento_model::networks::tensorar::base::{Base, BaseConfig};
 use andamento_model::networks::tensorar::noise::{Denominator, Noise, NoiseKind, NoiseSchedule, embed_noised};
 use andamento_model::networks::tensorar::{FAMILY, MAX_DEPTH, MAX_K, TensorAr, TensorArConfig, TensorArNetwork};
@@ -25,6 +26,7 @@ use burn::tensor::{Distribution, Int, s};
 
 use super::llamagen::{LlamaGenCase, guidance, runs};
 use super::open_magvit2::MagvitCase;
+use super::rar::RarCase;
 use super::{GREEDY, LOGITS, floats, ints, published};
 
 /// A base model with the golden weights.
@@ -60,6 +62,20 @@ fn on_open_magvit2(device: &Device) -> Case<OpenMagvit2> {
         grid: Grid::new(case.side, case.side),
         classes: case.golden.get("label").ints(),
         tokens: case.codes("idx_pre", "idx_post"),
+    }
+}
+
+/// RAR knows nothing of rows and columns: on one row of tokens.
+fn on_rar(device: &Device) -> Case<Rar> {
+    let case = RarCase::read();
+    let golden = case.golden("rar_forward.safetensors");
+    Case {
+        base: case.weights(device),
+        base_config: case.config.clone(),
+        config: BaseConfig::Rar(case.config.clone()),
+        grid: Grid::new(1, case.config.image_seq_len),
+        classes: golden.get("label").ints(),
+        tokens: golden.get("input_ids").clone(),
     }
 }
 
@@ -107,7 +123,7 @@ impl<B: Base + 'static> Case<B> {
 
     fn network(&self, weights: TensorAr<B>, depth: usize, device: &Device) -> TensorArNetwork<B> {
         let config = self.config(weights.k(), depth);
-        TensorArNetwork::new(weights, config, self.base_config.clone(), self.grid, device)
+        TensorArNetwork::new(weights, config, self.base_config.clone(), self.grid, device).expect("the grid fits")
     }
 
     fn plan(&self, k: usize, given: impl Fn(usize) -> Option<Token>) -> Arc<Plan> {
@@ -184,6 +200,34 @@ fn tensorar_with_closed_gates_makes_the_base_models_pictures() {
     assert!(compared > 0, "the goldens hold no generation");
 }
 
+/// Pictures of a base model behind the seam and of TensorAR around it, as drawn and guided.
+fn makes_the_same<B: Base + 'static>(case: &Case<B>, base: &mut dyn Network, guidance: Guidance, device: &Device) {
+    let raster: Vec<u32> = (0..case.grid.len() as u32).collect();
+    let given: Vec<Option<Token>> = raster.iter().map(|site| (site % 7 == 2).then_some(1)).collect();
+    let knobs = |class: &i32| Knobs { class: *class as u32, guidance, sampling: GREEDY, seed: 0 };
+    let lattice = Lattice::grid(case.grid.rows, case.grid.cols);
+    let alone = Plan::new(lattice, &raster, &given, Schedule::OneByOne, Given::InPlace).expect("plan");
+    let alone = Arc::new(alone);
+    for class in &case.classes {
+        let want = picture(&alone, &steps(base, &alone, knobs(class), &[]));
+        for (k, depth) in [(1, 1), (2, 4), (5, 2)] {
+            let plan = case.plan(k, |site| given[site]);
+            let mut network = case.network(case.closed(k, depth), depth, device);
+            let made = picture(&plan, &steps(&mut network, &plan, knobs(class), &[]));
+            assert_eq!(made, want, "k = {k}, depth {depth}");
+        }
+    }
+}
+
+#[test]
+fn tensorar_with_closed_gates_makes_the_pictures_of_every_base_model() {
+    let device = Device::flex();
+    let guidance = Guidance::PowerCosine { scale: 4.0, power: 1.5 };
+    makes_the_same(&on_rar(&device), &mut RarCase::read().network(&device), guidance, &device);
+    let guidance = Guidance::Factors { scales: [1.9, 2.0] };
+    makes_the_same(&on_open_magvit2(&device), &mut MagvitCase::read().network(&device), guidance, &device);
+}
+
 #[test]
 fn tensorar_with_closed_gates_has_the_base_models_logits() {
     let (golden, device) = (LlamaGenCase::read(), Device::flex());
@@ -200,6 +244,17 @@ fn tensorar_with_closed_gates_has_the_base_models_logits() {
                 let loss = model.loss(vec![logits.clone()], tokens, 1.0);
                 golden.get(grid, "tf.loss").assert_close(&floats(loss), 1e-5, "loss");
             }
+        }
+    }
+
+    let case = on_rar(&device);
+    let golden = RarCase::read().golden("rar_forward.safetensors");
+    for (k, depth) in [(1, 1), (4, 2)] {
+        let logits = case.clean_logits(&case.closed(k, depth), ints(&case.tokens, &device)).remove(0);
+        for (sample, site) in (0..case.classes.len()).flat_map(|b| (0..case.grid.len()).map(move |site| (b, site))) {
+            let first = floats(logits.clone().slice(s![sample..sample + 1, site..site + 1, 0..1, ..]));
+            let want = golden.get("raster.logits").at(sample).at(site);
+            want.assert_close(&first, LOGITS, &format!("k = {k}, site {site}"));
         }
     }
 
@@ -274,6 +329,7 @@ fn tokens_are_read_in_time<B: Base + 'static>(case: &Case<B>) {
 fn tensorar_reads_no_token_too_early() {
     let device = Device::flex();
     tokens_are_read_in_time(&small_llamagen(&device));
+    tokens_are_read_in_time(&on_rar(&device));
     tokens_are_read_in_time(&on_open_magvit2(&device));
 }
 
@@ -355,9 +411,13 @@ fn tensorar_decodes_as_it_was_trained() {
         decoding_is_the_training_forward(&llamagen, k, |site| (site + 1 < sites).then_some(2), &device);
         decoding_is_the_training_forward(&llamagen, k, |site| (site > 0).then_some(1), &device);
     }
+    let rar = on_rar(&device);
     for k in [1, 4] {
+        let given = |site: usize| (site % 7 < 3).then_some(site as Token % 5);
+        decoding_is_the_training_forward(&rar, k, |_| None, &device);
+        decoding_is_the_training_forward(&rar, k, given, &device);
         decoding_is_the_training_forward(&magvit, k, |_| None, &device);
-        decoding_is_the_training_forward(&magvit, k, |site| (site % 7 < 3).then_some(site as Token), &device);
+        decoding_is_the_training_forward(&magvit, k, given, &device);
     }
 }
 
@@ -452,6 +512,7 @@ fn noise_replaces_tokens(case: &Case<impl Base>, device: &Device) {
 fn tensorar_noise_replaces_tokens() {
     let device = Device::flex();
     noise_replaces_tokens(&small_llamagen(&device), &device);
+    noise_replaces_tokens(&on_rar(&device), &device);
     noise_replaces_tokens(&on_open_magvit2(&device), &device);
 }
 
@@ -481,6 +542,7 @@ fn nearest_codes_are_nearest(case: &Case<impl Base>, device: &Device) {
 fn tensorar_nearest_codes_are_nearest_by_their_angle() {
     let device = Device::flex();
     nearest_codes_are_nearest(&small_llamagen(&device), &device);
+    nearest_codes_are_nearest(&on_rar(&device), &device);
     nearest_codes_are_nearest(&on_open_magvit2(&device), &device);
 }
 
@@ -506,6 +568,7 @@ fn gradients_flow<B: Base + 'static>(case: &Case<B>, device: &Device) {
 fn tensorar_gradients_reach_its_gates() {
     let device = Device::flex().autodiff();
     gradients_flow(&small_llamagen(&device), &device);
+    gradients_flow(&on_rar(&device), &device);
     gradients_flow(&on_open_magvit2(&device), &device);
 }
 
@@ -572,6 +635,8 @@ fn resumes_and_keeps_given_tokens<B: Base + 'static>(case: &Case<B>, guidance: G
 fn tensorar_resumes_and_keeps_given_tokens_and_tells_revisions() {
     let device = Device::flex();
     resumes_and_keeps_given_tokens(&small_llamagen(&device), Guidance::constant(3.0), &device);
+    let guidance = Guidance::PowerCosine { scale: 4.0, power: 1.5 };
+    resumes_and_keeps_given_tokens(&on_rar(&device), guidance, &device);
     resumes_and_keeps_given_tokens(&on_open_magvit2(&device), Guidance::Factors { scales: [1.9, 2.0] }, &device);
 }
 
@@ -669,6 +734,7 @@ fn tensorar_published_sizes_have_the_published_numbers_of_parameters() {
         config.check().expect("possible sizes");
         let count = match &config.base {
             BaseConfig::LlamaGen(base) => TensorAr::new(Trunk::new(base, &device), &config, &device).num_params(),
+            BaseConfig::Rar(base) => TensorAr::new(Rar::new(base, &device), &config, &device).num_params(),
             BaseConfig::OpenMagvit2(base) => {
                 TensorAr::new(OpenMagvit2::new(base, &device), &config, &device).num_params()
             }
@@ -680,6 +746,8 @@ fn tensorar_published_sizes_have_the_published_numbers_of_parameters() {
         ("LlamaGen-L-256", 393, 16),
         ("LlamaGen-L-384", 393, 24),
         ("LlamaGen-XL-384", 853, 24),
+        ("RAR-B", 289, 16),
+        ("RAR-L", 511, 16),
     ] {
         assert!(counted.contains(&published), "{published:?} in {counted:?}");
     }

@@ -1,5 +1,7 @@
 //! Helpers shared by the tests.
 
+pub mod formula;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -140,6 +140,11 @@ impl TransformerConfig {
         (2 * 4 * self.dim / 3).div_ceil(self.multiple_of) * self.multiple_of
     }
 
+    /// An empty cache of one block for `capacity` slots.
+    pub(crate) fn cache(&self, streams: usize, capacity: usize, device: &Device) -> KvCache {
+        KvCache::new(streams, self.n_head, self.head_dim(), capacity, device)
+    }
+
     /// What a step does that feeds `fed` slots, asks for `asked` logits and sees `visible` slots.
     pub(crate) fn work(&self, fed: usize, asked: usize, visible: usize, streams: usize) -> Work {
         let block = 4 * self.dim * self.dim + 3 * self.dim * self.hidden_dim();
@@ -265,7 +270,7 @@ pub struct Dropout {
 }
 
 /// Zeroes a share of `x` and scales up the rest, in training only.
-pub(crate) fn drop(x: Tensor<3>, share: f64) -> Tensor<3> {
+pub(crate) fn drop<const D: usize>(x: Tensor<D>, share: f64) -> Tensor<D> {
     if share == 0.0 {
         return x;
     }
@@ -281,16 +286,20 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// An empty cache for `capacity` slots.
-    pub fn new(streams: usize, config: &TransformerConfig, capacity: usize, device: &Device) -> Self {
-        let shape = [streams, config.n_head, capacity, config.head_dim()];
+    /// An empty cache for `capacity` slots of `n_head` heads.
+    pub fn new(streams: usize, n_head: usize, head_dim: usize, capacity: usize, device: &Device) -> Self {
+        let shape = [streams, n_head, capacity, head_dim];
         Self { keys: Tensor::zeros(shape, device), values: Tensor::zeros(shape, device) }
     }
 
-    fn write(&mut self, first_slot: usize, keys: Tensor<4>, values: Tensor<4>) {
-        let slots = first_slot..first_slot + keys.dims()[2];
-        self.keys.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], keys));
-        self.values.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], values));
+    /// Causal attention of the slots `first_slot..` once their keys and values are written: `[streams, heads, slots,
+    /// head_dim]` each.
+    pub(crate) fn attend(&mut self, first_slot: usize, [q, k, v]: [Tensor<4>; 3]) -> Tensor<4> {
+        let slots = first_slot..first_slot + q.dims()[2];
+        self.keys.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], k));
+        self.values.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], v));
+        let visible: Vec<u32> = slots.map(|slot| slot as u32 + 1).collect();
+        andamento_shaders::cached_attention(q, self.keys.clone(), self.values.clone(), &visible)
     }
 }
 
@@ -313,43 +322,50 @@ impl Attention {
 
     /// Queries and keys (rotated) and values of `x`, `[batch, slots, dim]`: `[batch, heads, slots, head_dim]` each.
     fn project(&self, x: Tensor<3>, angles: &Angles) -> [Tensor<4>; 3] {
-        let [batch, slots, dim] = x.dims();
-        let qkv = self.wqkv.forward(x);
-        let part = |index: usize| {
-            let part = qkv.clone().slice(s![.., .., index * dim..(index + 1) * dim]);
-            part.reshape([batch, slots, self.n_head, dim / self.n_head]).swap_dims(1, 2)
-        };
-        [angles.rotate(part(0)), angles.rotate(part(1)), part(2)]
-    }
-
-    /// Joins the heads of `x`, `[batch, heads, slots, head_dim]`, and projects to `[batch, slots, dim]`.
-    fn join(&self, x: Tensor<4>) -> Tensor<3> {
-        let [batch, heads, slots, head_dim] = x.dims();
-        self.wo.forward(x.swap_dims(1, 2).reshape([batch, slots, heads * head_dim]))
+        let [q, k, v] = split_heads(self.wqkv.forward(x), self.n_head);
+        [angles.rotate(q), angles.rotate(k), v]
     }
 
     /// Causal attention over a whole sequence: `x` is `[batch, slots, dim]`, `mask` is `[1, 1, slots, slots]`.
     fn forward(&self, x: Tensor<3>, angles: &Angles, mask: &Tensor<4>) -> Tensor<3> {
-        let [q, k, v] = self.project(x, angles);
-        let scale = (q.dims()[3] as f64).powf(-0.5);
-        // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
-        let sequences = (0..q.dims()[0]).map(|index| {
-            let [q, k, v] = [&q, &k, &v].map(|x| x.clone().slice(s![index..index + 1, .., .., ..]));
-            let scores = (q * scale).matmul(k.swap_dims(2, 3)) + mask.clone();
-            softmax(scores, 3).matmul(v)
-        });
-        self.join(Tensor::cat(sequences.collect(), 0))
+        self.wo.forward(merge_heads(attend(self.project(x, angles), mask, &|weights| weights)))
     }
 
     /// Causal attention of the slots `first_slot..` over the cache: `x` is `[streams, slots, dim]`.
     fn forward_cached(&self, x: Tensor<3>, angles: &Angles, first_slot: usize, cache: &mut KvCache) -> Tensor<3> {
-        let slots = x.dims()[1];
-        let [q, k, v] = self.project(x, angles);
-        cache.write(first_slot, k, v);
-        let visible: Vec<u32> = (0..slots).map(|slot| (first_slot + slot + 1) as u32).collect();
-        let (keys, values) = (cache.keys.clone(), cache.values.clone());
-        self.join(andamento_shaders::cached_attention(q, keys, values, &visible))
+        self.wo.forward(merge_heads(cache.attend(first_slot, self.project(x, angles))))
     }
+}
+
+/// Queries, keys and values of a fused projection, `[batch, slots, 3 * dim]`: `[batch, heads, slots, head_dim]` each.
+pub(crate) fn split_heads(qkv: Tensor<3>, n_head: usize) -> [Tensor<4>; 3] {
+    let [batch, slots, width] = qkv.dims();
+    chunk::<3>(&qkv).map(|part| part.reshape([batch, slots, n_head, width / 3 / n_head]).swap_dims(1, 2))
+}
+
+/// `N` equal parts of `x`, `[batch, slots, N * dim]`: `[batch, slots, dim]` each.
+pub(crate) fn chunk<const N: usize>(x: &Tensor<3>) -> [Tensor<3>; N] {
+    let dim = x.dims()[2] / N;
+    std::array::from_fn(|index| x.clone().slice(s![.., .., index * dim..(index + 1) * dim]))
+}
+
+/// Joins the heads of `x`, `[batch, heads, slots, head_dim]`: `[batch, slots, dim]`.
+pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, slots, head_dim] = x.dims();
+    x.swap_dims(1, 2).reshape([batch, slots, heads * head_dim])
+}
+
+/// Attention over whole sequences: `[batch, heads, slots, head_dim]` each, `mask` is `[1, 1, slots, slots]`; `drop` is
+/// applied to the weights.
+pub(crate) fn attend([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, drop: &impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+    let scale = (q.dims()[3] as f64).powf(-0.5);
+    // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
+    let sequences = (0..q.dims()[0]).map(|index| {
+        let [q, k, v] = [&q, &k, &v].map(|x| x.clone().slice(s![index..index + 1, .., .., ..]));
+        let scores = (q * scale).matmul(k.swap_dims(2, 3)) + mask.clone();
+        drop(softmax(scores, 3)).matmul(v)
+    });
+    Tensor::cat(sequences.collect(), 0)
 }
 
 /// SwiGLU: `w2(silu(w1 x) * w3 x)`.
@@ -601,7 +617,7 @@ impl RasterRun {
             return Err(Error::control("model", cause, "Choose a tokenizer of one grid"));
         };
         let classes: Vec<i32> = prompt.streams(config.num_classes).into_iter().map(|class| class as i32).collect();
-        let cache = |_| KvCache::new(classes.len(), config, (1 + grid.len()).next_multiple_of(8), device);
+        let cache = |_| config.cache(classes.len(), (1 + grid.len()).next_multiple_of(8), device);
         Ok(Self {
             family: spec.family,
             sites: grid.len(),

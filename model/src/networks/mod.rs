@@ -3,6 +3,7 @@
 pub mod llamagen;
 pub mod open_magvit2;
 pub mod randar;
+pub mod rar;
 pub mod tensorar;
 
 use burn::prelude::*;
@@ -71,7 +72,8 @@ pub struct Preset {
 }
 
 /// Every family.
-pub const FAMILIES: [Family; 4] = [randar::FAMILY, llamagen::FAMILY, open_magvit2::FAMILY, tensorar::FAMILY];
+pub const FAMILIES: &[Family] =
+    &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY, tensorar::FAMILY];
 
 /// Finds a family by its name, in upper or lower case.
 ///

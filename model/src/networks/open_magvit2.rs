@@ -321,7 +321,7 @@ impl Network for OpenMagvit2Network {
         let run = self.run.as_mut().ok_or_else(not_begun)?;
         let hidden = run.spatial.advance(visit, &self.weights)?;
         let (streams, config) = (hidden.dims()[0], self.config.spatial());
-        let cache = |_| KvCache::new(streams, &config, 2, &self.device);
+        let cache = |_| config.cache(streams, 2, &self.device);
         let mut caches: Vec<KvCache> = (0..self.config.factorized_n_layer).map(cache).collect();
         let logits = self.weights.next_factor(0, hidden, &self.factor_rope, &mut caches);
         run.open = Some(caches);

@@ -254,7 +254,7 @@ impl Network for RandArNetwork {
         };
         let capacity = (1 + 2 * grid.len()).next_multiple_of(8);
         let streams = if prompt.guided { 2 } else { 1 };
-        let cache = || KvCache::new(streams, &self.config, capacity, &self.device);
+        let cache = || self.config.cache(streams, capacity, &self.device);
         self.run = Some(Run {
             lattice: lattice.clone(),
             prompt: *prompt,

@@ -49,6 +49,7 @@ use self::base::{Base, BaseConfig, Sizes};
 use self::noise::Noise;
 use super::llamagen::{self, Dropout, KvCache, Trunk};
 use super::open_magvit2::{self, OpenMagvit2};
+use super::rar::{self, Rar};
 use super::{Family, Parts, Preset, configuration};
 use crate::bench::Cost;
 use crate::checkpoint::TENSORAR_KEYS;
@@ -66,12 +67,14 @@ pub const MAX_K: usize = 16;
 pub const MAX_DEPTH: usize = 4;
 
 /// What is published (table 3), by the base model's family and size: all with `k = 4` and depth 2.
-const PUBLISHED: [(&str, &str, &str); 7] = [
+const PUBLISHED: [(&str, &str, &str); 9] = [
     ("LlamaGen", "B-256", "LlamaGen-B-256"),
     ("LlamaGen", "L-256", "LlamaGen-L-256"),
     ("LlamaGen", "L-384", "LlamaGen-L-384"),
     ("LlamaGen", "XL-384", "LlamaGen-XL-384"),
     ("LlamaGen", "XXL-384", "LlamaGen-XXL-384"),
+    ("RAR", "B", "RAR-B"),
+    ("RAR", "L", "RAR-L"),
     ("Open-MAGVIT2", "B", "Open-MAGVIT2-B"),
     ("Open-MAGVIT2", "L", "Open-MAGVIT2-L"),
 ];
@@ -86,11 +89,12 @@ pub const FAMILY: Family = Family {
         config.check()?;
         match &config.base {
             BaseConfig::LlamaGen(base) => plug_in(parts, &config, base, Trunk::new(base, parts.device)),
+            BaseConfig::Rar(base) => plug_in(parts, &config, base, Rar::new(base, parts.device)),
             BaseConfig::OpenMagvit2(base) => plug_in(parts, &config, base, OpenMagvit2::new(base, parts.device)),
         }
     },
     presets: || {
-        let bases = [llamagen::FAMILY, open_magvit2::FAMILY];
+        let bases = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
         let of_base = |family: &Family| (family.presets)().into_iter().filter_map(|base| published(family.name, base));
         bases.iter().flat_map(of_base).collect()
     },
@@ -115,7 +119,8 @@ fn plug_in<B: Base + 'static>(
     base: B,
 ) -> Result<Box<dyn Network>> {
     let weights = parts.weights.fill(TensorAr::new(base, config, parts.device), &TENSORAR_KEYS)?;
-    Ok(Box::new(TensorArNetwork::new(weights, config.clone(), base_config.clone(), parts.grid, parts.device)))
+    let network = TensorArNetwork::new(weights, config.clone(), base_config.clone(), parts.grid, parts.device)?;
+    Ok(Box::new(network))
 }
 
 /// Sizes of the network.
@@ -164,14 +169,13 @@ impl TensorArConfig {
     /// What a step costs: the base model's share, and that of both query transformers.
     fn cost(&self, plan: &Plan, step: usize, streams: usize) -> Cost {
         let visit = &plan.visits[step];
-        let (read, prefix) = match step.checked_sub(1) {
-            Some(last) => (visit.known - plan.visits[last].known, 0),
-            None => (visit.known, 1),
-        };
-        let (fed, asked, visible) = (prefix + read, visit.sites.len(), 1 + visit.known);
+        let before = step.checked_sub(1).map(|last| plan.visits[last].known);
+        let read = visit.known - before.unwrap_or(0);
+        let asked = visit.sites.len();
         let mut cost = match &self.base {
-            BaseConfig::LlamaGen(base) => Trunk::cost(base, fed, asked, visible, streams),
-            BaseConfig::OpenMagvit2(base) => OpenMagvit2::cost(base, fed, asked, visible, streams),
+            BaseConfig::LlamaGen(base) => base_cost::<Trunk>(base, before, visit.known, asked, streams),
+            BaseConfig::Rar(base) => base_cost::<Rar>(base, before, visit.known, asked, streams),
+            BaseConfig::OpenMagvit2(base) => base_cost::<OpenMagvit2>(base, before, visit.known, asked, streams),
         };
         if self.k > 1 {
             // Tensors are the same in all streams and encoded once.
@@ -188,6 +192,12 @@ impl TensorArConfig {
         let parameters = self.depth * 12 * dim * dim;
         Cost { bytes: 4.0 * parameters as f64, operations: 2.0 * (self.depth * products * tensors) as f64 }
     }
+}
+
+/// What a base model does in a step that reads the tensors from `before`, or the prefix and those from 0, to `known`.
+fn base_cost<B: Base>(base: &B::Config, before: Option<usize>, known: usize, asked: usize, streams: usize) -> Cost {
+    let fed = before.map_or(B::PREFIX + known, |before| known - before);
+    B::cost(base, fed, asked, B::PREFIX + known, streams)
 }
 
 /// Attention of queries over a memory and themselves.
@@ -539,13 +549,17 @@ pub struct TensorArNetwork<B: Base> {
 
 impl<B: Base> TensorArNetwork<B> {
     /// Wraps weights whose picture is `grid` tokens in training.
+    ///
+    /// # Errors
+    /// If the base model was trained on another grid.
     pub fn new(
         weights: TensorAr<B>,
         config: TensorArConfig,
         base_config: B::Config,
         grid: Grid,
         device: &Device,
-    ) -> Self {
+    ) -> Result<Self> {
+        B::check_grid(&base_config, grid, grid)?;
         let sizes = config.base.sizes();
         let spec = Spec {
             family: FAMILY.name,
@@ -555,7 +569,7 @@ impl<B: Base> TensorArNetwork<B> {
             parameters: weights.num_params(),
             abilities: config.abilities(),
         };
-        Self { weights, base_config, spec, device: device.clone(), run: None }
+        Ok(Self { weights, base_config, spec, device: device.clone(), run: None })
     }
 
     /// The classes of the streams: `[streams]`.
@@ -615,9 +629,7 @@ impl<B: Base> Network for TensorArNetwork<B> {
         let [grid] = lattice.scales() else {
             return Err(Error::control("model", "TensorAR works on one grid of tokens", "Choose a VQ tokenizer"));
         };
-        if let Some(reason) = B::ONE_GRID.filter(|_| *lattice != self.spec.lattice) {
-            return Err(Error::control("model", reason, "Frame a part of the trained size"));
-        }
+        B::check_grid(&self.base_config, self.spec.lattice.finest(), *grid)?;
         let classes = self.classes(prompt);
         let [streams] = classes.dims();
         let conditions = match self.run.take() {

@@ -2,6 +2,7 @@
 
 mod layers;
 pub mod llamagen_vq;
+pub mod maskgit_vqgan;
 pub mod open_magvit2_lfq;
 
 use burn::prelude::*;
@@ -22,7 +23,7 @@ pub struct TokenizerFamily {
 }
 
 /// Every kind of tokenizer.
-pub const TOKENIZERS: [TokenizerFamily; 2] = [llamagen_vq::FAMILY, open_magvit2_lfq::FAMILY];
+pub const TOKENIZERS: &[TokenizerFamily] = &[llamagen_vq::FAMILY, maskgit_vqgan::FAMILY, open_magvit2_lfq::FAMILY];
 
 /// Finds a kind of tokenizer by its name.
 ///

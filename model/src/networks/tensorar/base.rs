@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleDisplay};
 use burn::prelude::*;
-use burn::tensor::Int;
+use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
 use super::noise::Codes;
@@ -13,6 +13,7 @@ use crate::networks::llamagen::{
     Dropout, KvCache, RasterDecoder, Rope, TransformerConfig, Trunk, drop, slots, through,
 };
 use crate::networks::open_magvit2::{OpenMagvit2, OpenMagvit2Config};
+use crate::networks::rar::{self, Modulations, Rar, RarConfig};
 
 /// A base model: it reads vectors in raster order behind those of a class, and what it says behind one of them is the
 /// prediction for the next site.
@@ -30,8 +31,14 @@ pub trait Base: Module + ModuleDisplay {
     /// Slots before those of the picture.
     const PREFIX: usize;
 
-    /// Why it works on the grid of its training alone, if it does.
-    const ONE_GRID: Option<&'static str> = None;
+    /// Refuses a grid that it cannot work on, the one of its training being `trained`.
+    ///
+    /// # Errors
+    /// Names the grid.
+    fn check_grid(config: &Self::Config, trained: Grid, grid: Grid) -> Result<()> {
+        let _ = (config, trained, grid);
+        Ok(())
+    }
 
     /// The class as vectors: `[batch]` to `[batch, PREFIX, dim]`.
     fn prefix(&self, classes: Tensor<1, Int>) -> Tensor<3>;
@@ -79,6 +86,9 @@ pub enum BaseConfig {
     /// LlamaGen.
     #[serde(rename = "LlamaGen")]
     LlamaGen(TransformerConfig),
+    /// RAR, in raster order.
+    #[serde(rename = "RAR")]
+    Rar(RarConfig),
     /// Open-MAGVIT2.
     #[serde(rename = "Open-MAGVIT2")]
     OpenMagvit2(OpenMagvit2Config),
@@ -111,6 +121,13 @@ impl BaseConfig {
         };
         match self {
             Self::LlamaGen(config) => of(config),
+            Self::Rar(config) => Sizes {
+                dim: config.hidden_size,
+                n_head: config.num_attention_heads,
+                norm_eps: rar::EPSILON,
+                classes: config.condition_num_classes,
+                codes: config.codebook_size,
+            },
             Self::OpenMagvit2(config) => of(&config.spatial()),
         }
     }
@@ -122,6 +139,7 @@ impl BaseConfig {
     pub fn check(&self) -> Result<()> {
         match self {
             Self::LlamaGen(config) => config.check(),
+            Self::Rar(config) => config.check(),
             Self::OpenMagvit2(config) => config.check(),
         }
     }
@@ -167,6 +185,71 @@ impl Base for Trunk {
         _dropout: f64,
     ) -> (Tensor<3>, Option<Tensor<3>>) {
         (self.head(hidden), None)
+    }
+
+    fn cost(config: &Self::Config, fed: usize, asked: usize, visible: usize, streams: usize) -> Cost {
+        config.work(fed, asked, visible, streams).cost()
+    }
+}
+
+/// What RAR needs to know: positions, and what class and index do to every block.
+#[derive(Debug)]
+pub struct RarConditions {
+    /// `[1, 2 + sites, dim]`
+    positions: Tensor<3>,
+    modulations: Modulations,
+}
+
+impl Base for Rar {
+    type Config = RarConfig;
+    type Conditions = RarConditions;
+    const PREFIX: usize = rar::PREFIX;
+
+    fn check_grid(config: &Self::Config, trained: Grid, grid: Grid) -> Result<()> {
+        config.check_grid(trained, grid)
+    }
+
+    fn prefix(&self, classes: Tensor<1, Int>) -> Tensor<3> {
+        Rar::prefix(self, classes)
+    }
+
+    fn codes(&self) -> Codes {
+        let first = self.embeddings.weight.val();
+        Codes { count: self.lm_head.weight.dims()[1], first, second: None }
+    }
+
+    fn conditions(&self, _config: &Self::Config, classes: Tensor<1, Int>, grid: Grid) -> RarConditions {
+        let slots = Self::PREFIX + grid.len();
+        RarConditions { positions: self.fused_positions(grid.len()), modulations: self.modulations(classes, slots - 1) }
+    }
+
+    fn forward(&self, x: Tensor<3>, conditions: &RarConditions, dropout: Dropout) -> Tensor<3> {
+        let x = drop(x, dropout.token);
+        let x = x.clone() + conditions.positions.clone().slice(s![.., ..x.dims()[1], ..]);
+        let dropout = rar::Dropout { projection: dropout.residual, attention: 0.0 };
+        self.through(x, &conditions.modulations, dropout)
+    }
+
+    fn caches(config: &Self::Config, streams: usize, sites: usize, device: &Device) -> Vec<KvCache> {
+        let capacity = (Self::PREFIX + sites).next_multiple_of(8);
+        let cache = |_| KvCache::new(streams, config.num_attention_heads, config.head_dim(), capacity, device);
+        (0..config.num_hidden_layers).map(cache).collect()
+    }
+
+    fn extend(&self, x: Tensor<3>, first_slot: usize, conditions: &RarConditions, caches: &mut [KvCache]) -> Tensor<3> {
+        let slots = first_slot..first_slot + x.dims()[1];
+        let x = x + conditions.positions.clone().slice(s![.., slots, ..]);
+        Rar::extend(self, x, first_slot, &conditions.modulations, caches)
+    }
+
+    fn logits(
+        &self,
+        hidden: Tensor<3>,
+        _first: Option<Tensor<2, Int>>,
+        _conditions: &RarConditions,
+        _dropout: f64,
+    ) -> (Tensor<3>, Option<Tensor<3>>) {
+        (self.lm_head.forward(hidden), None)
     }
 
     fn cost(config: &Self::Config, fed: usize, asked: usize, visible: usize, streams: usize) -> Cost {
@@ -241,8 +324,9 @@ fn rope(config: &TransformerConfig, grid: Grid, device: &Device) -> Rope {
     Rope::new(grid.rows, grid.cols, config.head_dim(), config.rope_base, device)
 }
 
-/// Caches for a class and all sites but the last, which nothing follows; rounded up as everywhere.
+/// Caches for a class and all sites, rounded up as everywhere.
 fn caches(config: &TransformerConfig, streams: usize, sites: usize, device: &Device) -> Vec<KvCache> {
-    let cache = |_| KvCache::new(streams, config, (1 + sites).next_multiple_of(8), device);
+    let capacity = (1 + sites).next_multiple_of(8);
+    let cache = |_| KvCache::new(streams, config.n_head, config.head_dim(), capacity, device);
     (0..config.n_layer).map(cache).collect()
 }

@@ -1,0 +1,649 @@
+//! RAR: a transformer trained on permuted sequences, annealed to raster order (Yu et al., arXiv 2411.00776).
+//!
+//! Published code: `bytedance/1d-tokenizer`, `modeling/rar.py`. Two tokens stand before those of the picture:
+//!
+//! ```text
+//! [cls]  [class]  x(τ₀)  x(τ₁)  …
+//! ```
+//!
+//! Every token carries its own learned position and, as *target-aware positional embedding* (§3.2), the position of the
+//! token that is predicted from it: the next one of the order τ. AdaLN shifts, scales and gates every block by the class
+//! and by the index in the sequence. In raster order the two tables of positions merge into one.
+//!
+//! Decoding uses both facts. The modulations depend on class and index alone, so they are computed once for a run, which
+//! is exact. A token can only be fed when it is known which one follows, so it waits for the next prediction.
+//!
+//! Choices that the paper leaves open: the depth of RAR-S, of which it gives the 133 M parameters only, and which 12 blocks
+//! of RAR-B's width have; and its sampling, which is that of the published quick start.
+//!
+//! Field names are the published state dict's keys, but for `adaLN_modulation.1`, where `0` is an activation.
+
+use burn::module::{Module, Param};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::prelude::*;
+use burn::tensor::activation::{gelu, silu};
+use burn::tensor::{Int, s};
+use serde::{Deserialize, Serialize};
+
+use super::llamagen::{KvCache, attend, causal_mask, chunk, drop, merge_heads, split_heads};
+use super::{Family, Preset, configuration, to_value};
+use crate::bench::Work;
+use crate::checkpoint::RAR_KEYS;
+use crate::lattice::{Grid, Lattice, Site, Token};
+use crate::network::{
+    Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
+};
+use crate::sample::{Guidance, Sampling};
+use crate::schedule::Schedule;
+use crate::{Error, Result};
+
+/// Added to the variance in every norm.
+pub(crate) const EPSILON: f64 = 1e-6;
+/// Rows of the position tables and of the table of indices beyond those of the picture (`rar.py`). Two are used.
+const SPARE_POSITIONS: usize = 1024;
+const SPARE_TIMESTEPS: usize = 100;
+/// The tokens before those of the picture: cls and class.
+pub(crate) const PREFIX: usize = 2;
+
+/// The sizes of RAR; the names are those of `configs/training/generator/rar.yaml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RarConfig {
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Number of attention heads.
+    pub num_attention_heads: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate_size: usize,
+    /// Number of tokens of a picture.
+    pub image_seq_len: usize,
+    /// Number of codes of the tokenizer.
+    pub codebook_size: usize,
+    /// Number of classes, without the null class of guidance.
+    pub condition_num_classes: usize,
+}
+
+impl RarConfig {
+    /// A published size, for 256×256 pixels of ImageNet and MaskGIT's tokenizer (table 1).
+    pub const fn published(hidden_size: usize, num_hidden_layers: usize, intermediate_size: usize) -> Self {
+        Self {
+            hidden_size,
+            num_hidden_layers,
+            num_attention_heads: 16,
+            intermediate_size,
+            image_seq_len: 256,
+            codebook_size: 1024,
+            condition_num_classes: 1000,
+        }
+    }
+
+    /// Width of one attention head.
+    pub fn head_dim(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+
+    /// What a step does that feeds `fed` slots, asks for `asked` logits and sees `visible` slots.
+    pub(crate) fn work(&self, fed: usize, asked: usize, visible: usize, streams: usize) -> Work {
+        let dim = self.hidden_size;
+        let block = 4 * dim * dim + 2 * dim * self.intermediate_size;
+        let (blocks, head) = (self.num_hidden_layers * block, dim * self.codebook_size);
+        Work { blocks, head, layers: self.num_hidden_layers, width: dim, fed, asked, visible, streams }
+    }
+
+    /// Refuses a picture that is not of the trained size, which is `trained`.
+    ///
+    /// # Errors
+    /// Names the size.
+    pub(crate) fn check_grid(&self, trained: Grid, grid: Grid) -> Result<()> {
+        let Grid { rows, cols } = trained;
+        if trained.len() != self.image_seq_len {
+            let cause = format!("image_seq_len is {}, but {rows} × {cols} tokens", self.image_seq_len);
+            return Err(Error::control("model configuration", cause, "Correct the sizes in the configuration"));
+        }
+        if grid != trained {
+            let cause = format!("RAR learned its positions on {rows} × {cols} tokens");
+            return Err(Error::control("model", cause, "Frame a part of the trained size"));
+        }
+        Ok(())
+    }
+
+    /// Refuses sizes that the network cannot have.
+    ///
+    /// # Errors
+    /// Names the condition that is broken.
+    pub fn check(&self) -> Result<()> {
+        let sizes = [
+            self.hidden_size,
+            self.num_hidden_layers,
+            self.num_attention_heads,
+            self.intermediate_size,
+            self.image_seq_len,
+            self.codebook_size,
+            self.condition_num_classes,
+        ];
+        let cause = if sizes.contains(&0) {
+            "every size must be at least 1"
+        } else if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            "hidden_size must be a multiple of num_attention_heads"
+        } else {
+            return Ok(());
+        };
+        Err(Error::control("model configuration", cause, "Correct the sizes in the configuration"))
+    }
+}
+
+/// The published sizes with their sampling: guidance scale and power, temperature (`README_RAR.md`).
+pub const PRESETS: [(&str, RarConfig, Guidance, f32); 5] = [
+    ("S", RarConfig::published(768, 12, 3072), power_cosine(4.0, 0.0), 1.0),
+    ("B", RarConfig::published(768, 24, 3072), power_cosine(16.0, 2.75), 1.0),
+    ("L", RarConfig::published(1024, 24, 4096), power_cosine(15.5, 2.5), 1.02),
+    ("XL", RarConfig::published(1280, 32, 5120), power_cosine(6.9, 1.5), 1.02),
+    ("XXL", RarConfig::published(1408, 40, 6144), power_cosine(8.0, 1.2), 1.02),
+];
+
+const fn power_cosine(scale: f32, power: f32) -> Guidance {
+    Guidance::PowerCosine { scale, power }
+}
+
+/// What RAR can be asked to do.
+pub const ABILITIES: Abilities = Abilities {
+    orders: Orders::Native {
+        order: "raster",
+        others: "Experimental: training ended in raster order, other orders were seen in its first part only",
+    },
+    pace: Pace::Fixed {
+        schedule: Schedule::OneByOne,
+        reason: "RAR makes one token at a time: each token carries the position of the one that follows",
+    },
+    smooth: Err("Only next-scale models mix codes"),
+};
+
+/// RAR for the registry.
+pub const FAMILY: Family = Family {
+    name: "RAR",
+    paper: "Randomized Autoregressive Visual Generation (arXiv 2411.00776)",
+    abilities: |_| Ok(ABILITIES),
+    build: |parts| {
+        let config: RarConfig = configuration(parts.config)?;
+        config.check()?;
+        let weights = parts.weights.fill(Rar::new(&config, parts.device), &RAR_KEYS)?;
+        Ok(Box::new(RarNetwork::new(weights, config, parts.grid, parts.device)?))
+    },
+    presets: || {
+        let published = PRESETS.iter().map(|(name, config, guidance, temperature)| Preset {
+            name,
+            config: to_value(config),
+            grid: 16,
+            side: 256,
+            tokenizer: ("MaskGIT-VQGAN", "ImageNet"),
+            steps: config.image_seq_len,
+            guidance: *guidance,
+            sampling: Sampling { temperature: *temperature, ..Sampling::default() },
+        });
+        published.collect()
+    },
+    cost: |config, plan, step, streams| {
+        let config: RarConfig = configuration(config)?;
+        let visit = &plan.visits[step];
+        let fed = visit.told.len() + if step == 0 { PREFIX } else { 1 };
+        Ok(config.work(fed, 1, PREFIX + visit.known, streams).cost())
+    },
+};
+
+/// The drop-out rates of training, both 0.1 as published; evaluation uses none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dropout {
+    /// After the projection of attention and after both layers of the feed-forward (`dropout`).
+    pub projection: f64,
+    /// On the weights of attention (`attn_drop`).
+    pub attention: f64,
+}
+
+/// The fused projection to queries, keys and values, a norm of queries and keys per head, and the projection back.
+#[derive(Module, Debug)]
+pub struct Attention {
+    qkv: Linear,
+    q_norm: LayerNorm,
+    k_norm: LayerNorm,
+    proj: Linear,
+    n_head: usize,
+}
+
+impl Attention {
+    fn new(config: &RarConfig, device: &Device) -> Self {
+        let (dim, head_dim) = (config.hidden_size, config.head_dim());
+        Self {
+            qkv: linear(dim, 3 * dim, device),
+            q_norm: layer_norm(head_dim, device),
+            k_norm: layer_norm(head_dim, device),
+            proj: linear(dim, dim, device),
+            n_head: config.num_attention_heads,
+        }
+    }
+
+    /// Normed queries and keys, and values, of `x`, `[batch, slots, dim]`: `[batch, heads, slots, head_dim]` each.
+    fn project(&self, x: Tensor<3>) -> [Tensor<4>; 3] {
+        let [q, k, v] = split_heads(self.qkv.forward(x), self.n_head);
+        [self.q_norm.forward(q), self.k_norm.forward(k), v]
+    }
+
+    /// Causal attention over a whole sequence: `x` is `[batch, slots, dim]`, `mask` is `[1, 1, slots, slots]`.
+    pub fn forward(&self, x: Tensor<3>, mask: &Tensor<4>, dropout: Dropout) -> Tensor<3> {
+        let attended = attend(self.project(x), mask, &|weights| drop(weights, dropout.attention));
+        drop(self.proj.forward(merge_heads(attended)), dropout.projection)
+    }
+
+    /// Causal attention of the slots `first_slot..` over the cache: `x` is `[streams, slots, dim]`.
+    fn forward_cached(&self, x: Tensor<3>, first_slot: usize, cache: &mut KvCache) -> Tensor<3> {
+        self.proj.forward(merge_heads(cache.attend(first_slot, self.project(x))))
+    }
+}
+
+/// The feed-forward layer: `fc2(gelu(fc1 x))`, with the exact GELU.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl Mlp {
+    /// `x` is `[batch, slots, dim]`.
+    fn forward(&self, x: Tensor<3>, dropout: f64) -> Tensor<3> {
+        let hidden = drop(gelu(self.fc1.forward(x)), dropout);
+        drop(self.fc2.forward(hidden), dropout)
+    }
+}
+
+/// One block: attention and feed-forward, each shifted, scaled and gated by AdaLN (`rar.py`, `Block`).
+#[derive(Module, Debug)]
+pub struct Block {
+    norm1: LayerNorm,
+    attn: Attention,
+    norm2: LayerNorm,
+    mlp: Mlp,
+    ada_ln_modulation: Linear,
+}
+
+impl Block {
+    fn new(config: &RarConfig, device: &Device) -> Self {
+        let (dim, hidden) = (config.hidden_size, config.intermediate_size);
+        Self {
+            norm1: layer_norm(dim, device),
+            attn: Attention::new(config, device),
+            norm2: layer_norm(dim, device),
+            mlp: Mlp { fc1: linear(dim, hidden, device), fc2: linear(hidden, dim, device) },
+            ada_ln_modulation: zero_linear(dim, 6 * dim, device),
+        }
+    }
+
+    /// What [`Rar::conditions`] do to this block: shift, scale and gate of attention and of the feed-forward layer, side
+    /// by side. `[batch, slots, dim]` to `[batch, slots, 6 * dim]`
+    pub fn modulation(&self, conditions: Tensor<3>) -> Tensor<3> {
+        self.ada_ln_modulation.forward(conditions)
+    }
+
+    /// `x` is `[batch, slots, dim]`; `attention` is how the block's attention is applied to such a tensor.
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        modulation: &Tensor<3>,
+        attention: impl FnOnce(&Attention, Tensor<3>) -> Tensor<3>,
+        dropout: Dropout,
+    ) -> Tensor<3> {
+        let [shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp] = chunk(modulation);
+        let attended = attention(&self.attn, modulate(self.norm1.forward(x.clone()), shift_msa, scale_msa));
+        let x = x + gate_msa * attended;
+        let normed = modulate(self.norm2.forward(x.clone()), shift_mlp, scale_mlp);
+        x + gate_mlp * self.mlp.forward(normed, dropout.projection)
+    }
+}
+
+/// The last norm, which has no weights of its own (`rar.py`, `FinalLayer`).
+#[derive(Module, Debug)]
+pub struct AdaLnBeforeHead {
+    ada_ln_modulation: Linear,
+}
+
+impl AdaLnBeforeHead {
+    /// Scale and shift, in this order: `[batch, slots, dim]` to `[batch, slots, 2 * dim]`.
+    fn modulation(&self, conditions: Tensor<3>) -> Tensor<3> {
+        self.ada_ln_modulation.forward(conditions)
+    }
+}
+
+/// The network's weights.
+#[derive(Module, Debug)]
+pub struct Rar {
+    /// The first token: `[1, 1, dim]`.
+    pub cls_token: Param<Tensor<3>>,
+    /// Positions of tokens, after two rows for cls and class: `[1, image_seq_len + 1024, dim]`.
+    pub pos_embed: Param<Tensor<3>>,
+    /// Positions of the tokens that are predicted, likewise: `[1, image_seq_len + 1024, dim]`.
+    pub target_aware_pos_embed: Param<Tensor<3>>,
+    /// Indices in the sequence: `[1, image_seq_len + 100, dim]`.
+    pub timesteps_embeddings: Param<Tensor<3>>,
+    /// Codes, the unused mask token, classes and the null class: `[codebook_size + 1 + classes + 1, dim]`.
+    pub embeddings: Embedding,
+    /// The blocks.
+    pub blocks: Vec<Block>,
+    /// The last norm.
+    pub adaln_before_head: AdaLnBeforeHead,
+    /// To logits: `[dim, codebook_size]`.
+    pub lm_head: Linear,
+    first_class: usize,
+}
+
+impl Rar {
+    /// Fresh weights as published: everything N(0, 0.02), cls and all modulations zero. The published truncation lies 100
+    /// standard deviations out.
+    pub fn new(config: &RarConfig, device: &Device) -> Self {
+        let dim = config.hidden_size;
+        let table = |rows: usize| normal().init([1, rows, dim], device);
+        let rows = config.codebook_size + 1 + config.condition_num_classes + 1;
+        Self {
+            cls_token: Initializer::Zeros.init([1, 1, dim], device),
+            pos_embed: table(config.image_seq_len + SPARE_POSITIONS),
+            target_aware_pos_embed: table(config.image_seq_len + SPARE_POSITIONS),
+            timesteps_embeddings: table(config.image_seq_len + SPARE_TIMESTEPS),
+            embeddings: EmbeddingConfig::new(rows, dim).with_initializer(normal()).init(device),
+            blocks: (0..config.num_hidden_layers).map(|_| Block::new(config, device)).collect(),
+            adaln_before_head: AdaLnBeforeHead { ada_ln_modulation: zero_linear(dim, 2 * dim, device) },
+            lm_head: linear(dim, config.codebook_size, device),
+            first_class: config.codebook_size + 1,
+        }
+    }
+
+    /// What positions add to the inputs of sequences in any order: `order` holds raster indices, `[batch, sites]`. The
+    /// last token has no target. `[batch, 2 + sites, dim]`
+    pub fn positions(&self, order: Tensor<2, Int>) -> Tensor<3> {
+        let [batch, _] = order.dims();
+        let device = order.device();
+        let rows = order + PREFIX as i32;
+        let prefix = Tensor::<1, Int>::arange(0..PREFIX as i64, &device).unsqueeze::<2>().expand([batch, PREFIX]);
+        let own = look_up(&self.pos_embed, Tensor::cat(vec![prefix, rows.clone()], 1));
+        own + without_ends(look_up(&self.target_aware_pos_embed, rows))
+    }
+
+    /// The same for raster order, where both tables merge into one (§3.2): `[1, 2 + sites, dim]`.
+    pub fn fused_positions(&self, sites: usize) -> Tensor<3> {
+        let own = self.pos_embed.val().slice(s![.., ..PREFIX + sites, ..]);
+        own + without_ends(self.target_aware_pos_embed.val().slice(s![.., PREFIX..PREFIX + sites, ..]))
+    }
+
+    /// Classes as vectors, `[batch]` to `[batch, 1, dim]`; the number of classes itself is the null class.
+    fn class(&self, classes: Tensor<1, Int>) -> Tensor<3> {
+        let [batch] = classes.dims();
+        self.embeddings.forward((classes + self.first_class as i32).reshape([batch, 1]))
+    }
+
+    /// The tokens before those of the picture, without their positions: `[batch]` to `[batch, 2, dim]`.
+    pub(crate) fn prefix(&self, classes: Tensor<1, Int>) -> Tensor<3> {
+        let class = self.class(classes);
+        Tensor::cat(vec![self.cls_token.val().expand(class.dims()), class], 1)
+    }
+
+    /// The inputs of the first block. `classes` is `[batch]`, `tokens` is `[batch, tokens]` in the order of `positions`,
+    /// `[batch, 2 + tokens or more, dim]`. `[batch, 2 + tokens, dim]`
+    pub fn embed(&self, classes: Tensor<1, Int>, tokens: Tensor<2, Int>, positions: Tensor<3>) -> Tensor<3> {
+        let [_, length] = tokens.dims();
+        Tensor::cat(vec![self.prefix(classes), self.embeddings.forward(tokens)], 1)
+            + positions.slice(s![.., ..PREFIX + length, ..])
+    }
+
+    /// What the first `slots` slots know of class and index, `[batch, slots, dim]`.
+    pub fn class_and_index(&self, classes: Tensor<1, Int>, slots: usize) -> Tensor<3> {
+        self.class(classes) + self.timesteps_embeddings.val().slice(s![.., ..slots, ..])
+    }
+
+    /// The input of all modulations for the first `slots` slots, activated: `[batch, slots, dim]`.
+    pub fn conditions(&self, classes: Tensor<1, Int>, slots: usize) -> Tensor<3> {
+        silu(self.class_and_index(classes, slots))
+    }
+
+    /// A whole sequence at once; the arguments are those of [`Rar::embed`]. Row `r` of the logits predicts token `r` of
+    /// the order: `[batch, 1 + tokens, vocab]`.
+    pub fn forward(
+        &self,
+        classes: Tensor<1, Int>,
+        tokens: Tensor<2, Int>,
+        positions: Tensor<3>,
+        dropout: Dropout,
+    ) -> Tensor<3> {
+        let x = self.embed(classes.clone(), tokens, positions);
+        let modulations = self.modulations(classes, x.dims()[1]);
+        self.lm_head.forward(self.through(x, &modulations, dropout).slice(s![.., 1.., ..]))
+    }
+
+    /// Whole sequences through all blocks and the last norm: `x` is `[batch, slots, dim]`.
+    pub(crate) fn through(&self, x: Tensor<3>, modulations: &Modulations, dropout: Dropout) -> Tensor<3> {
+        let slots = x.dims()[1];
+        let mask = causal_mask(slots, &x.device());
+        let x = self.blocks.iter().zip(&modulations.blocks).fold(x, |x, (block, modulation)| {
+            block.forward(x, modulation, |attn, x| attn.forward(x, &mask, dropout), dropout)
+        });
+        last_norm(x, &modulations.head)
+    }
+
+    /// The slots `first..` of sequences whose earlier slots are in the caches, through all blocks and the last norm: `x` is
+    /// `[streams, slots, dim]`, the modulations are those of the whole sequences.
+    pub(crate) fn extend(
+        &self,
+        mut x: Tensor<3>,
+        first: usize,
+        modulations: &Modulations,
+        caches: &mut [KvCache],
+    ) -> Tensor<3> {
+        let end = first + x.dims()[1];
+        let here = |modulation: &Tensor<3>| modulation.clone().slice(s![.., first..end, ..]);
+        for ((block, modulation), cache) in self.blocks.iter().zip(&modulations.blocks).zip(caches) {
+            let attention = |attn: &Attention, x| attn.forward_cached(x, first, cache);
+            x = block.forward(x, &here(modulation), attention, Dropout::default());
+        }
+        last_norm(x, &here(&modulations.head))
+    }
+
+    /// The modulations of the first `slots` slots in every block and before the head.
+    pub(crate) fn modulations(&self, classes: Tensor<1, Int>, slots: usize) -> Modulations {
+        let conditions = self.conditions(classes, slots);
+        Modulations {
+            blocks: self.blocks.iter().map(|block| block.modulation(conditions.clone())).collect(),
+            head: self.adaln_before_head.modulation(conditions),
+        }
+    }
+}
+
+/// `x` scaled and shifted, all `[batch, slots, dim]`.
+fn modulate(x: Tensor<3>, shift: Tensor<3>, scale: Tensor<3>) -> Tensor<3> {
+    x * (scale + 1.0) + shift
+}
+
+/// The last norm, modulated: `x` is `[batch, slots, dim]`.
+fn last_norm(x: Tensor<3>, modulation: &Tensor<3>) -> Tensor<3> {
+    let [scale, shift] = chunk(modulation);
+    modulate(normalise(x), shift, scale)
+}
+
+/// A layer norm without weights: `[batch, slots, dim]`.
+fn normalise(x: Tensor<3>) -> Tensor<3> {
+    let centred = x.clone() - x.mean_dim(2);
+    let variance = centred.clone().square().mean_dim(2);
+    centred / (variance + EPSILON).sqrt()
+}
+
+/// Rows of a table, `[1, rows, dim]`, at indices `[batch, slots]`: `[batch, slots, dim]`.
+fn look_up(table: &Param<Tensor<3>>, indices: Tensor<2, Int>) -> Tensor<3> {
+    burn::tensor::module::embedding(table.val().squeeze_dim(0), indices)
+}
+
+/// A row of zeros before and behind: `[batch, sites, dim]` to `[batch, 2 + sites, dim]`.
+fn without_ends(targets: Tensor<3>) -> Tensor<3> {
+    let [batch, _, dim] = targets.dims();
+    let nothing = Tensor::zeros([batch, 1, dim], &targets.device());
+    Tensor::cat(vec![nothing.clone(), targets, nothing], 1)
+}
+
+fn normal() -> Initializer {
+    Initializer::Normal { mean: 0.0, std: 0.02 }
+}
+
+/// A projection N(0, 0.02) with a bias of zero.
+fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
+    let bias = Initializer::Zeros.init([outputs], device);
+    Linear { weight: normal().init([inputs, outputs], device), bias: Some(bias) }
+}
+
+/// A projection that is zero at first: AdaLN-zero.
+fn zero_linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
+    LinearConfig::new(inputs, outputs).with_initializer(Initializer::Zeros).init(device)
+}
+
+fn layer_norm(dim: usize, device: &Device) -> LayerNorm {
+    LayerNormConfig::new(dim).with_epsilon(EPSILON).init(device)
+}
+
+/// AdaLN modulations of a run, `[streams, slots, 6 * dim]` for each block and `[streams, slots, 2 * dim]` for the head.
+#[derive(Debug, Clone)]
+pub struct Modulations {
+    blocks: Vec<Tensor<3>>,
+    head: Tensor<3>,
+}
+
+/// What is remembered between calls.
+struct Run {
+    lattice: Lattice,
+    prompt: Prompt,
+    modulations: Modulations,
+    cache: Vec<KvCache>,
+    /// The tokens so far, in the order in which they were told.
+    told: Vec<(Site, Token)>,
+    /// Slots whose keys and values in the cache are final.
+    settled: usize,
+    /// The site that was predicted last and not yet told.
+    asked: Option<Site>,
+}
+
+/// RAR behind the seam.
+pub struct RarNetwork {
+    weights: Rar,
+    config: RarConfig,
+    spec: Spec,
+    device: Device,
+    run: Option<Run>,
+}
+
+impl RarNetwork {
+    /// Wraps weights whose picture is `grid` tokens.
+    ///
+    /// # Errors
+    /// If the grid has another number of tokens than the configuration.
+    pub fn new(weights: Rar, config: RarConfig, grid: Grid, device: &Device) -> Result<Self> {
+        config.check_grid(grid, grid)?;
+        let spec = Spec {
+            family: FAMILY.name,
+            classes: config.condition_num_classes,
+            vocab: config.codebook_size,
+            lattice: Lattice::grid(grid.rows, grid.cols),
+            parameters: weights.num_params(),
+            abilities: ABILITIES,
+        };
+        Ok(Self { weights, config, spec, device: device.clone(), run: None })
+    }
+
+    /// The classes of the streams: `[streams]`.
+    fn streams(&self, prompt: &Prompt) -> Tensor<1, Int> {
+        let classes: Vec<i32> = prompt.streams(self.spec.classes).iter().map(|class| *class as i32).collect();
+        Tensor::from_data(classes.as_slice(), &self.device)
+    }
+
+    /// The inputs of the slots that are not yet settled, the last of which predicts `target`: `[streams, slots, dim]`.
+    ///
+    /// The whole prefix is embedded again: some rows of tables, against all weights that a step reads.
+    fn pending(&self, run: &Run, target: Site) -> Tensor<3> {
+        let classes = self.streams(&run.prompt);
+        let [streams] = classes.dims();
+        // The target stands last, with any code for its own slot, which is cut off.
+        let (order, tokens): (Vec<i32>, Vec<i32>) =
+            run.told.iter().chain(&[(target, 0)]).map(|(site, token)| (site.0 as i32, *token as i32)).unzip();
+        let row = |values: Vec<i32>| Tensor::<1, Int>::from_data(values.as_slice(), &self.device).unsqueeze::<2>();
+        let length = order.len();
+        let positions = self.weights.positions(row(order));
+        let x = self.weights.embed(classes, row(tokens).expand([streams, length]), positions);
+        x.slice(s![.., run.settled..PREFIX + run.told.len(), ..])
+    }
+
+    /// Feeds what is pending; logits for `target`, `[streams, 1, vocab]`.
+    fn feed(&self, run: &mut Run, target: Site) -> Tensor<3> {
+        let x = self.pending(run, target);
+        let hidden = self.weights.extend(x, run.settled, &run.modulations, &mut run.cache);
+        run.settled = PREFIX + run.told.len();
+        self.weights.lm_head.forward(hidden.slice(s![.., -1.., ..]))
+    }
+}
+
+impl Network for RarNetwork {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn begin(&mut self, prompt: &Prompt, lattice: &Lattice) -> Result<()> {
+        check_class(prompt.class, &self.spec)?;
+        let [grid] = lattice.scales() else {
+            return Err(Error::control("model", "RAR works on one grid of tokens", "Choose a VQ tokenizer"));
+        };
+        self.config.check_grid(self.spec.lattice.finest(), *grid)?;
+        let slots = 1 + lattice.len();
+        let modulations = match self.run.take() {
+            Some(run) if run.prompt == *prompt => run.modulations,
+            _ => self.weights.modulations(self.streams(prompt), slots),
+        };
+        let streams = modulations.head.dims()[0];
+        let (heads, head_dim) = (self.config.num_attention_heads, self.config.head_dim());
+        let cache = || KvCache::new(streams, heads, head_dim, slots.next_multiple_of(8), &self.device);
+        self.run = Some(Run {
+            lattice: lattice.clone(),
+            prompt: *prompt,
+            modulations,
+            cache: (0..self.config.num_hidden_layers).map(|_| cache()).collect(),
+            told: Vec::new(),
+            settled: 0,
+            asked: None,
+        });
+        Ok(())
+    }
+
+    fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>> {
+        let mut run = self.run.take().ok_or_else(not_begun)?;
+        let logits = check_visit(visit, &run.lattice).and_then(|()| {
+            let &[site] = visit else {
+                return Err(Error::control("steps", "RAR makes one token at a time", "Choose one token per step"));
+            };
+            if run.told.len() == run.lattice.len() {
+                return Err(Error::control("order", "every token is made already", "Start the run again"));
+            }
+            if run.asked.replace(site).is_some() {
+                // The last prediction was not used: its slot had another target.
+                run.settled -= 1;
+            }
+            Ok(self.feed(&mut run, site))
+        });
+        self.run = Some(run);
+        logits
+    }
+
+    fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()> {
+        let run = self.run.as_mut().ok_or_else(not_begun)?;
+        check_visit(visit, &run.lattice)?;
+        check_tokens(visit, tokens, self.spec.vocab)?;
+        if run.told.len() + visit.len() > run.lattice.len() {
+            return Err(Error::control("order", "it visits more tokens than the grid has", "Choose another order"));
+        }
+        if run.asked.is_some_and(|asked| visit != [asked]) {
+            return Err(Error::control("decoding", "told other sites than were predicted", "Start the run again"));
+        }
+        run.asked = None;
+        run.told.extend(visit.iter().copied().zip(tokens.iter().copied()));
+        Ok(())
+    }
+}
