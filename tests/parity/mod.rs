@@ -15,6 +15,7 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Int;
 
 mod formula;
+mod gradients;
 mod llamagen;
 mod llamagen_vq;
 mod maskgit_vqgan;
@@ -22,6 +23,8 @@ mod open_magvit2;
 mod randar;
 mod rar;
 mod tensorar;
+mod var;
+mod var_vqvae;
 
 /// The tolerance of logits, absolute (the goldens' READMEs).
 pub(crate) const LOGITS: f32 = 1e-4;

@@ -294,13 +294,35 @@ impl KvCache {
 
     /// Causal attention of the slots `first_slot..` once their keys and values are written: `[streams, heads, slots,
     /// head_dim]` each.
-    pub(crate) fn attend(&mut self, first_slot: usize, [q, k, v]: [Tensor<4>; 3]) -> Tensor<4> {
-        let slots = first_slot..first_slot + q.dims()[2];
-        self.keys.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], k));
-        self.values.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], v));
+    pub(crate) fn attend(&mut self, first_slot: usize, qkv: [Tensor<4>; 3]) -> Tensor<4> {
+        let slots = first_slot..first_slot + qkv[0].dims()[2];
         let visible: Vec<u32> = slots.map(|slot| slot as u32 + 1).collect();
-        andamento_shaders::cached_attention(q, self.keys.clone(), self.values.clone(), &visible)
+        self.attend_to(first_slot, qkv, &visible)
     }
+
+    /// The same where each slot sees its `visible` first slots of the cache instead of those before it.
+    pub(crate) fn attend_to(&mut self, first_slot: usize, [q, k, v]: [Tensor<4>; 3], visible: &[u32]) -> Tensor<4> {
+        let slots = first_slot..first_slot + visible.len();
+        self.keys.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], k));
+        self.values.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], v));
+        attend_in_tiles([q, self.keys.clone(), self.values.clone()], visible)
+    }
+}
+
+/// Queries per call of the attention: the scores of thousands at once would fill memory where no kernel avoids them.
+const QUERIES: usize = 256;
+
+/// Attention of each query over its `visible` first keys, tile by tile: `[batch, heads, slots, head_dim]` each.
+pub(crate) fn attend_in_tiles([q, k, v]: [Tensor<4>; 3], visible: &[u32]) -> Tensor<4> {
+    if visible.len() <= QUERIES {
+        return andamento_shaders::cached_attention(q, k, v, visible);
+    }
+    let tiles = visible.chunks(QUERIES).enumerate().map(|(tile, visible)| {
+        let first = tile * QUERIES;
+        let q = q.clone().slice(s![.., .., first..first + visible.len(), ..]);
+        andamento_shaders::cached_attention(q, k.clone(), v.clone(), visible)
+    });
+    Tensor::cat(tiles.collect(), 2)
 }
 
 /// The fused projection to queries, keys and values, causal attention, and the projection back.

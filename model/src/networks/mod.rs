@@ -5,6 +5,7 @@ pub mod open_magvit2;
 pub mod randar;
 pub mod rar;
 pub mod tensorar;
+pub mod var;
 
 use burn::prelude::*;
 use serde::Serialize;
@@ -73,7 +74,7 @@ pub struct Preset {
 
 /// Every family.
 pub const FAMILIES: &[Family] =
-    &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY, tensorar::FAMILY];
+    &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, var::FAMILY, open_magvit2::FAMILY, tensorar::FAMILY];
 
 /// Finds a family by its name, in upper or lower case.
 ///

@@ -113,8 +113,8 @@ pub(crate) fn doubled(x: Tensor<4>) -> Tensor<4> {
     x.expand([batch, channels, height, 2, width, 2]).reshape([batch, channels, 2 * height, 2 * width])
 }
 
-/// Rows of length 1 (`F.normalize`, eps 1e-12): `[rows, dim]`.
-pub(crate) fn l2_normalise(x: Tensor<2>) -> Tensor<2> {
-    let length = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+/// Vectors of length 1 along the last axis (`F.normalize`, eps 1e-12).
+pub(crate) fn l2_normalise<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let length = x.clone().square().sum_dim(D - 1).sqrt().clamp_min(1e-12);
     x / length
 }

@@ -1,9 +1,10 @@
 //! One tokenizer, one file, and the registry of all.
 
-mod layers;
+pub(crate) mod layers;
 pub mod llamagen_vq;
 pub mod maskgit_vqgan;
 pub mod open_magvit2_lfq;
+pub mod var_vqvae;
 
 use burn::prelude::*;
 use serde_json::Value;
@@ -23,7 +24,8 @@ pub struct TokenizerFamily {
 }
 
 /// Every kind of tokenizer.
-pub const TOKENIZERS: &[TokenizerFamily] = &[llamagen_vq::FAMILY, maskgit_vqgan::FAMILY, open_magvit2_lfq::FAMILY];
+pub const TOKENIZERS: &[TokenizerFamily] =
+    &[llamagen_vq::FAMILY, maskgit_vqgan::FAMILY, var_vqvae::FAMILY, open_magvit2_lfq::FAMILY];
 
 /// Finds a kind of tokenizer by its name.
 ///
