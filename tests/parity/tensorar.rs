@@ -411,8 +411,8 @@ fn decoding_is_the_training_forward<B: Base + 'static>(
         let hidden = hidden.clone().slice(s![.., tensor..tensor + 1, ..tokens.len(), ..]).squeeze_dim::<3>(1);
         let tokens: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
         let tokens = Tensor::<1, Int>::from_data(tokens.as_slice(), device).unsqueeze::<2>().repeat_dim(0, 2);
-        let factors = model.base.codes().factors(tokens);
-        let first = (factors.len() > 1).then(|| factors[0].clone());
+        let (first, second) = model.base.codes().factors(tokens);
+        let first = second.map(|_| first);
         let (first, second) = model.base.logits(hidden, first, &conditions, 0.0);
         let want: Vec<_> = [Some(first), second].into_iter().flatten().collect();
         assert_eq!(want.len(), logits.len(), "factors");
@@ -763,6 +763,9 @@ fn tensorar_stands_in_the_registry() {
     abilities.check_course("raster", Schedule::Windows { width: 4 }).expect("its own course");
     abilities.check_course("random", Schedule::Windows { width: 4 }).expect_err("another order");
     abilities.check_course("raster", Schedule::OneByOne).expect_err("another pace");
+    let mut broken = config.clone();
+    broken["k"] = 0.into();
+    (family.abilities)(&broken).expect_err("a size that cannot be");
 }
 
 /// Table 3 in millions of parameters. Its Open-MAGVIT2-L and LlamaGen-XXL do not agree with its other rows.

@@ -12,8 +12,8 @@
 //!
 //! From the paper: the plug-in around an unchanged base model, for LlamaGen, RAR and Open-MAGVIT2; query transformers for
 //! `E` and `D`, of depth 2 or else 1 or 4; the residual by which the first token of each tensor comes out as from the base
-//! model; noise on the tensors of training, its kinds and the names of its four schedules; algorithm 1, whose matrix keeps
-//! each tensor as it was predicted. With `k = 1` the model is its base model.
+//! model; noise on the tensors of training, two of its kinds and the names of its four schedules; algorithm 1, whose matrix
+//! keeps each tensor as it was predicted. With `k = 1` the model is its base model.
 //!
 //! Chosen by us, as the paper leaves it open:
 //! - A layer of a query transformer is one attention, of queries over the memory and themselves, and one GELU layer four
@@ -27,7 +27,8 @@
 //!   both modules are passed by.
 //! - Where a tensor leaves the picture, `E` does not attend to the missing tokens, and what `D` says of them is dropped, in
 //!   training as in decoding.
-//! - The formulas of the schedules and the range of continuous noise: see [`noise`]. The first token is never noised.
+//! - The formulas of the schedules, the third kind of noise and the range of the continuous one: see [`noise`]. The first
+//!   token is never noised.
 //! - The loss is the mean cross entropy over all tokens of all tensors within the picture; the first ones may weigh more.
 //! - Drafts are drawn as final tokens are. Given tokens are known to every tensor that holds them.
 //!
@@ -83,7 +84,11 @@ const PUBLISHED: [(&str, &str, &str); 9] = [
 pub const FAMILY: Family = Family {
     name: "TensorAR",
     paper: "TensorAR: Refinement is All You Need in Autoregressive Image Generation (arXiv 2505.16324)",
-    abilities: |config| Ok(configuration::<TensorArConfig>(config)?.abilities()),
+    abilities: |config| {
+        let config: TensorArConfig = configuration(config)?;
+        config.check()?;
+        Ok(config.abilities())
+    },
     build: |parts| {
         let config: TensorArConfig = configuration(parts.config)?;
         config.check()?;
@@ -419,8 +424,8 @@ impl<B: Base> TensorAr<B> {
         dropout: f64,
     ) -> Vec<Tensor<4>> {
         let [batch, sites, k, dim] = hidden.dims();
-        let factors = self.base.codes().factors(self.tensors(tokens).reshape([batch, sites * k]));
-        let first = (factors.len() > 1).then(|| factors[0].clone());
+        let (first, second) = self.base.codes().factors(self.tensors(tokens).reshape([batch, sites * k]));
+        let first = second.map(|_| first);
         let (first, second) = self.base.logits(hidden.reshape([batch, sites * k, dim]), first, conditions, dropout);
         let apart = |logits: Tensor<3>| {
             let codes = logits.dims()[2];
@@ -448,7 +453,8 @@ impl<B: Base> TensorAr<B> {
             .collect();
         let total = batch as f32 * weights.iter().sum::<f32>();
         let weights = Tensor::<1>::from_data(weights.as_slice(), &tokens.device()).reshape([1, sites, k]);
-        let factors = self.base.codes().factors(self.tensors(tokens).reshape([batch, sites * k]));
+        let (one, two) = self.base.codes().factors(self.tensors(tokens).reshape([batch, sites * k]));
+        let factors = [Some(one), two].into_iter().flatten();
         let surprise = |(logits, factor): (Tensor<4>, Tensor<2, Int>)| {
             let targets: Tensor<4, Int> = factor.reshape([batch, sites, k, 1]);
             let log_p: Tensor<3> = log_softmax(logits, 3).gather(3, targets).squeeze_dim(3);

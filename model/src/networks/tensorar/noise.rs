@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoiseKind {
-    /// A token becomes any code with probability `β_j`.
+    /// A token becomes any code with probability `β_j`: what reviews of the paper's second version describe.
     #[default]
     Categorical,
     /// A token becomes the code whose vector is nearest, by its angle, to `(1 - β_j) W[x] + β_j W[n]` with any code `n`
@@ -147,22 +147,23 @@ impl Codes {
         any.int().clamp_max(self.count as i64 - 1)
     }
 
-    /// Tokens as their factors, of which there is one or two: `[batch, tokens]` each.
-    pub fn factors(&self, tokens: Tensor<2, Int>) -> Vec<Tensor<2, Int>> {
+    /// Tokens as their factors, `[batch, tokens]` each; the second is none where tokens are not factorised.
+    pub fn factors(&self, tokens: Tensor<2, Int>) -> (Tensor<2, Int>, Option<Tensor<2, Int>>) {
         if self.second.is_none() {
-            return vec![tokens];
+            return (tokens, None);
         }
         let radix = self.first.dims()[0] as i64;
-        vec![tokens.clone().remainder_scalar(radix), tokens.div_scalar(radix)]
+        (tokens.clone().remainder_scalar(radix), Some(tokens.div_scalar(radix)))
     }
 
     /// Tokens as vectors: `[batch, tokens]` to `[batch, tokens, dim]`.
     pub fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let [batch, count] = tokens.dims();
-        let tables = [Some(&self.first), self.second.as_ref()].into_iter().flatten();
-        let vectors = tables.zip(self.factors(tokens)).map(|(table, rows)| embedding(table.clone(), rows));
-        let nothing = Tensor::zeros([batch, count, self.first.dims()[1]], &self.first.device());
-        vectors.fold(nothing, |sum, vectors| sum + vectors)
+        let (first, second) = self.factors(tokens);
+        let vectors = embedding(self.first.clone(), first);
+        match self.second.clone().zip(second) {
+            Some((table, second)) => vectors + embedding(table, second),
+            None => vectors,
+        }
     }
 
     /// The tokens of tensors as vectors: `[batch, tensors, k]` to `[batch, tensors, k, dim]`.
