@@ -437,6 +437,9 @@ fn tensorar_decodes_as_it_was_trained() {
         decoding_is_the_training_forward(&llamagen, k, |site| (!hole(site)).then_some(3), &device);
         decoding_is_the_training_forward(&llamagen, k, |site| (site + 1 < sites).then_some(2), &device);
         decoding_is_the_training_forward(&llamagen, k, |site| (site > 0).then_some(1), &device);
+        // Two holes far apart: the tensors between them are given as a whole.
+        let between = 2..sites - 2;
+        decoding_is_the_training_forward(&llamagen, k, |site| between.contains(&site).then_some(4), &device);
     }
     let rar = on_rar(&device);
     for k in [1, 4] {
