@@ -4,7 +4,8 @@ use andamento_model::decode::Knobs;
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::frame::Extent;
 use andamento_model::lattice::{Grid, Lattice, Site};
-use andamento_model::library::MODELS;
+use andamento_model::library::{Card, MODELS};
+use andamento_model::networks::FAMILIES;
 use andamento_model::order::{ORDERS, arrange};
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::{Mask, Picture, Rect};
@@ -43,6 +44,22 @@ fn partly_random_orders_begin_where_they_say() {
     assert!(first("hierarchical", 64).iter().all(|(row, col)| row % 2 == 0 && col % 2 == 0));
     assert!(first("center-first", 64).iter().all(|(row, col)| middle(*row) && middle(*col)));
     assert!(first("border-first", 192).iter().all(|(row, col)| !(middle(*row) && middle(*col))));
+}
+
+#[test]
+fn every_published_size_has_a_card_and_says_where_it_works() {
+    for family in FAMILIES {
+        for preset in (family.presets)() {
+            let card = Card::published(family.name, preset.name).expect("a card");
+            assert_eq!(card.stride() as usize * card.grid, card.side as usize, "{}: whole tokens", card.title);
+            let abilities = card.abilities().expect("abilities");
+            assert!(abilities.check_extent(Extent::Trained).is_ok());
+            for extent in [Extent::Canvas, Extent::Refined(2)] {
+                assert_eq!(abilities.check_extent(extent).is_ok(), family.name == "RandAR", "{}", card.title);
+            }
+            assert!(abilities.check_extent(Extent::Refined(1)).is_err(), "refined to no more tokens");
+        }
+    }
 }
 
 /// A given token for every site but those of a mask, which is some pattern of the numbers.

@@ -55,6 +55,9 @@ pub const RAR_KEYS: KeyMap = KeyMap {
     leftovers: &["attn_mask"],
 };
 
+/// TensorAR's keys: a base model's published ones behind `base.`, the others ours.
+pub const TENSORAR_KEYS: KeyMap = RAR_KEYS;
+
 /// The keys of MaskGIT's tokenizer.
 pub const MASKGIT_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };
 

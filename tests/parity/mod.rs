@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use andamento_model::checkpoint::RANDAR_KEYS;
 use andamento_model::decode::{Decoding, Knobs};
 use andamento_model::lattice::{Lattice, Site, Token};
 use andamento_model::network::{Network, Prompt};
@@ -21,6 +22,7 @@ mod maskgit_vqgan;
 mod open_magvit2;
 mod randar;
 mod rar;
+mod tensorar;
 mod var;
 mod var_vqvae;
 
@@ -110,9 +112,12 @@ pub(crate) fn mixed(logits: Tensor<3>, [of_class, of_context]: [f32; 2]) -> Vec<
     }
 }
 
-/// A module's parameters under their field names, which are the published keys, and in the published orientation.
-fn published(module: &impl ModuleSnapshot) -> Golden {
+/// A module's parameters under the published keys, which are the names of its fields but for RandAR's trunk, and in the
+/// published orientation.
+pub(crate) fn published(module: &impl ModuleSnapshot) -> Golden {
+    let (trunk, nothing) = RANDAR_KEYS.to_published.expect("a key map");
     let mut store = SafetensorsStore::from_bytes(None).with_to_adapter(BurnToPyTorchAdapter).skip_enum_variants(true);
+    store = store.with_key_remapping(trunk, nothing);
     module.save_into(&mut store).expect("saves");
     Golden::from_bytes(&store.get_bytes().expect("bytes"), "a module of ours")
 }
@@ -127,11 +132,16 @@ impl ModuleMapper for InPlaceOfParameters {
     }
 }
 
+/// The gradients of a loss under the published keys.
+pub(crate) fn gradients<M: Module>(module: &M, loss: &Tensor<1>) -> Golden {
+    let gradients = GradientsParams::from_grads(loss.backward(), module);
+    published(&module.clone().map(&mut InPlaceOfParameters(gradients)))
+}
+
 /// Compares the gradients of a loss with the golden arrays named `prefix` and a published key, each within 1e-4 of its
 /// largest value (the goldens' READMEs). Returns all gradients under the published keys.
 pub(crate) fn assert_gradients<M: Module>(golden: &Golden, prefix: &str, module: &M, loss: &Tensor<1>) -> Golden {
-    let gradients = GradientsParams::from_grads(loss.backward(), module);
-    let gradients = published(&module.clone().map(&mut InPlaceOfParameters(gradients)));
+    let gradients = gradients(module, loss);
     let mut compared = 0;
     for name in golden.names() {
         let Some(parameter) = name.strip_prefix(prefix) else { continue };

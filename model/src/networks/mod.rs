@@ -4,6 +4,7 @@ pub mod llamagen;
 pub mod open_magvit2;
 pub mod randar;
 pub mod rar;
+pub mod tensorar;
 pub mod var;
 
 use burn::prelude::*;
@@ -76,7 +77,8 @@ pub struct Preset {
 }
 
 /// Every family.
-pub const FAMILIES: &[Family] = &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, var::FAMILY, open_magvit2::FAMILY];
+pub const FAMILIES: &[Family] =
+    &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, var::FAMILY, open_magvit2::FAMILY, tensorar::FAMILY];
 
 /// Finds a family by its name, in upper or lower case.
 ///

@@ -24,7 +24,7 @@ use burn::tensor::{Int, s};
 
 pub use super::llamagen::Dropout;
 use super::llamagen::{
-    KvCache, Rope, TransformerConfig, Trunk, causal_mask, drop, instruction_parameter, recognise_transformer,
+    KvCache, Rope, TransformerConfig, Trunk, causal_mask, drop, instruction_parameter, preset, recognise_transformer,
     transformer_role,
 };
 use super::{Family, Preset, configuration, to_value};
@@ -56,29 +56,26 @@ pub struct Published {
 
 /// The published sizes. Of these, XL-384 (appendix D) and XXL (table A) are in the paper alone; the others were released.
 pub const PRESETS: [Published; 5] = [
-    published("L", [1024, 24, 16], VQ_16, 16, 88, 3.4),
-    published("L-MaskGIT", [1024, 24, 16], MASKGIT, 16, 88, 4.0),
-    published("XL", [1280, 36, 20], VQ_16, 16, 88, 4.0),
-    published("XL-384", [1280, 36, 20], VQ_16, 24, 180, 4.0),
-    published("XXL", [1536, 48, 24], VQ_16, 16, 88, 4.0),
+    published("L", preset(1024, 24, 16), 16, 88, 3.4),
+    Published {
+        config: TransformerConfig { vocab_size: 1024, ..preset(1024, 24, 16) },
+        tokenizer: ("MaskGIT-VQGAN", "ImageNet"),
+        ..published("L-MaskGIT", preset(1024, 24, 16), 16, 88, 4.0)
+    },
+    published("XL", preset(1280, 36, 20), 16, 88, 4.0),
+    published("XL-384", preset(1280, 36, 20), 24, 180, 4.0),
+    published("XXL", preset(1536, 48, 24), 16, 88, 4.0),
 ];
 
-/// LlamaGen's tokenizer: kind, size and number of codes.
-const VQ_16: (&str, &str, usize) = ("LlamaGen VQ", "VQ-16", 16_384);
-/// MaskGIT's tokenizer, likewise.
-const MASKGIT: (&str, &str, usize) = ("MaskGIT-VQGAN", "ImageNet", 1024);
-
+/// A size on the codes of LlamaGen's tokenizer.
 const fn published(
     name: &'static str,
-    [dim, n_layer, n_head]: [usize; 3],
-    (kind, size, vocab_size): (&'static str, &'static str, usize),
+    config: TransformerConfig,
     grid: usize,
     steps: usize,
     guidance: f32,
 ) -> Published {
-    let (num_classes, multiple_of, norm_eps, rope_base) = (1000, 256, 1e-5, 10_000.0);
-    let config = TransformerConfig { dim, n_layer, n_head, vocab_size, num_classes, multiple_of, norm_eps, rope_base };
-    Published { name, config, grid, tokenizer: (kind, size), steps, guidance }
+    Published { name, config, grid, tokenizer: ("LlamaGen VQ", "VQ-16"), steps, guidance }
 }
 
 /// What RandAR can be asked to do.

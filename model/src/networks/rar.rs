@@ -40,12 +40,12 @@ use crate::schedule::Schedule;
 use crate::{Error, Result};
 
 /// Added to the variance in every norm.
-const EPSILON: f64 = 1e-6;
+pub(crate) const EPSILON: f64 = 1e-6;
 /// Rows of the position tables and of the table of indices beyond those of the picture (`rar.py`). Two are used.
 const SPARE_POSITIONS: usize = 1024;
 const SPARE_TIMESTEPS: usize = 100;
 /// The tokens before those of the picture: cls and class.
-const PREFIX: usize = 2;
+pub(crate) const PREFIX: usize = 2;
 
 /// The sizes of RAR; the names are those of `configs/training/generator/rar.yaml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,31 @@ impl RarConfig {
     /// Width of one attention head.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads
+    }
+
+    /// What a step does that feeds `fed` slots, asks for `asked` logits and sees `visible` slots.
+    pub(crate) fn work(&self, fed: usize, asked: usize, visible: usize, streams: usize) -> Work {
+        let dim = self.hidden_size;
+        let block = 4 * dim * dim + 2 * dim * self.intermediate_size;
+        let (blocks, head) = (self.num_hidden_layers * block, dim * self.codebook_size);
+        Work { blocks, head, layers: self.num_hidden_layers, width: dim, fed, asked, visible, streams }
+    }
+
+    /// Refuses a picture that is not of the trained size, which is `trained`.
+    ///
+    /// # Errors
+    /// Names the size.
+    pub(crate) fn check_grid(&self, trained: Grid, grid: Grid) -> Result<()> {
+        let Grid { rows, cols } = trained;
+        if trained.len() != self.image_seq_len {
+            let cause = format!("image_seq_len is {}, but {rows} × {cols} tokens", self.image_seq_len);
+            return Err(Error::control("model configuration", cause, "Correct the sizes in the configuration"));
+        }
+        if grid != trained {
+            let cause = format!("RAR learned its positions on {rows} × {cols} tokens");
+            return Err(Error::control("model", cause, "Frame a part of the trained size"));
+        }
+        Ok(())
     }
 
     /// Refuses sizes that the network cannot have.
@@ -163,20 +188,9 @@ pub const FAMILY: Family = Family {
     },
     cost: |config, plan, step, streams| {
         let config: RarConfig = configuration(config)?;
-        let (dim, visit) = (config.hidden_size, &plan.visits[step]);
-        let block = 4 * dim * dim + 2 * dim * config.intermediate_size;
+        let visit = &plan.visits[step];
         let fed = visit.told.len() + if step == 0 { PREFIX } else { 1 };
-        let work = Work {
-            blocks: config.num_hidden_layers * block,
-            head: dim * config.codebook_size,
-            layers: config.num_hidden_layers,
-            width: dim,
-            fed,
-            asked: 1,
-            visible: PREFIX + visit.known,
-            streams,
-        };
-        Ok(work.cost())
+        Ok(config.work(fed, 1, PREFIX + visit.known, streams).cost())
     },
     recognise,
 };
@@ -424,13 +438,17 @@ impl Rar {
         self.embeddings.forward((classes + self.first_class as i32).reshape([batch, 1]))
     }
 
+    /// The tokens before those of the picture, without their positions: `[batch]` to `[batch, 2, dim]`.
+    pub(crate) fn prefix(&self, classes: Tensor<1, Int>) -> Tensor<3> {
+        let class = self.class(classes);
+        Tensor::cat(vec![self.cls_token.val().expand(class.dims()), class], 1)
+    }
+
     /// The inputs of the first block. `classes` is `[batch]`, `tokens` is `[batch, tokens]` in the order of `positions`,
     /// `[batch, 2 + tokens or more, dim]`. `[batch, 2 + tokens, dim]`
     pub fn embed(&self, classes: Tensor<1, Int>, tokens: Tensor<2, Int>, positions: Tensor<3>) -> Tensor<3> {
         let [_, length] = tokens.dims();
-        let class = self.class(classes);
-        let cls = self.cls_token.val().expand(class.dims());
-        Tensor::cat(vec![cls, class, self.embeddings.forward(tokens)], 1)
+        Tensor::cat(vec![self.prefix(classes), self.embeddings.forward(tokens)], 1)
             + positions.slice(s![.., ..PREFIX + length, ..])
     }
 
@@ -453,26 +471,41 @@ impl Rar {
         positions: Tensor<3>,
         dropout: Dropout,
     ) -> Tensor<3> {
-        let mut x = self.embed(classes.clone(), tokens, positions);
-        let slots = x.dims()[1];
-        let conditions = self.conditions(classes, slots);
-        let mask = causal_mask(slots, &x.device());
-        for block in &self.blocks {
-            let attention = |attn: &Attention, x| attn.forward(x, &mask, dropout);
-            x = block.forward(x, &block.modulation(conditions.clone()), attention, dropout);
-        }
-        let head = self.adaln_before_head.modulation(conditions);
-        self.logits(x.slice(s![.., 1.., ..]), &head.slice(s![.., 1.., ..]))
+        let x = self.embed(classes.clone(), tokens, positions);
+        let modulations = self.modulations(classes, x.dims()[1]);
+        self.lm_head.forward(self.through(x, &modulations, dropout).slice(s![.., 1.., ..]))
     }
 
-    /// The last norm and the head: `[batch, slots, dim]` to logits `[batch, slots, vocab]`.
-    fn logits(&self, x: Tensor<3>, modulation: &Tensor<3>) -> Tensor<3> {
-        let [scale, shift] = chunk(modulation);
-        self.lm_head.forward(modulate(normalise(x), shift, scale))
+    /// Whole sequences through all blocks and the last norm: `x` is `[batch, slots, dim]`.
+    pub(crate) fn through(&self, x: Tensor<3>, modulations: &Modulations, dropout: Dropout) -> Tensor<3> {
+        let slots = x.dims()[1];
+        let mask = causal_mask(slots, &x.device());
+        let x = self.blocks.iter().zip(&modulations.blocks).fold(x, |x, (block, modulation)| {
+            block.forward(x, modulation, |attn, x| attn.forward(x, &mask, dropout), dropout)
+        });
+        last_norm(x, &modulations.head)
+    }
+
+    /// The slots `first..` of sequences whose earlier slots are in the caches, through all blocks and the last norm: `x` is
+    /// `[streams, slots, dim]`, the modulations are those of the whole sequences.
+    pub(crate) fn extend(
+        &self,
+        mut x: Tensor<3>,
+        first: usize,
+        modulations: &Modulations,
+        caches: &mut [KvCache],
+    ) -> Tensor<3> {
+        let end = first + x.dims()[1];
+        let here = |modulation: &Tensor<3>| modulation.clone().slice(s![.., first..end, ..]);
+        for ((block, modulation), cache) in self.blocks.iter().zip(&modulations.blocks).zip(caches) {
+            let attention = |attn: &Attention, x| attn.forward_cached(x, first, cache);
+            x = block.forward(x, &here(modulation), attention, Dropout::default());
+        }
+        last_norm(x, &here(&modulations.head))
     }
 
     /// The modulations of the first `slots` slots in every block and before the head.
-    fn modulations(&self, classes: Tensor<1, Int>, slots: usize) -> Modulations {
+    pub(crate) fn modulations(&self, classes: Tensor<1, Int>, slots: usize) -> Modulations {
         let conditions = self.conditions(classes, slots);
         Modulations {
             blocks: self.blocks.iter().map(|block| block.modulation(conditions.clone())).collect(),
@@ -484,6 +517,12 @@ impl Rar {
 /// `x` scaled and shifted, all `[batch, slots, dim]`.
 fn modulate(x: Tensor<3>, shift: Tensor<3>, scale: Tensor<3>) -> Tensor<3> {
     x * (scale + 1.0) + shift
+}
+
+/// The last norm, modulated: `x` is `[batch, slots, dim]`.
+fn last_norm(x: Tensor<3>, modulation: &Tensor<3>) -> Tensor<3> {
+    let [scale, shift] = chunk(modulation);
+    modulate(normalise(x), shift, scale)
 }
 
 /// A layer norm without weights: `[batch, slots, dim]`.
@@ -522,7 +561,7 @@ fn layer_norm(dim: usize, device: &Device) -> LayerNorm {
 
 /// AdaLN modulations of a run, `[streams, slots, 6 * dim]` for each block and `[streams, slots, 2 * dim]` for the head.
 #[derive(Debug, Clone)]
-struct Modulations {
+pub struct Modulations {
     blocks: Vec<Tensor<3>>,
     head: Tensor<3>,
 }
@@ -556,10 +595,7 @@ impl RarNetwork {
     /// # Errors
     /// If the grid has another number of tokens than the configuration.
     pub fn new(weights: Rar, config: RarConfig, grid: Grid, device: &Device) -> Result<Self> {
-        if grid.len() != config.image_seq_len {
-            let cause = format!("image_seq_len is {}, but {} × {} tokens", config.image_seq_len, grid.rows, grid.cols);
-            return Err(Error::control("model configuration", cause, "Correct the sizes in the configuration"));
-        }
+        config.check_grid(grid, grid)?;
         let spec = Spec {
             family: FAMILY.name,
             classes: config.condition_num_classes,
@@ -595,17 +631,10 @@ impl RarNetwork {
 
     /// Feeds what is pending; logits for `target`, `[streams, 1, vocab]`.
     fn feed(&self, run: &mut Run, target: Site) -> Tensor<3> {
-        let mut x = self.pending(run, target);
-        let (first, end) = (run.settled, PREFIX + run.told.len());
-        for ((block, modulation), cache) in self.weights.blocks.iter().zip(&run.modulations.blocks).zip(&mut run.cache)
-        {
-            let modulation = modulation.clone().slice(s![.., first..end, ..]);
-            let attention = |attn: &Attention, x| attn.forward_cached(x, first, cache);
-            x = block.forward(x, &modulation, attention, Dropout::default());
-        }
-        run.settled = end;
-        let head = run.modulations.head.clone().slice(s![.., end - 1..end, ..]);
-        self.weights.logits(x.slice(s![.., -1.., ..]), &head)
+        let x = self.pending(run, target);
+        let hidden = self.weights.extend(x, run.settled, &run.modulations, &mut run.cache);
+        run.settled = PREFIX + run.told.len();
+        self.weights.lm_head.forward(hidden.slice(s![.., -1.., ..]))
     }
 }
 
@@ -616,11 +645,10 @@ impl Network for RarNetwork {
 
     fn begin(&mut self, prompt: &Prompt, lattice: &Lattice) -> Result<()> {
         check_class(prompt.class, &self.spec)?;
-        if *lattice != self.spec.lattice {
-            let Grid { rows, cols } = self.spec.lattice.finest();
-            let cause = format!("RAR learned its positions on {rows} × {cols} tokens");
-            return Err(Error::control("model", cause, "Frame a part of the trained size"));
-        }
+        let [grid] = lattice.scales() else {
+            return Err(Error::control("model", "RAR works on one grid of tokens", "Choose a VQ tokenizer"));
+        };
+        self.config.check_grid(self.spec.lattice.finest(), *grid)?;
         let slots = 1 + lattice.len();
         let modulations = match self.run.take() {
             Some(run) if run.prompt == *prompt => run.modulations,
