@@ -13,14 +13,19 @@ use andamento_model::Error;
 use andamento_model::checkpoint::import::{Options, import};
 use andamento_model::checkpoint::manifest::{Entry, Manifest};
 use andamento_model::checkpoint::recognise::{Role, recognise};
-use andamento_model::checkpoint::{Report, Weights};
+use andamento_model::checkpoint::{Report, TENSORAR_KEYS, Weights, export};
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::library::imported::{Record, Shelf};
 use andamento_model::library::{MODELS, all, find};
 use andamento_model::network::{Network, Prompt};
 use andamento_model::networks::FAMILIES;
+use andamento_model::networks::llamagen::{TransformerConfig, Trunk};
+use andamento_model::networks::tensorar::base::BaseConfig;
+use andamento_model::networks::tensorar::noise::Noise;
+use andamento_model::networks::tensorar::{TensorAr, TensorArConfig};
 use andamento_model::tokenizers::{TOKENIZERS, by_name};
 use andamento_tests::{goldens, json};
+use burn::module::Module;
 use safetensors::{Dtype, SafeTensors};
 
 /// The goal for files below 1 MiB.
@@ -305,6 +310,31 @@ fn every_pair_of_the_goldens_loads() {
         build(&record.config, &weights, &cpu().device).unwrap_or_else(|error| panic!("{}: {error}", record.id));
     }
     assert!(families.len() > 1, "only {families:?} could be loaded");
+}
+
+#[test]
+fn tensorar_is_recognised_around_its_base_model() {
+    let library = Folder::new("tensorar");
+    let shelf = library.shelf();
+    let device = choose(DeviceChoice::Cpu).expect("a processor").device;
+    let base = TransformerConfig {
+        dim: 128,
+        n_layer: 2,
+        n_head: 2,
+        vocab_size: 32,
+        num_classes: 5,
+        multiple_of: 128,
+        norm_eps: 1e-5,
+        rope_base: 1e4,
+    };
+    let config = TensorArConfig { base: BaseConfig::LlamaGen(base.clone()), k: 3, depth: 1, noise: Noise::default() };
+    config.check().expect("sizes");
+    let module = TensorAr::new(Trunk::new(&base, &device), &config, &device);
+    let file = library.write("tensorar.bin", &export(&module, &TENSORAR_KEYS).expect("exported"));
+    let [record] = &imported(&file, &shelf, false).expect("imported")[..] else { panic!("one") };
+    assert_eq!(record.family, "TensorAR");
+    assert_eq!(serde_json::from_value::<TensorArConfig>(record.config.clone()).expect("sizes"), config);
+    assert_eq!(record.parameters, module.num_params() as u64);
 }
 
 #[test]

@@ -454,7 +454,6 @@ fn var_edits_pictures_on_the_whole_path() {
             picture: Picture::new(canvas.clone().into()),
             mask: mask.clone(),
             frame: None,
-            extent: Extent::Trained,
             order: "scales".into(),
             order_seed: 0,
             schedule: Schedule::Scales,

@@ -45,15 +45,18 @@ use burn::prelude::*;
 use burn::tensor::activation::{gelu, log_softmax, softmax};
 use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use self::base::{Base, BaseConfig, Sizes};
 use self::noise::Noise;
 use super::llamagen::{self, Dropout, KvCache, Trunk};
 use super::open_magvit2::{self, OpenMagvit2};
 use super::rar::{self, Rar};
-use super::{Family, Parts, Preset, configuration};
+use super::{Family, Parts, Preset, configuration, to_value};
 use crate::bench::Cost;
 use crate::checkpoint::TENSORAR_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -107,7 +110,45 @@ pub const FAMILY: Family = Family {
         let config: TensorArConfig = configuration(config)?;
         Ok(config.cost(plan, step, streams))
     },
+    recognise,
 };
+
+/// TensorAR by its tensors: a base model's behind `base.`, and two query transformers.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let [k, dim] = *manifest.shape("input_encoder.positions")? else { return None };
+    let depth = manifest.count("input_encoder.layers.");
+    let inner = manifest.below("base.");
+    let bases = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
+    let base = bases.iter().find_map(|family| (family.recognise)(&inner))?;
+    let mut layout = Layout(base.layout.0.into_iter().map(|(name, shape)| (format!("base.{name}"), shape)).collect());
+    layout.bare("input_encoder.query", &[dim]);
+    for module in ["input_encoder", "output_decoder"] {
+        layout.bare(format!("{module}.positions"), &[k, dim]);
+        layout.bare(format!("{module}.gate"), &[dim]);
+        for layer in (0..depth).map(|layer| format!("{module}.layers.{layer}")) {
+            ["wq", "wk", "wv", "wo"]
+                .iter()
+                .for_each(|part| layout.weight(&format!("{layer}.attention.{part}"), &[dim, dim]));
+            layout.weight(&format!("{layer}.feed_forward.w1"), &[4 * dim, dim]);
+            layout.weight(&format!("{layer}.feed_forward.w2"), &[dim, 4 * dim]);
+            layout.weight(&format!("{layer}.attention_norm"), &[dim]);
+            layout.weight(&format!("{layer}.ffn_norm"), &[dim]);
+        }
+    }
+    let config = BaseConfig::deserialize(json!({ "family": base.family, "config": base.config })).ok()?;
+    let config = TensorArConfig { base: config, k, depth, noise: Noise::default() };
+    let published = PUBLISHED.iter().find(|(family, size, _)| *family == base.family && *size == base.size);
+    let name = published.map_or_else(|| format!("{} {}", base.family, base.size), |(.., name)| name.to_string());
+    Some(Recognised {
+        family: FAMILY.name,
+        size: if (k, depth) == (4, 2) { name } else { format!("{name}-k{k}-d{depth}") },
+        config: to_value(&config),
+        layout,
+        leftovers: TENSORAR_KEYS.leftovers,
+        licence: base.licence,
+        role: base.role,
+    })
+}
 
 /// The published model on a published base model, if there is one.
 fn published(family: &str, base: Preset) -> Option<Preset> {
