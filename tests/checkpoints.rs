@@ -26,6 +26,7 @@ use andamento_model::networks::tensorar::{TensorAr, TensorArConfig};
 use andamento_model::tokenizers::{TOKENIZERS, by_name};
 use andamento_tests::{goldens, json};
 use burn::module::Module;
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 /// The goal for files below 1 MiB.
@@ -188,7 +189,8 @@ fn averaged_weights_are_taken_where_asked_for() {
             let (Ok(plain), Ok(mean)) = (imported(&file, &shelf, false), imported(&file, &shelf, true)) else {
                 continue;
             };
-            for (plain, mean) in plain.iter().zip(&mean).filter(|(plain, mean)| plain.sha256 != mean.sha256) {
+            for (plain, mean) in plain.iter().zip(&mean) {
+                assert!(mean.origin.averaged && !plain.origin.averaged, "{}", file.display());
                 assert_eq!(plain.config, mean.config, "{}", file.display());
                 let (plain, mean) = (tensors(&shelf.weights(plain)), tensors(&shelf.weights(mean)));
                 // The goldens' averages are halves of the weights or the weights themselves (README).
@@ -201,6 +203,37 @@ fn averaged_weights_are_taken_where_asked_for() {
         }
     }
     assert!(compared > 0, "no golden file has averaged weights");
+    let file = library.write("plain.pth", &hostile::saved(&hostile::llamagen(1), "FloatStorage", &1f32.to_le_bytes()));
+    let error = imported(&file, &shelf, true).expect_err("it has none");
+    assert!(error.contains("no averaged weights"), "{error}");
+}
+
+#[test]
+fn open_magvit2_keeps_averaged_weights_beside_the_others() {
+    let library = Folder::new("model-ema");
+    let weights = tensors(&goldens("open_magvit2").join("tokenizer_weights.safetensors"));
+    let mut data = Vec::new();
+    for (name, (_, shape, values)) in &weights {
+        let bytes = |factor: f32| values.iter().flat_map(|value| (value * factor).to_le_bytes()).collect::<Vec<u8>>();
+        data.push((format!("state_dict.{name}"), shape.clone(), bytes(1.0)));
+        // `modules/ema.py`: the name without its dots.
+        data.push((format!("state_dict.model_ema.{}", name.replace('.', "")), shape.clone(), bytes(0.5)));
+    }
+    data.push(("state_dict.model_ema.decay".into(), vec![], 1f32.to_le_bytes().into()));
+    data.push(("state_dict.loss.discriminator.main.0.weight".into(), vec![1], 1f32.to_le_bytes().into()));
+    let views = data.iter().map(|(name, shape, bytes)| {
+        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("a tensor"))
+    });
+    let file = library.write("imagenet.ckpt", &safetensors::serialize(views, None).expect("a file"));
+    for (averaged, factor) in [(false, 1.0), (true, 0.5)] {
+        let shelf = library.shelf();
+        let [record] = &imported(&file, &shelf, averaged).expect("imported")[..] else { panic!("one") };
+        assert_eq!((record.family.as_str(), record.origin.averaged), ("Open-MAGVIT2 LFQ", averaged));
+        for (name, (_, _, values)) in tensors(&shelf.weights(record)) {
+            let wanted: Vec<f32> = weights[&name].2.iter().map(|value| value * factor).collect();
+            assert_eq!(values, wanted, "{name}");
+        }
+    }
 }
 
 /// A published listing: name, sometimes a type, and a shape per line; lines of other kinds are headings.

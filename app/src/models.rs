@@ -46,7 +46,7 @@ struct Import {
     /// The files, in any order.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Take the averaged weights (EMA) of training where a file has both.
+    /// Take the averaged weights (EMA) of training instead.
     #[arg(long)]
     averaged: bool,
 }

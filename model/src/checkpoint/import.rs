@@ -23,7 +23,7 @@ use crate::{Error, Result};
 /// How an import is done.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Take the averaged weights of training where a file has them.
+    /// Take the averaged weights of training, and refuse a file that has none.
     pub averaged: bool,
     /// The day, as the record shall say it.
     pub date: String,
@@ -75,6 +75,9 @@ pub fn import(
         let cause = format!("it looks like {} {}, but {cause}", known.family, known.size);
         return Err(refused(cause, "Use the file as it was published"));
     }
+    if options.averaged && !whole.iter().any(|(dict, _)| dict.is_averaged()) {
+        return Err(refused("it has no averaged weights".into(), "Import it without --averaged"));
+    }
     let taken: u64 = whole.iter().flat_map(|(dict, _)| dict.manifest.tensors.values()).map(|entry| entry.bytes()).sum();
     if taken > length.saturating_mul(MAX_TAKEN) {
         let cause = format!("its tensors take {taken} bytes, over {MAX_TAKEN} times the file's {length}");
@@ -83,7 +86,8 @@ pub fn import(
     let sha256 = hash(file, length, progress)?;
     let records = whole.into_iter().map(|(dict, known)| {
         let (file, date) = (source.name(), options.date.clone());
-        let origin = Origin { file, sha256: sha256.clone(), root: dict.root.clone(), date };
+        let (root, averaged) = (dict.root.clone(), dict.is_averaged());
+        let origin = Origin { file, sha256: sha256.clone(), root, averaged, date };
         Writer { source: &source, dict: &dict, known: &known, shelf }.write(origin, progress)
     });
     records.collect()

@@ -238,6 +238,16 @@ impl StateDict {
         (!names.is_empty()).then(|| Self { root: root.into(), manifest, names })
     }
 
+    /// Whether these are averaged weights.
+    pub(super) fn is_averaged(&self) -> bool {
+        AVERAGED.iter().any(|group| group.contains(&self.root.as_str()))
+            || self
+                .manifest
+                .tensors
+                .keys()
+                .any(|name| self.whole(name).starts_with(&format!("{}model_ema.", self.root)))
+    }
+
     /// A tensor's whole name.
     pub(super) fn whole<'a>(&'a self, name: &'a str) -> &'a str {
         self.names.get(name).map_or(name, String::as_str)

@@ -51,6 +51,8 @@ pub struct Origin {
     pub sha256: String,
     /// What stood before the names of its tensors in that file.
     pub root: String,
+    /// Whether its averaged weights were taken.
+    pub averaged: bool,
     /// The day of the import, as year, month and day.
     pub date: String,
 }
