@@ -250,7 +250,7 @@ fn listing(text: &str) -> Manifest {
 
 #[test]
 fn published_listings_are_recognised_tensor_for_tensor() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/real_size");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/keys");
     let mut texts = Vec::new();
     for file in files(&folder, &["txt"]) {
         let text = std::fs::read_to_string(&file).expect("a listing");

@@ -54,13 +54,6 @@ impl Manifest {
         self.shape(name)?.get(axis).copied()
     }
 
-    /// What stands below a name, without that name.
-    pub fn below(&self, name: &str) -> Self {
-        let below = self.tensors.range(name.to_string()..);
-        let below = below.map_while(|(whole, entry)| Some((whole.strip_prefix(name)?.to_string(), entry.clone())));
-        Self { file: self.file.clone(), tensors: below.collect(), levels: None }
-    }
-
     /// How many numbers, from 0 on, stand right after `before` in names: `layers.` counts layers.
     pub fn count(&self, before: &str) -> usize {
         let stands = |index: &usize| {

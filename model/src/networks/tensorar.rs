@@ -45,17 +45,16 @@ use burn::prelude::*;
 use burn::tensor::activation::{gelu, log_softmax, softmax};
 use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use self::base::{Base, BaseConfig, Sizes};
 use self::noise::Noise;
 use super::llamagen::{self, Dropout, KvCache, Trunk};
 use super::open_magvit2::{self, OpenMagvit2};
 use super::rar::{self, Rar};
-use super::{Family, Parts, Preset, configuration, to_value};
+use super::{Family, Parts, Preset, configuration};
 use crate::bench::Cost;
 use crate::checkpoint::TENSORAR_KEYS;
-use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::manifest::{Entry, Manifest};
 use crate::checkpoint::recognise::{Layout, Recognised};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
@@ -113,40 +112,45 @@ pub const FAMILY: Family = Family {
     recognise,
 };
 
-/// TensorAR by its tensors: a base model's behind `base.`, and two query transformers.
+/// TensorAR by its own tensors, around a base model that is recognised by what stands behind `base.`.
 fn recognise(manifest: &Manifest) -> Option<Recognised> {
     let [k, dim] = *manifest.shape("input_encoder.positions")? else { return None };
     let depth = manifest.count("input_encoder.layers.");
-    let inner = manifest.below("base.");
+    let of_base = |(name, entry): (&String, &Entry)| Some((name.strip_prefix("base.")?.to_string(), entry.clone()));
+    let tensors = manifest.tensors.iter().filter_map(of_base).collect();
+    let base = Manifest { file: manifest.file.clone(), tensors, levels: None };
     let bases = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
-    let base = bases.iter().find_map(|family| (family.recognise)(&inner))?;
-    let mut layout = Layout(base.layout.0.into_iter().map(|(name, shape)| (format!("base.{name}"), shape)).collect());
+    let found = bases.iter().find_map(|family| (family.recognise)(&base))?;
+    let config =
+        serde_json::json!({ "base": { "family": found.family, "config": found.config }, "k": k, "depth": depth });
+    let sizes: TensorArConfig = configuration(&config).ok().filter(|config: &TensorArConfig| config.check().is_ok())?;
+    let mut layout = Layout::default();
+    found.layout.0.iter().for_each(|(name, shape)| layout.bare(format!("base.{name}"), shape));
     layout.bare("input_encoder.query", &[dim]);
     for module in ["input_encoder", "output_decoder"] {
         layout.bare(format!("{module}.positions"), &[k, dim]);
         layout.bare(format!("{module}.gate"), &[dim]);
         for layer in (0..depth).map(|layer| format!("{module}.layers.{layer}")) {
-            ["wq", "wk", "wv", "wo"]
-                .iter()
-                .for_each(|part| layout.weight(&format!("{layer}.attention.{part}"), &[dim, dim]));
+            for name in ["wq", "wk", "wv", "wo"] {
+                layout.weight(&format!("{layer}.attention.{name}"), &[dim, dim]);
+            }
             layout.weight(&format!("{layer}.feed_forward.w1"), &[4 * dim, dim]);
             layout.weight(&format!("{layer}.feed_forward.w2"), &[dim, 4 * dim]);
             layout.weight(&format!("{layer}.attention_norm"), &[dim]);
             layout.weight(&format!("{layer}.ffn_norm"), &[dim]);
         }
     }
-    let config = BaseConfig::deserialize(json!({ "family": base.family, "config": base.config })).ok()?;
-    let config = TensorArConfig { base: config, k, depth, noise: Noise::default() };
-    let published = PUBLISHED.iter().find(|(family, size, _)| *family == base.family && *size == base.size);
-    let name = published.map_or_else(|| format!("{} {}", base.family, base.size), |(.., name)| name.to_string());
+    let size = format!("{}-{}-k{k}", found.family, found.size);
+    let published = PUBLISHED.iter().find(|(of, size, _)| *of == found.family && *size == found.size);
+    let as_published = published.filter(|_| (sizes.k, sizes.depth) == (4, 2)).map(|(.., name)| name.to_string());
     Some(Recognised {
         family: FAMILY.name,
-        size: if (k, depth) == (4, 2) { name } else { format!("{name}-k{k}-d{depth}") },
-        config: to_value(&config),
+        size: as_published.unwrap_or(size),
+        config,
         layout,
-        leftovers: TENSORAR_KEYS.leftovers,
-        licence: base.licence,
-        role: base.role,
+        leftovers: found.leftovers,
+        licence: found.licence,
+        role: found.role,
     })
 }
 
