@@ -148,6 +148,50 @@ fn outpainting_grows_the_canvas_and_keeps_the_picture() {
     assert_eq!(kept.as_bytes(), picture.as_bytes(), "the old picture changed");
 }
 
+/// Pixels along the side of a token of the usual model.
+fn stride(folder: &Folder) -> u64 {
+    let models: serde_json::Value = serde_json::from_str(&folder.succeeds("models --json")).expect("JSON");
+    let of_first = |field: &str| models[0][field].as_u64().expect("a number");
+    of_first("side") / of_first("grid")
+}
+
+#[test]
+fn outpainting_may_see_the_whole_canvas_at_once() {
+    let folder = Folder::new("whole");
+    let picture = photograph(100, 100);
+    picture.save(folder.file("in.png")).expect("picture");
+    let arguments = "outpaint --image in.png --right 290 --whole --class 3 --seed 1 --steps 24 --json";
+    let report = folder.succeeds(&format!("{arguments} --ledger wide.json -o out.png"));
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let seen = |side: usize| report["seen_at"][side].as_u64().expect("a side");
+    assert!(seen(0) > 3 * seen(1), "{report}");
+    // The left of the canvas is given: 100 of 390 pixels, and the token on the seam is made again.
+    let stride = stride(&folder);
+    let (rows, cols) = (seen(1) / stride, seen(0) / stride);
+    assert_eq!(report["tokens"], rows * (cols - rows));
+    let out = open(&folder.file("out.png"));
+    assert_eq!((out.width(), out.height()), (390, 100));
+    assert_eq!(out.crop_imm(0, 0, 100, 100).as_bytes(), picture.as_bytes(), "the old picture changed");
+    folder.succeeds("replay wide.json --verify -o again.png");
+    assert_eq!(open(&folder.file("again.png")).as_bytes(), out.as_bytes());
+}
+
+#[test]
+fn a_new_picture_may_be_refined() {
+    let folder = Folder::new("refined");
+    let arguments = "generate --refine 2 --scg 2 --class 2 --steps 24 --seed 5 --json --ledger fine.json -o out.png";
+    let report: serde_json::Value = serde_json::from_str(&folder.succeeds(arguments)).expect("JSON");
+    let side = report["width"].as_u64().expect("width");
+    assert_eq!((&report["seen_at"][0], &report["seen_at"][1]), (&side.into(), &side.into()));
+    assert_eq!(report["tokens"], (side / stride(&folder)).pow(2));
+    folder.succeeds("replay fine.json --verify -o again.png");
+    let [out, again] = ["out.png", "again.png"].map(|name| open(&folder.file(name)));
+    assert_eq!(out.as_bytes(), again.as_bytes());
+    folder.fails("generate --refine 9 -o a.png", 2, "refinement by 9");
+    folder.fails("generate --refine 2 --order raster -o a.png", 2, "order");
+    folder.fails("generate --refine 2 --scg nan -o a.png", 2, "--scg");
+}
+
 #[test]
 fn generating_reports_what_it_did() {
     let folder = Folder::new("generate");
@@ -321,4 +365,47 @@ fn training_resumes_where_it_was_killed() {
     trains_and_resumes(&folder, TINY_RANDAR, ["randar", "randar-broken"]);
     std::fs::write(folder.file("wrong.toml"), "recipe = \"tokenizer\"\nside = 3").expect("configuration");
     folder.fails("train wrong.toml", 1, "wrong.toml");
+}
+
+#[test]
+fn imported_models_are_listed_verified_painted_with_and_removed() {
+    let folder = Folder::new("models");
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/models");
+    let [generator, tokenizer] = ["scenes-randar", "scenes-vq"].map(|id| models.join(id).join("weights.safetensors"));
+    let home = "--data-dir home";
+    let text = folder.succeeds(&format!("models import {} {home}", generator.display()));
+    assert!(text.contains("imported randar-192x6") && text.contains("needs its tokenizer"), "{text}");
+    folder.fails(&format!("generate --model randar-192x6 {home} -o a.png"), 1, "LlamaGen VQ");
+    folder.succeeds(&format!("models import {} {home} --json", tokenizer.display()));
+    let listed: serde_json::Value =
+        serde_json::from_str(&folder.succeeds(&format!("models {home} --json"))).expect("JSON");
+    let ids: Vec<_> = listed.as_array().expect("a list").iter().filter_map(|model| model["id"].as_str()).collect();
+    assert_eq!(ids, ["scenes-randar", "llamagen-vq-8-ch32", "randar-192x6"]);
+    folder.succeeds(&format!("generate --model randar-192x6 --class 3 --steps 3 --seed 1 {home} -o a.png"));
+    let pixels = open(&folder.file("a.png")).to_rgb8();
+    assert!(pixels.pixels().any(|pixel| pixel != pixels.get_pixel(0, 0)), "the picture is empty");
+    folder.succeeds(&format!("models verify {home}"));
+    let weights = folder.file("home/models/randar-192x6/weights.safetensors");
+    let mut bytes = std::fs::read(&weights).expect("weights");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).expect("changed");
+    folder.fails(&format!("models verify {home}"), 1, "SHA-256");
+    let text = folder.succeeds(&format!("models remove llamagen-vq-8-ch32 {home}"));
+    assert!(text.contains("randar-192x6 now lacks its tokenizer"), "{text}");
+    folder.fails(&format!("models remove llamagen-vq-8-ch32 {home}"), 2, "randar-192x6");
+    folder.fails(&format!("models import {home}"), 2, "FILE");
+}
+
+#[test]
+fn a_checkpoint_that_is_none_is_refused_and_the_others_are_imported() {
+    let folder = Folder::new("refused");
+    std::fs::write(folder.file("evil.pth"), b"cos\nsystem\n(S'touch touched'\ntR.").expect("written");
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens");
+    let good = goldens.join("var/var.pth");
+    folder.fails(&format!("models import evil.pth missing.pth {} --data-dir home", good.display()), 1, "missing.pth");
+    folder.fails("models import evil.pth --data-dir home", 1, "contains code; not run (os.system)");
+    assert!(!folder.file("touched").exists(), "code of a checkpoint was run");
+    let listed = folder.succeeds("models --data-dir home");
+    assert!(listed.contains("VAR") && listed.contains("var.pth"), "{listed}");
 }

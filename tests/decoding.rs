@@ -2,8 +2,10 @@
 
 use andamento_model::decode::Knobs;
 use andamento_model::device::{DeviceChoice, choose};
+use andamento_model::frame::Extent;
 use andamento_model::lattice::{Grid, Lattice, Site};
-use andamento_model::library::MODELS;
+use andamento_model::library::{Card, MODELS};
+use andamento_model::networks::FAMILIES;
 use andamento_model::order::{ORDERS, arrange};
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::{Mask, Picture, Rect};
@@ -42,6 +44,22 @@ fn partly_random_orders_begin_where_they_say() {
     assert!(first("hierarchical", 64).iter().all(|(row, col)| row % 2 == 0 && col % 2 == 0));
     assert!(first("center-first", 64).iter().all(|(row, col)| middle(*row) && middle(*col)));
     assert!(first("border-first", 192).iter().all(|(row, col)| !(middle(*row) && middle(*col))));
+}
+
+#[test]
+fn every_published_size_has_a_card_and_says_where_it_works() {
+    for family in FAMILIES {
+        for preset in (family.presets)() {
+            let card = Card::published(family.name, preset.name).expect("a card");
+            assert_eq!(card.stride() as usize * card.grid, card.side as usize, "{}: whole tokens", card.title);
+            let abilities = card.abilities().expect("abilities");
+            assert!(abilities.check_extent(Extent::Trained).is_ok());
+            for extent in [Extent::Canvas, Extent::Refined(2)] {
+                assert_eq!(abilities.check_extent(extent).is_ok(), family.name == "RandAR", "{}", card.title);
+            }
+            assert!(abilities.check_extent(Extent::Refined(1)).is_err(), "refined to no more tokens");
+        }
+    }
 }
 
 /// A given token for every site but those of a mask, which is some pattern of the numbers.
@@ -88,6 +106,44 @@ fn given_tokens_are_told_when_the_network_reads_them() {
     assert_eq!((told(&first), known(&first)), (vec![vec![2, 0, 1, 4], vec![]], vec![4, 5]));
     let in_place = plan(Schedule::OneByOne, Given::InPlace);
     assert_eq!((told(&in_place), known(&in_place)), (vec![vec![2, 0], vec![1]], vec![2, 4]));
+}
+
+#[test]
+fn refined_lattices_are_made_in_two_passes() {
+    let (coarse, steps) = (Grid::new(4, 4), 12);
+    let lattice = Lattice::refined(coarse, 2);
+    assert_eq!((lattice.finest(), lattice.coarse(), lattice.refinement()), (Grid::new(8, 8), coarse, 2));
+    let stands: Vec<_> =
+        lattice.sites().filter_map(|site| lattice.coarse_site(site).map(|coarse| (site, coarse))).collect();
+    assert!(stands.iter().map(|(_, coarse)| coarse.0).eq(0..16), "each coarse site once, in raster order");
+    assert!(stands.iter().all(|(site, coarse)| site.0 == coarse.0 / 4 * 16 + coarse.0 % 4 * 2));
+
+    let order = arrange("hierarchical", &lattice, 7).expect("an order");
+    let counts = |plan: &Plan, total: usize| -> Vec<usize> {
+        plan.visits.iter().filter(|visit| visit.total == total).map(|visit| visit.sites.len()).collect()
+    };
+    let known = |plan: &Plan| -> Vec<(usize, usize)> { plan.visits.iter().map(|v| (v.known, v.total)).collect() };
+    let schedule = Schedule::Cosine { steps };
+    let whole = Plan::new(lattice.clone(), &order, &[None; 64], schedule, Given::First).expect("plan");
+    // As `calculate_num_query_tokens_for_parallel_decoding` has it for 16 tokens, and for 64 of which 16 are done.
+    assert_eq!(counts(&whole, 16), [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2]);
+    assert_eq!(counts(&whole, 64), [1, 1, 1, 1, 1, 1, 4, 6, 8, 8, 8, 8]);
+    assert_eq!(known(&whole)[..2], [(0, 16), (1, 16)]);
+    assert_eq!(known(&whole)[12..][..2], [(16, 64), (17, 64)]);
+    assert!(whole.visits[..12].iter().flat_map(|visit| &visit.sites).all(|site| lattice.coarse_site(*site).is_some()));
+
+    let single = Plan::new(lattice.clone(), &order, &given(64, |site| site == 2 || site == 3), schedule, Given::First);
+    assert_eq!(known(&single.expect("plan")), [(15, 16), (63, 64)], "a masked token of either pass");
+    let fine_first = arrange("raster", &lattice, 0).expect("an order");
+    assert!(Plan::new(lattice.clone(), &fine_first, &[None; 64], schedule, Given::First).is_err(), "no coarse pass");
+
+    assert_eq!(whole.clone().dropping(0.4, 1).dropped.len(), 6, "a share of the coarse sites, rounded down");
+    assert_eq!(whole.clone().dropping(0.4, 1).dropped, whole.clone().dropping(0.4, 1).dropped, "by the seed");
+    let large = Lattice::grid(64, 64);
+    let order = arrange("random", &large, 0).expect("an order");
+    let trained = Plan::new(large, &order, &[None; 4096], schedule, Given::First).expect("plan");
+    let dropped = trained.dropping(0.25, 1).dropped.len();
+    assert!((900..1150).contains(&dropped), "{dropped} of 4096 at a probability of one quarter");
 }
 
 #[test]
@@ -178,7 +234,16 @@ fn guidance_runs_as_published() {
 fn request(picture: Picture, mask: Mask, class: u32, seed: u64) -> Request {
     let knobs = Knobs { class, guidance: Guidance::linear(2.0), sampling: Sampling::default(), seed };
     let schedule = Schedule::Cosine { steps: 40 };
-    Request { picture, mask, frame: None, order: "random".into(), order_seed: seed, schedule, knobs }
+    Request {
+        picture,
+        mask,
+        frame: None,
+        extent: Extent::Trained,
+        order: "random".into(),
+        order_seed: seed,
+        schedule,
+        knobs,
+    }
 }
 
 #[test]

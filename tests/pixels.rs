@@ -1,7 +1,8 @@
 //! Pictures, masks, frames and compositing: what lies outside of the mask never changes, and no file does harm.
 
 use andamento_model::composite::composite;
-use andamento_model::frame::Frame;
+use andamento_model::frame::{Extent, Frame};
+use andamento_model::lattice::{Grid, Lattice};
 use andamento_model::picture::{Mask, Picture, Rect};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ColorType, DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba};
@@ -140,7 +141,7 @@ fn outside_of_the_mask_every_bit_stays() {
             _ => {
                 let (x, y) = (i64::from(dice.roll(120)) - 60, i64::from(dice.roll(120)) - 60);
                 let side = 1 + dice.roll(99);
-                Frame { rect: Rect::new(x, y, side, side), size }
+                Frame { rect: Rect::new(x, y, side, side), size: [size; 2] }
             }
         };
         let after = composite(&before, &mask, &frame, &dice.rgb(size));
@@ -155,7 +156,7 @@ fn outside_of_the_mask_every_bit_stays() {
 
 #[test]
 fn inside_of_the_mask_the_decoded_pixels_arrive_at_the_pictures_own_depth() {
-    let frame = Frame { rect: Rect::new(2, 1, 8, 8), size: 8 };
+    let frame = Frame { rect: Rect::new(2, 1, 8, 8), size: [8; 2] };
     let decoded = Dice(2).rgb(8);
     let mut mask = Mask::new(12, 10);
     mask.fill_rect(Rect::new(0, 0, 12, 10), 255);
@@ -179,7 +180,7 @@ fn inside_of_the_mask_the_decoded_pixels_arrive_at_the_pictures_own_depth() {
 
 #[test]
 fn a_soft_mask_blends_and_makes_transparent_pixels_more_opaque() {
-    let frame = Frame { rect: Rect::new(0, 0, 1, 1), size: 1 };
+    let frame = Frame { rect: Rect::new(0, 0, 1, 1), size: [1; 2] };
     let decoded = RgbImage::from_pixel(1, 1, Rgb([200, 100, 0]));
     let mut dice = Dice(4);
     for _ in 0..2000 {
@@ -204,7 +205,7 @@ fn a_decoded_frame_of_one_colour_keeps_it_at_any_scale() {
     let mut mask = Mask::new(300, 200);
     mask.invert();
     for (side, size) in [(64, 64), (200, 16), (37, 128), (300, 7), (500, 33)] {
-        let frame = Frame { rect: Rect::new(-20, -9, side, side), size };
+        let frame = Frame { rect: Rect::new(-20, -9, side, side), size: [size; 2] };
         let after = composite(&grey(300, 200, 9), &mask, &frame, &RgbImage::from_pixel(size, size, Rgb([1, 128, 255])));
         for (x, y) in pixels(after.rect()) {
             let inside = frame.rect.contains_pixel(x.into(), y.into());
@@ -227,7 +228,7 @@ fn a_frame_holds_the_mask_and_stays_on_the_canvas_where_it_can() {
         let (side, shorter, longer) = (frame.rect.width, width.min(height), width.max(height));
         let case = format!("{bounds:?} on {width} × {height} seen at {size}: {frame:?}");
         assert_eq!(frame.rect.width, frame.rect.height, "{case}");
-        assert_eq!(frame.size, size);
+        assert_eq!(frame.size, [size; 2]);
         assert!(frame.rect.contains(bounds), "{case}");
         assert!(side <= longer, "{case}");
         let canvas = Rect::canvas(width, height);
@@ -265,7 +266,7 @@ fn the_usual_frames() {
     assert_eq!(around(1000, 0, 200, 600, 1200, 600).rect, Rect::new(600, 0, 600, 600));
     // A mask longer than the canvas is high: some of the canvas on both sides of it.
     assert_eq!(around(1000, 0, 800, 500, 3000, 500).rect, Rect::new(900, -250, 1000, 1000));
-    assert_eq!(Frame { rect: Rect::new(0, 0, 384, 384), size: 256 }.scale(), 1.5);
+    assert_eq!(Frame { rect: Rect::new(0, 0, 384, 384), size: [256; 2] }.scale(), 1.5);
 }
 
 #[test]
@@ -276,7 +277,7 @@ fn masked_sites_are_exactly_those_that_the_mask_touches() {
         let mask = dice.mask(width, height);
         let (x, y) = (i64::from(dice.roll(100)) - 50, i64::from(dice.roll(100)) - 50);
         let side = 1 + dice.roll(120);
-        let frame = Frame { rect: Rect::new(x, y, side, side), size: 16 };
+        let frame = Frame { rect: Rect::new(x, y, side, side), size: [16; 2] };
         let (rows, cols) = (1 + dice.roll(16) as usize, 1 + dice.roll(16) as usize);
         // A pixel from `at` to `at + 1` and a site from `side * index / count` on overlap: compared without division.
         let overlap = |at: i64, index: usize, count: usize| {
@@ -295,8 +296,37 @@ fn masked_sites_are_exactly_those_that_the_mask_touches() {
 }
 
 #[test]
+fn a_frame_may_be_the_whole_canvas() {
+    let trained = Lattice::grid(4, 4);
+    for (width, height, grid) in [(64, 16, (4, 16)), (16, 64, (16, 4)), (100, 100, (4, 4)), (101, 40, (4, 11))] {
+        let lattice = Extent::Canvas.lattice(&trained, width, height);
+        let finest = lattice.finest();
+        assert_eq!((finest.rows, finest.cols), grid, "{width} × {height}");
+        let frame = Frame::whole(width, height, finest, 4);
+        assert_eq!(frame.size, [4 * finest.cols as u32, 4 * finest.rows as u32]);
+        let canvas = Rect::canvas(width, height);
+        assert_eq!(frame.rect.intersect(canvas), canvas, "{width} × {height}: the frame holds the canvas");
+        assert!(frame.rect.width <= width + 10 && frame.rect.height <= height + 10, "and little else");
+    }
+    let refined = Extent::Refined(3).lattice(&trained, 7, 5);
+    assert_eq!((refined.finest(), refined.refinement()), (Grid::new(12, 12), 3));
+
+    // At its own size and with nothing masked, the model sees the picture itself; what is masked is filled in.
+    let image = RgbImage::from_fn(64, 16, |x, y| Rgb([x as u8 * 3, y as u8 * 9, 77]));
+    let frame = Frame::whole(64, 16, Grid::new(4, 16), 4);
+    let picture = Picture::new(image.clone().into());
+    assert_eq!(frame.view(&picture, &Mask::new(64, 16)), image);
+    assert_eq!(frame.describe(), "64 × 16 px seen at 64 × 16");
+    let mut mask = Mask::new(64, 16);
+    mask.fill_rect(Rect::new(32, 0, 32, 16), 255);
+    let filled = frame.view(&picture, &mask);
+    assert!(filled.enumerate_pixels().all(|(x, y, pixel)| x >= 30 || pixel == image.get_pixel(x, y)));
+    assert!(filled.pixels().all(|pixel| pixel[2].abs_diff(77) <= 1), "no colour but what is known");
+}
+
+#[test]
 fn sites_tile_the_frame() {
-    let frame = Frame { rect: Rect::new(-3, 5, 100, 100), size: 16 };
+    let frame = Frame { rect: Rect::new(-3, 5, 100, 100), size: [16; 2] };
     let mut all = Rect::default();
     for (row, col) in (0..16).flat_map(|row| (0..16).map(move |col| (row, col))) {
         let site = frame.site_rect(row, col, 16, 16);
@@ -304,7 +334,7 @@ fn sites_tile_the_frame() {
         all = all.union(site);
     }
     assert_eq!(all, frame.rect);
-    let even = Frame { rect: Rect::new(0, 0, 256, 256), size: 256 };
+    let even = Frame { rect: Rect::new(0, 0, 256, 256), size: [256; 2] };
     assert_eq!(even.site_rect(2, 3, 16, 16), Rect::new(48, 32, 16, 16));
 }
 
@@ -323,7 +353,7 @@ fn the_view_shows_no_trace_of_what_is_masked() {
         let other = picture(width, height, one.image().color(), &bytes);
         let frame = match mask.bounds() {
             Some(bounds) if round % 2 == 0 => Frame::around(bounds, width, height, 32),
-            _ => Frame { rect: Rect::new(-30, -20, 130, 130), size: 1 + dice.roll(64) },
+            _ => Frame { rect: Rect::new(-30, -20, 130, 130), size: [1 + dice.roll(64); 2] },
         };
         assert!(frame.view(&one, &mask) == frame.view(&other, &mask), "{frame:?} on {width} × {height}");
     }
@@ -332,7 +362,7 @@ fn the_view_shows_no_trace_of_what_is_masked() {
 #[test]
 fn the_view_at_its_own_size_is_the_picture_itself() {
     let mut dice = Dice(8);
-    let frame = Frame { rect: Rect::new(5, 7, 32, 32), size: 32 };
+    let frame = Frame { rect: Rect::new(5, 7, 32, 32), size: [32; 2] };
     for kind in [ColorType::Rgb8, ColorType::Rgb16] {
         let picture = dice.picture(50, 60, kind);
         let view = frame.view(&picture, &Mask::new(50, 60));
@@ -341,7 +371,7 @@ fn the_view_at_its_own_size_is_the_picture_itself() {
     }
     // Beyond the edges it is mirrored.
     let picture = dice.picture(20, 10, ColorType::Rgb8);
-    let view = Frame { rect: Rect::new(-4, -8, 32, 32), size: 32 }.view(&picture, &Mask::new(20, 10));
+    let view = Frame { rect: Rect::new(-4, -8, 32, 32), size: [32; 2] }.view(&picture, &Mask::new(20, 10));
     let eight = picture.to_rgb8();
     assert_eq!(view.get_pixel(3, 7), eight.get_pixel(0, 0));
     assert_eq!(view.get_pixel(0, 6), eight.get_pixel(3, 1));
@@ -354,7 +384,7 @@ fn the_fill_is_smooth_and_within_what_surrounds_it() {
     let ramp = RgbImage::from_fn(128, 128, |x, _| Rgb([40 + x as u8; 3]));
     let mut mask = Mask::new(128, 128);
     mask.fill_rect(Rect::new(30, 40, 60, 50), 255);
-    let frame = Frame { rect: Rect::new(0, 0, 128, 128), size: 128 };
+    let frame = Frame { rect: Rect::new(0, 0, 128, 128), size: [128; 2] };
     let view = frame.view(&Picture::new(ramp.into()), &mask);
     let at = |x: u32| i32::from(view.get_pixel(x, 65).0[0]);
     assert!((30..90).all(|x| (69..=131).contains(&at(x)) && (at(x + 1) - at(x)).abs() <= 6));

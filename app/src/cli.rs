@@ -1,12 +1,17 @@
 //! The command line: the same requests as the window.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
+use andamento_model::checkpoint::Report;
 use andamento_model::decode::Knobs;
 use andamento_model::device::{self, ChosenDevice, DeviceChoice};
+use andamento_model::frame::Extent;
+use andamento_model::lattice::Lattice;
 use andamento_model::ledger::{Ledger, Source};
-use andamento_model::library::{self, Bundled, Model};
+use andamento_model::library::imported::Shelf;
+use andamento_model::library::{self, Entry, Model};
 use andamento_model::network::Pace;
 use andamento_model::order::{self, ORDERS};
 use andamento_model::paint::{Event, Request, paint};
@@ -18,7 +23,7 @@ use serde_json::json;
 
 use crate::document::save_atomically;
 use crate::progress::Line;
-use crate::{bench, doctor, training};
+use crate::{bench, doctor, models, training};
 
 /// An image editor that repaints pictures with autoregressive generators, token by token. Without a command it opens the
 /// editor.
@@ -36,6 +41,9 @@ pub struct Cli {
     /// Print the result as JSON.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Where imported models lie. By default ANDAMENTO_HOME, or where the system keeps a program's data.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// The commands.
@@ -51,8 +59,8 @@ pub enum Command {
     Replay(Replay),
     /// List the orders in which tokens can be made.
     Orders,
-    /// List the models and what they can paint.
-    Models,
+    /// List the models and what they can paint; import, verify and remove them.
+    Models(models::Options),
     /// Show the adapters, what was chosen and why, and test it.
     Doctor,
     /// Measure a family and size with random weights.
@@ -166,6 +174,16 @@ struct Run {
     /// Only the likeliest codes that reach this probability together; 1 is all. By default the model's own number.
     #[arg(long, value_name = "X")]
     top_p: Option<f32>,
+    /// Spatial contextual guidance (SCG), RandAR's: how strongly all tokens pull against a part of them. 1 is off.
+    #[arg(long, value_name = "X")]
+    scg: Option<f32>,
+    /// Work on N times as many tokens along each side, RandAR's resolution extrapolation. A new picture grows with them.
+    #[arg(long, value_name = "N", conflicts_with = "whole")]
+    refine: Option<usize>,
+    /// Work on the whole canvas at once, RandAR's outpainting: as many tokens as it takes when the shorter side has as
+    /// many as in training.
+    #[arg(long)]
+    whole: bool,
     /// Mix codes instead of choosing one: VAR's smooth mode.
     #[arg(long)]
     smooth: bool,
@@ -183,18 +201,27 @@ struct Run {
     ledger: Option<PathBuf>,
 }
 
+/// What holds for every command.
+struct Setting {
+    device: DeviceChoice,
+    as_json: bool,
+    shelf: Shelf,
+}
+
 /// Carries out a command.
 ///
 /// # Errors
 /// What went wrong, for [`exit_code`].
-pub fn run(command: &Command, choice: DeviceChoice, as_json: bool) -> Result<()> {
+pub fn run(command: &Command, cli: &Cli) -> Result<()> {
+    let (choice, as_json) = (cli.device, cli.json);
+    let setting = Setting { device: choice, as_json, shelf: Shelf::open(cli.data_dir.as_deref())? };
     match command {
-        Command::Generate(options) => options.run.generate(choice, as_json),
+        Command::Generate(options) => options.run.generate(&setting),
         Command::Inpaint(options) => {
             let picture = Picture::open(&options.image)?;
             let mask = Mask::open(&options.mask)?;
             check_mask(&mask, &picture, &options.mask)?;
-            options.run.on_picture(&options.image, picture, mask, [0; 4], choice, as_json)
+            options.run.on_picture(&options.image, picture, mask, [0; 4], &setting)
         }
         Command::Outpaint(options) => {
             let [left, top, right, bottom] = [options.left, options.top, options.right, options.bottom];
@@ -205,14 +232,14 @@ pub fn run(command: &Command, choice: DeviceChoice, as_json: bool) -> Result<()>
             let picture = Picture::open(&options.image)?;
             let mask = Mask::new(picture.width(), picture.height()).extended(left, top, right, bottom, 255)?;
             let picture = picture.extended(left, top, right, bottom)?;
-            options.run.on_picture(&options.image, picture, mask, [left, top, right, bottom], choice, as_json)
+            options.run.on_picture(&options.image, picture, mask, [left, top, right, bottom], &setting)
         }
-        Command::Replay(options) => options.replay(choice, as_json),
+        Command::Replay(options) => options.replay(&setting),
         Command::Orders => {
             list_orders(as_json);
             Ok(())
         }
-        Command::Models => list_models(as_json),
+        Command::Models(options) => models::run(options, &setting.shelf, as_json),
         Command::Doctor => doctor::run(choice, as_json),
         Command::Bench(options) => bench::run(options, choice, as_json),
         Command::Train(options) => training::run(options, choice),
@@ -247,16 +274,16 @@ struct Job {
 }
 
 impl Run {
-    fn generate(&self, choice: DeviceChoice, as_json: bool) -> Result<()> {
-        let bundled = library::bundled(&self.model)?;
-        let side = bundled.card()?.side;
+    fn generate(&self, setting: &Setting) -> Result<()> {
+        let entry = library::find(&self.model, &setting.shelf)?;
+        let side = entry.card()?.side * self.refine.unwrap_or(1) as u32;
         let grey = image::RgbImage::from_pixel(side, side, image::Rgb([128; 3]));
         let mut mask = Mask::new(side, side);
         mask.fill_rect(mask_rect(side, side), 255);
         let output = self.output_file(None)?;
         let source = Source::Blank { width: side, height: side };
-        let request = self.request(bundled, Picture::new(grey.into()), mask)?;
-        self.carry_out(bundled, Job { request, source, output }, choice, as_json)
+        let request = self.request(&entry, Picture::new(grey.into()), mask)?;
+        self.carry_out(&entry, Job { request, source, output }, setting)
     }
 
     fn on_picture(
@@ -265,27 +292,33 @@ impl Run {
         picture: Picture,
         mask: Mask,
         extended: [u32; 4],
-        choice: DeviceChoice,
-        as_json: bool,
+        setting: &Setting,
     ) -> Result<()> {
-        let bundled = library::bundled(&self.model)?;
+        let entry = library::find(&self.model, &setting.shelf)?;
         let output = self.output_file(Some(file))?;
         let bytes = std::fs::read(file).map_err(|error| Error::file(file, error, "Check that it can be read"))?;
         let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
         let path = path.to_string_lossy().into_owned();
         let source = Source::File { path, sha256: library::sha256(&bytes), extended };
-        let request = self.request(bundled, picture, mask)?;
-        self.carry_out(bundled, Job { request, source, output }, choice, as_json)
+        let request = self.request(&entry, picture, mask)?;
+        self.carry_out(&entry, Job { request, source, output }, setting)
     }
 
-    fn request(&self, bundled: &Bundled, picture: Picture, mask: Mask) -> Result<Request> {
-        let card = bundled.card()?;
+    fn request(&self, entry: &Entry, picture: Picture, mask: Mask) -> Result<Request> {
+        let card = entry.card()?;
         let class = match &self.class {
             Some(subject) => card.subject(subject)?,
             None => card.subjects.len() as u32,
         };
         let abilities = card.abilities()?;
-        let order = order::by_name(self.order.as_deref().unwrap_or(abilities.orders.native()))?;
+        let extent = match (self.refine, self.whole) {
+            (Some(factor), _) => Extent::Refined(factor),
+            (None, true) => Extent::Canvas,
+            (None, false) => Extent::Trained,
+        };
+        abilities.check_extent(extent)?;
+        let native = if self.refine.is_some() { "hierarchical" } else { abilities.orders.native() };
+        let order = order::by_name(self.order.as_deref().unwrap_or(native))?;
         let schedule = match (self.steps, abilities.pace) {
             (Some(0), _) => return Err(Error::control("--steps", "0 steps make nothing", "Use 1 or more")),
             (Some(_), Pace::Fixed { reason, .. }) => {
@@ -306,6 +339,15 @@ impl Run {
             Some(CfgSchedule::PowerCosine) => Guidance::PowerCosine { scale, power: self.cfg_power },
             Some(CfgSchedule::Scales) => Guidance::Scales { scale },
         };
+        let guidance = match self.scg {
+            None => guidance,
+            Some(scale) if !(0.0..=100.0).contains(&scale) => {
+                let cause = format!("{scale} is not between 0 and 100");
+                return Err(Error::control("--scg", cause, "Use 1 for none"));
+            }
+            // The shares of the published code, and of the paper at the trained size.
+            Some(scale) => guidance.with_context(scale, if self.refine.is_some() { 0.5 } else { 0.25 })?,
+        };
         let usual = card.defaults.sampling;
         let sampling = Sampling {
             temperature: self.temperature.unwrap_or(usual.temperature),
@@ -317,7 +359,8 @@ impl Run {
         sampling.check()?;
         abilities.check(&sampling)?;
         let knobs = Knobs { class, guidance, sampling, seed: self.seed.unwrap_or_else(fresh_seed) };
-        Ok(Request { picture, mask, frame: None, order: order.name.into(), order_seed: knobs.seed, schedule, knobs })
+        let (order, order_seed) = (order.name.into(), knobs.seed);
+        Ok(Request { picture, mask, frame: None, extent, order, order_seed, schedule, knobs })
     }
 
     /// The file to write: never the source.
@@ -329,11 +372,10 @@ impl Run {
         Ok(output.clone())
     }
 
-    fn carry_out(&self, bundled: &Bundled, job: Job, choice: DeviceChoice, as_json: bool) -> Result<()> {
-        let frame = job.request.frame(bundled.card()?.side)?;
-        let device = device::choose(choice)?;
-        eprintln!("{}", describe(&device));
-        let mut model = bundled.load(device)?;
+    fn carry_out(&self, entry: &Entry, job: Job, setting: &Setting) -> Result<()> {
+        let card = entry.card()?;
+        let (frame, _) = job.request.frame(&Lattice::grid(card.grid, card.grid), card.stride())?;
+        let mut model = load(entry, setting)?;
         if let Some(folder) = &self.frames {
             std::fs::create_dir_all(folder)
                 .map_err(|error| Error::file(folder, error, "Choose a folder that can be written"))?;
@@ -365,13 +407,13 @@ impl Run {
         line.end();
         let picture = result.ok_or_else(|| Error::device(&shown.name, "the run ended early", "Try --device cpu"))?;
         if let Some(file) = &self.ledger {
-            let ledger = painting.ledger(&self.model, &bundled.hash(), job.source)?;
+            let ledger = painting.ledger(&self.model, &entry.hash(), job.source)?;
             save_atomically(file, ledger.to_json()?.as_bytes())?;
         }
         save_atomically(&job.output, &picture.png_bytes()?)?;
         let seconds = started.elapsed().as_secs_f64();
         let seed = job.request.knobs.seed;
-        if as_json {
+        if setting.as_json {
             let report = json!({
                 "output": job.output, "width": picture.width(), "height": picture.height(), "model": self.model,
                 "device": shown.name, "reason": shown.reason, "frame": frame.rect, "seen_at": frame.size,
@@ -416,18 +458,33 @@ fn fresh_seed() -> u64 {
     (since.as_nanos() / 1000 % 1_000_000) as u64
 }
 
+/// Loads a model, and says on which device and, for imported ones, whether it fits and how far it is.
+fn load(entry: &Entry, setting: &Setting) -> Result<Model> {
+    let device = device::choose(setting.device)?;
+    eprintln!("{}", describe(&device));
+    let Some(needs) = entry.needs() else { return entry.load(device, Report::new(|_| ())) };
+    eprintln!("{}", needs.on(&device)?);
+    let line = Mutex::new(Line::new());
+    let report = Report::new(move |bytes| {
+        if let Ok(mut line) = line.lock() {
+            line.update(&format!("loading, {:.1} MB", bytes as f64 / 1e6));
+        }
+    });
+    entry.load(device, report)
+}
+
 pub(crate) fn describe(device: &ChosenDevice) -> String {
     format!("device: {} ({})", device.name, device.reason)
 }
 
 impl Replay {
-    fn replay(&self, choice: DeviceChoice, as_json: bool) -> Result<()> {
+    fn replay(&self, setting: &Setting) -> Result<()> {
         let text = std::fs::read_to_string(&self.ledger)
             .map_err(|error| Error::file(&self.ledger, error, "Name a file that `--ledger` wrote"))?;
         let ledger = Ledger::from_json(&text, &self.ledger)?;
         let picture = self.canvas(&ledger.source)?;
-        let bundled = library::bundled(&ledger.model)?;
-        if bundled.hash() != ledger.model_hash {
+        let entry = library::find(&ledger.model, &setting.shelf)?;
+        if entry.hash() != ledger.model_hash {
             let cause = format!("it was made with other weights of {}", ledger.model);
             return Err(Error::file(&self.ledger, cause, "Use the version of Andamento that made it"));
         }
@@ -436,15 +493,13 @@ impl Replay {
             None => crate::document::next_free_name(&self.ledger.with_extension("png")),
         };
         check_output(&output, self.image.as_deref())?;
-        let device = device::choose(choice)?;
-        eprintln!("{}", describe(&device));
-        let mut model = bundled.load(device)?;
+        let mut model = load(&entry, setting)?;
         if self.verify {
             self.compare(&mut model, &ledger, &picture)?;
         }
         let result = ledger.replay(&model, &picture)?;
         save_atomically(&output, &result.png_bytes()?)?;
-        if as_json {
+        if setting.as_json {
             println!("{:#}", json!({ "output": output, "verified": self.verify }));
         } else {
             println!("{}: replayed{}", output.display(), if self.verify { ", every token verified" } else { "" });
@@ -498,28 +553,4 @@ fn list_orders(as_json: bool) {
     for order in &ORDERS {
         println!("{:<14} {}", order.name, order.about);
     }
-}
-
-fn list_models(as_json: bool) -> Result<()> {
-    let mut list = Vec::new();
-    for model in &library::MODELS {
-        let card = model.card()?;
-        if !as_json {
-            println!(
-                "{}: {}, {:.1} M parameters, {} × {} tokens on {} px, bundled",
-                card.id,
-                card.title,
-                card.parameters as f64 / 1e6,
-                card.grid,
-                card.grid,
-                card.side
-            );
-            card.subjects.iter().enumerate().for_each(|(class, subject)| println!("  {class:>4}  {subject}"));
-        }
-        list.push(json!({ "id": card.id, "title": card.title, "family": card.family, "side": card.side, "grid": card.grid, "parameters": card.parameters, "subjects": card.subjects, "hash": model.hash() }));
-    }
-    if as_json {
-        println!("{:#}", json!(list));
-    }
-    Ok(())
 }

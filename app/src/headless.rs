@@ -4,6 +4,7 @@ use std::path::Path;
 
 use andamento_model::decode::Knobs;
 use andamento_model::device::{self, DeviceChoice};
+use andamento_model::frame::Extent;
 use andamento_model::library::MODELS;
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::Picture;
@@ -44,7 +45,16 @@ pub fn run(choice: DeviceChoice, why: &str) -> Result<()> {
     let abilities = model.network.spec().abilities;
     let (order, schedule) = (abilities.orders.native(), abilities.schedule(Some(defaults.steps)));
     let (picture, mask) = (document.picture.clone(), document.mask.clone());
-    let request = Request { picture, mask, frame: None, order: order.into(), order_seed: knobs.seed, schedule, knobs };
+    let request = Request {
+        picture,
+        mask,
+        frame: None,
+        extent: Extent::Trained,
+        order: order.into(),
+        order_seed: knobs.seed,
+        schedule,
+        knobs,
+    };
     let mut frames = vec![document.picture.clone()];
     let mut line = Line::new();
     let mut painting = paint(&mut model, &request, &[])?;

@@ -9,6 +9,7 @@ pub mod editor;
 pub mod errands;
 pub mod headless;
 pub mod history;
+pub mod models;
 pub mod progress;
 pub mod training;
 pub mod ui;

@@ -1,11 +1,22 @@
 //! Weights in files: safetensors in the published layout (PyTorch's names and orientation), so that a file of ours opens
 //! in the published code and the other way round.
 
-use std::path::Path;
+pub mod gate;
+pub mod import;
+pub mod manifest;
+mod pickle;
+pub mod recognise;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::module::Module;
+use burn::store::burn_pack::Tensor as Packed;
 use burn::store::{
-    BurnToPyTorchAdapter, FloatCastAdapter, ModuleAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore,
+    BurnToPyTorchAdapter, FloatCastAdapter, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter,
+    SafetensorsStore,
 };
 use burn::tensor::DType;
 
@@ -32,14 +43,16 @@ pub const RANDAR_KEYS: KeyMap = KeyMap {
 /// LlamaGen's keys, ours without exception.
 pub const LLAMAGEN_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: RANDAR_KEYS.leftovers };
 
-/// The keys of Open-MAGVIT2 and of its tokenizer, ours without exception.
-pub const OPEN_MAGVIT2_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };
+/// The keys of Open-MAGVIT2 and of its tokenizer, ours without exception. The tokenizer's file also holds its averaged
+/// weights and what the losses of training had learned.
+pub const OPEN_MAGVIT2_KEYS: KeyMap =
+    KeyMap { to_ours: None, to_published: None, leftovers: &["model_ema.", "loss.", "kv_cache", "freqs_cis"] };
 
-/// RAR's keys; `0` of `adaLN_modulation` is an activation.
+/// RAR's keys; `0` of `adaLN_modulation` is an activation. Some copies hold the mask of training.
 pub const RAR_KEYS: KeyMap = KeyMap {
     to_ours: Some((r"adaLN_modulation\.1\.", "ada_ln_modulation.")),
     to_published: Some((r"ada_ln_modulation\.", "adaLN_modulation.1.")),
-    leftovers: &[],
+    leftovers: &["attn_mask"],
 };
 
 /// TensorAR's keys: a base model's published ones behind `base.`, the others ours.
@@ -63,6 +76,46 @@ pub enum Weights {
         /// Its bytes.
         bytes: &'static [u8],
     },
+    /// An imported file, mapped into memory while it is read.
+    Imported {
+        /// Where it lies.
+        path: PathBuf,
+        /// Told how much of it was read.
+        report: Report,
+    },
+}
+
+/// Told how many bytes of weights were read so far.
+#[derive(Clone)]
+pub struct Report {
+    done: Arc<AtomicU64>,
+    tell: Arc<dyn Fn(u64) + Send + Sync>,
+}
+
+impl Report {
+    /// One that passes it on.
+    pub fn new(tell: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self { done: Arc::default(), tell: Arc::new(tell) }
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.debug_struct("Report").field("done", &self.done).finish_non_exhaustive()
+    }
+}
+
+/// An adapter that changes nothing and counts what passes.
+impl ModuleAdapter for Report {
+    fn adapt(&self, tensor: Packed, _place: ModuleContext<'_>) -> Packed {
+        let bytes = tensor.byte_len() as u64;
+        (self.tell)(self.done.fetch_add(bytes, Ordering::Relaxed) + bytes);
+        tensor
+    }
+
+    fn clone_box(&self) -> Box<dyn ModuleAdapter> {
+        Box::new(self.clone())
+    }
 }
 
 impl Weights {
@@ -74,6 +127,10 @@ impl Weights {
         match self {
             Self::Fresh => Ok(module),
             Self::Bundled { name, bytes } => load(module, bytes.to_vec(), keys, name),
+            Self::Imported { path, report } => {
+                let store = SafetensorsStore::from_file(path).with_from_adapter(report.clone().chain(published()));
+                fill(module, store, keys, path)
+            }
         }
     }
 }
@@ -82,17 +139,18 @@ impl Weights {
 ///
 /// # Errors
 /// Names `file` and the missing, unexpected or ill-shaped tensors.
-pub fn load<M: Module>(mut module: M, bytes: Vec<u8>, keys: &KeyMap, file: impl AsRef<Path>) -> Result<M> {
-    let refuse = |cause: String| Error::file(&file, cause, "Use a file of this family and size");
-    let names = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| refuse(error.to_string()))?;
-    let unreadable = names.names().is_empty();
-    if unreadable {
-        return Err(refuse("it holds no tensors".into()));
-    }
-    let mut store = SafetensorsStore::from_bytes(Some(bytes))
-        .with_from_adapter(PyTorchToBurnAdapter.chain(FloatCastAdapter::to(DType::F32)))
-        .validate(false)
-        .allow_partial(true);
+pub fn load<M: Module>(module: M, bytes: Vec<u8>, keys: &KeyMap, file: impl AsRef<Path>) -> Result<M> {
+    fill(module, SafetensorsStore::from_bytes(Some(bytes)).with_from_adapter(published()), keys, file.as_ref())
+}
+
+/// From the published orientation and any type to ours and f32.
+fn published() -> impl ModuleAdapter {
+    PyTorchToBurnAdapter.chain(FloatCastAdapter::to(DType::F32))
+}
+
+fn fill<M: Module>(mut module: M, store: SafetensorsStore, keys: &KeyMap, file: &Path) -> Result<M> {
+    let refuse = |cause: String| Error::file(file, cause, "Use a file of this family and size");
+    let mut store = store.validate(false).allow_partial(true);
     if let Some((published, ours)) = keys.to_ours {
         store = store.with_key_remapping(published, ours);
     }

@@ -57,6 +57,9 @@ impl<'a> Decoding<'a> {
         network.spec().abilities.check(&knobs.sampling)?;
         let guided = knobs.guidance.is_on() && (knobs.class as usize) < network.spec().classes;
         network.begin(&Prompt { class: knobs.class, guided }, &plan.lattice)?;
+        if guided && !plan.dropped.is_empty() {
+            network.drop_context(&plan.dropped)?;
+        }
         let mut decoding = Self { network, plan, knobs, next: 0, failed: false };
         for step in earlier {
             let plan = decoding.plan.clone();
@@ -121,18 +124,17 @@ impl<'a> Decoding<'a> {
     fn moment(&self, visit: &Visit, factor: usize) -> Moment {
         let lattice = &self.plan.lattice;
         let scale = visit.sites.first().map_or(0, |site| lattice.scale_of(*site));
-        Moment { known: visit.known, total: lattice.len(), scale, scales: lattice.scales().len(), factor }
+        Moment { known: visit.known, total: visit.total, scale, scales: lattice.scales().len(), factor }
     }
 
-    /// Guidance: `[streams, visit, vocab]` to `[visit, vocab]`.
+    /// Guidance: `[streams, visit, vocab]` to `[visit, vocab]`. Each stream knows less than the one before; the last is
+    /// pulled towards the others by the scales of their differences.
     fn mix(&self, logits: Tensor<3>, at: &Moment) -> Tensor<2> {
         let [streams, visit, vocab] = logits.dims();
         let stream = |index: usize| logits.clone().slice(s![index..index + 1, .., ..]).reshape([visit, vocab]);
-        if streams == 1 {
-            return stream(0);
-        }
-        let (with, without) = (stream(0), stream(1));
-        without.clone() + (with - without) * self.knobs.guidance.scale(at)
+        let scales = self.knobs.guidance.scales(at);
+        let pulls = (1..streams).zip(scales).map(|(less, scale)| (stream(less - 1) - stream(less)) * scale);
+        pulls.fold(stream(streams - 1), |mixed, pull| mixed + pull)
     }
 
     fn tell_given(&mut self, visit: &Visit) -> Result<()> {

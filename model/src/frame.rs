@@ -1,6 +1,6 @@
-//! The square of the canvas that the model sees: where it lies, what it shows, and which sites the mask re-samples.
+//! The part of the canvas that the model sees: where it lies, what it shows, and which sites the mask re-samples.
 
-use crate::lattice::{Lattice, Site};
+use crate::lattice::{Grid, Lattice, Site};
 use crate::picture::{Mask, Picture, Rect};
 use image::{Rgb, RgbImage};
 use std::ops::Range;
@@ -18,13 +18,44 @@ const LEAST_CONTEXT: f64 = 1.25;
 /// What stands in when nothing is known, and behind what is transparent.
 const MID_GREY: f32 = 127.5;
 
-/// A square of the canvas, and the size at which the model sees it.
+/// On how many tokens a model works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extent {
+    /// As many as in training, for a square of the canvas.
+    #[default]
+    Trained,
+    /// So many times as many along each axis, for the same square: RandAR's resolution extrapolation.
+    Refined(usize),
+    /// As many as the whole canvas has room for, when its shorter side is the trained one: RandAR's outpainting.
+    Canvas,
+}
+
+impl Extent {
+    /// The lattice for a canvas of so many pixels, given the trained one.
+    pub fn lattice(&self, trained: &Lattice, width: u32, height: u32) -> Lattice {
+        let Grid { rows, cols } = trained.finest();
+        // Where the longer side does not divide evenly, the last token reaches beyond the canvas.
+        let along = |tokens: usize| {
+            let (shorter, longer) = (u64::from(width.min(height)).max(1), u64::from(width.max(height)));
+            (longer * tokens as u64).div_ceil(shorter) as usize
+        };
+        match self {
+            Self::Trained => trained.clone(),
+            Self::Refined(factor) => Lattice::refined(trained.finest(), *factor),
+            Self::Canvas if width >= height => Lattice::grid(rows, along(cols)),
+            Self::Canvas => Lattice::grid(along(rows), cols),
+        }
+    }
+}
+
+/// A part of the canvas, and the size at which the model sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Frame {
-    /// The square, in canvas pixels. It may reach outside of the canvas; what it shows there is mirrored.
+    /// The part, in canvas pixels. It may reach outside of the canvas; what it shows there is mirrored.
     pub rect: Rect,
-    /// The side of what the model sees, in its own pixels.
-    pub size: u32,
+    /// Width and height of what the model sees, in its own pixels.
+    pub size: [u32; 2],
 }
 
 impl Frame {
@@ -42,17 +73,35 @@ impl Frame {
         let side = side_around(bounds, width, height, model_size);
         let x = place(bounds.x, bounds.width, side, width);
         let y = place(bounds.y, bounds.height, side, height);
-        Self { rect: Rect::new(x, y, side, side), size: model_size }
+        Self { rect: Rect::new(x, y, side, side), size: [model_size; 2] }
+    }
+
+    /// The whole canvas as a model sees it whose tokens, `stride` of its own pixels wide, fill the canvas's shorter side.
+    /// The longer side is centred where it does not divide evenly.
+    pub fn whole(width: u32, height: u32, grid: Grid, stride: u32) -> Self {
+        let side = |tokens: usize, other: u32, others: usize| {
+            (u64::from(other) * tokens as u64).div_ceil(others.max(1) as u64) as u32
+        };
+        let (wide, high) = if width >= height {
+            (side(grid.cols, height, grid.rows), height)
+        } else {
+            (width, side(grid.rows, width, grid.cols))
+        };
+        let rect = Rect::new(place(0, width, wide, width), place(0, height, high, height), wide, high);
+        Self { rect, size: [stride * grid.cols as u32, stride * grid.rows as u32] }
     }
 
     /// Canvas pixels per model pixel.
     pub fn scale(&self) -> f32 {
-        self.rect.width as f32 / self.size.max(1) as f32
+        self.rect.width as f32 / self.size[0].max(1) as f32
     }
 
-    /// The scale in words: `612 px seen at 256`.
+    /// The scale in words: `612 px seen at 256`, or `900 × 300 px seen at 768 × 256`.
     pub fn describe(&self) -> String {
-        format!("{} px seen at {}", self.rect.width, self.size)
+        match self.size {
+            [width, height] if width == height => format!("{} px seen at {width}", self.rect.width),
+            [width, height] => format!("{} × {} px seen at {width} × {height}", self.rect.width, self.rect.height),
+        }
     }
 
     /// The canvas pixels that a site of a grid of tokens touches. Where the frame does not divide evenly, neighbours
@@ -77,7 +126,7 @@ impl Frame {
         sites.map(|(row, col)| mask.touches(self.site_rect(row, col, rows, cols))).collect()
     }
 
-    /// What the model sees: `size` × `size`, 8-bit RGB, resampled with an anti-aliased Catmull-Rom kernel on the
+    /// What the model sees: of [`Frame::size`], 8-bit RGB, resampled with an anti-aliased Catmull-Rom kernel on the
     /// encoded values, as the models' training pictures were.
     ///
     /// - What lies outside of the canvas is its mirror image.
@@ -85,11 +134,11 @@ impl Frame {
     /// - What the mask touches is filled in smoothly from its surroundings, so that neither the old content nor the
     ///   emptiness of an added margin reaches the tokens of the neighbours; mid grey when nothing else is in sight.
     pub fn view(&self, picture: &Picture, mask: &Mask) -> RgbImage {
-        let size = self.size as usize;
-        let seen = if picture.rect().is_empty() { vec![[0.0; 4]; size * size] } else { self.known(picture, mask) };
-        let filled = fill_in(seen, size);
-        RgbImage::from_fn(self.size, self.size, |x, y| {
-            let [red, green, blue] = filled[y as usize * size + x as usize];
+        let [width, height] = self.size.map(|side| side as usize);
+        let seen = if picture.rect().is_empty() { vec![[0.0; 4]; width * height] } else { self.known(picture, mask) };
+        let filled = fill_in(seen, width, height);
+        RgbImage::from_fn(self.size[0], self.size[1], |x, y| {
+            let [red, green, blue] = filled[y as usize * width + x as usize];
             Rgb([red, green, blue].map(|level| (level + 0.5) as u8))
         })
     }
@@ -97,20 +146,19 @@ impl Frame {
     /// The view with its holes: red, green, blue and 1 where most of what a pixel is made of is known, all zero
     /// elsewhere.
     fn known(&self, picture: &Picture, mask: &Mask) -> Vec<[f32; 4]> {
-        let size = self.size as usize;
+        let [width, height] = self.size;
         let narrowed = self.narrowed(picture, mask);
-        let mut seen = vec![[0.0; 4]; size * size];
-        for (row, taps) in taps(self.rect.height, self.size, 0..self.size).iter().enumerate() {
-            let row = &mut seen[row * size..][..size];
+        let mut seen = vec![[0.0; 4]; width as usize * height as usize];
+        for (row, taps) in seen.chunks_exact_mut(width.max(1) as usize).zip(taps(self.rect.height, height, 0..height)) {
             taps.add(&narrowed, row);
             row.iter_mut().for_each(|pixel| *pixel = settled(*pixel));
         }
         seen
     }
 
-    /// The frame resampled in width only: a line of `size` pixels for each of its rows, colour times known share.
+    /// The frame resampled in width only: a line of the view's width for each of its rows, colour times known share.
     fn narrowed(&self, picture: &Picture, mask: &Mask) -> Vec<[f32; 4]> {
-        let columns = taps(self.rect.width, self.size, 0..self.size);
+        let columns = taps(self.rect.width, self.size[0], 0..self.size[0]);
         let within = !self.rect.is_empty() && picture.rect().contains(Rect { y: 0, height: 1, ..self.rect });
         let read = if within { self.rect.x as u32..self.rect.right() as u32 } else { 0..picture.width() };
         let sources: Vec<u32> = (self.rect.x..self.rect.right()).map(|x| mirror(x, picture.width())).collect();
@@ -176,49 +224,49 @@ fn settled([red, green, blue, known]: [f32; 4]) -> [f32; 4] {
     if known < 0.5 { [0.0; 4] } else { [level(red), level(green), level(blue), 1.0] }
 }
 
-/// Fills the unknown pixels of a square from the known ones: what a square of half the size knows, itself filled in the
-/// same way, is spread smoothly below what is known here. Pixels are colour times known share, and that share.
-fn fill_in(pixels: Vec<[f32; 4]>, side: usize) -> Vec<[f32; 3]> {
-    if side <= 1 || pixels.iter().all(|pixel| pixel[3] >= 1.0) {
+/// Fills the unknown pixels of a view from the known ones: what a view of half the size knows, itself filled in the same
+/// way, is spread smoothly below what is known here. Pixels are colour times known share, and that share.
+fn fill_in(pixels: Vec<[f32; 4]>, width: usize, height: usize) -> Vec<[f32; 3]> {
+    if width.max(height) <= 1 || pixels.iter().all(|pixel| pixel[3] >= 1.0) {
         let plain = |[red, green, blue, known]: [f32; 4]| {
             if known > 0.0 { [red, green, blue].map(|sum| sum / known) } else { [MID_GREY; 3] }
         };
         return pixels.into_iter().map(plain).collect();
     }
-    let half = side.div_ceil(2);
-    let coarse = fill_in(halved(&pixels, side), half);
+    let half = [width.div_ceil(2), height.div_ceil(2)];
+    let coarse = fill_in(halved(&pixels, width, height), half[0], half[1]);
     let blended = pixels.iter().enumerate().map(|(index, pixel)| {
-        let below = doubled(&coarse, half, index % side, index / side);
+        let below = doubled(&coarse, half, index % width, index / width);
         std::array::from_fn(|channel| pixel[channel] + (1.0 - pixel[3]) * below[channel])
     });
     blended.collect()
 }
 
-/// A square at half its size: each pixel the mean of what is known of up to four, wholly known once they add up to one.
-fn halved(pixels: &[[f32; 4]], side: usize) -> Vec<[f32; 4]> {
-    let half = side.div_ceil(2);
+/// A view at half its size: each pixel the mean of what is known of up to four, wholly known once they add up to one.
+fn halved(pixels: &[[f32; 4]], width: usize, height: usize) -> Vec<[f32; 4]> {
+    let half = width.div_ceil(2);
     let pixel = |index: usize| {
         let (x, y) = (index % half * 2, index / half * 2);
         let mut sum = [0.0; 4];
-        for y in y..(y + 2).min(side) {
-            for pixel in &pixels[y * side..][x..(x + 2).min(side)] {
+        for y in y..(y + 2).min(height) {
+            for pixel in &pixels[y * width..][x..(x + 2).min(width)] {
                 sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
             }
         }
         let share = sum[3].max(1.0);
         sum.map(|value| value / share)
     };
-    (0..half * half).map(pixel).collect()
+    (0..half * height.div_ceil(2)).map(pixel).collect()
 }
 
-/// The colour of a square of side `half` at a pixel of the square of twice its size, interpolated linearly.
-fn doubled(coarse: &[[f32; 3]], half: usize, x: usize, y: usize) -> [f32; 3] {
-    let near = |position: usize| {
+/// The colour of a view of the size `half` at a pixel of the view of twice its size, interpolated linearly.
+fn doubled(coarse: &[[f32; 3]], half: [usize; 2], x: usize, y: usize) -> [f32; 3] {
+    let near = |position: usize, half: usize| {
         let other = if position.is_multiple_of(2) { (position / 2).saturating_sub(1) } else { position / 2 + 1 };
         (position / 2, other.min(half - 1))
     };
-    let ((x0, x1), (y0, y1)) = (near(x), near(y));
-    let at = |x: usize, y: usize| coarse[y * half + x];
+    let ((x0, x1), (y0, y1)) = (near(x, half[0]), near(y, half[1]));
+    let at = |x: usize, y: usize| coarse[y * half[0] + x];
     let (a, b, c, d) = (at(x0, y0), at(x1, y0), at(x0, y1), at(x1, y1));
     std::array::from_fn(|i| 0.5625 * a[i] + 0.1875 * (b[i] + c[i]) + 0.0625 * d[i])
 }

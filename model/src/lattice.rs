@@ -58,17 +58,49 @@ fn between(index: usize, target: usize, source: usize) -> (usize, usize, f32) {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Lattice {
     scales: Vec<Grid>,
+    /// How many sites lie along an axis where the coarse grid has one; a file's 0 means 1.
+    #[serde(default = "unrefined")]
+    refinement: usize,
+}
+
+fn unrefined() -> usize {
+    1
 }
 
 impl Lattice {
     /// A lattice of one grid.
     pub fn grid(rows: usize, cols: usize) -> Self {
-        Self { scales: vec![Grid::new(rows, cols)] }
+        Self { scales: vec![Grid::new(rows, cols)], refinement: 1 }
+    }
+
+    /// A grid over the same picture as `coarse`, with `factor` sites along each axis for one: resolution extrapolation.
+    pub fn refined(coarse: Grid, factor: usize) -> Self {
+        let factor = factor.max(1);
+        Self { scales: vec![Grid::new(coarse.rows * factor, coarse.cols * factor)], refinement: factor }
+    }
+
+    /// How many sites lie along an axis where the coarse grid has one; 1 unless the lattice is refined.
+    pub fn refinement(&self) -> usize {
+        self.refinement.max(1)
+    }
+
+    /// Of a refined lattice, the grid it refines.
+    pub fn coarse(&self) -> Grid {
+        let (fine, factor) = (self.finest(), self.refinement());
+        Grid::new(fine.rows / factor, fine.cols / factor)
+    }
+
+    /// The site of the coarse grid that this site stands for: one at every `refinement`-th row and column.
+    pub fn coarse_site(&self, site: Site) -> Option<Site> {
+        let (cols, factor) = (self.finest().cols, self.refinement());
+        let (row, col) = (site.index() / cols, site.index() % cols);
+        let stands = row.is_multiple_of(factor) && col.is_multiple_of(factor);
+        stands.then(|| Site((row / factor * self.coarse().cols + col / factor) as u32))
     }
 
     /// A lattice of several grids, from coarse to fine.
     pub fn of_scales(scales: Vec<Grid>) -> Self {
-        Self { scales }
+        Self { scales, refinement: 1 }
     }
 
     /// The scales from coarse to fine; VQ lattices have one.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::composite::composite;
 use crate::decode::{Knobs, Step};
-use crate::frame::Frame;
+use crate::frame::{Extent, Frame};
 use crate::lattice::{Lattice, Site, Token};
 use crate::library::Model;
 use crate::paint::Request;
@@ -64,6 +64,9 @@ pub struct Ledger {
     pub schedule: Schedule,
     /// Class, guidance, sampling, seed.
     pub knobs: Knobs,
+    /// On how many tokens the model worked.
+    #[serde(default)]
+    pub extent: Extent,
     /// The lattice.
     pub lattice: Lattice,
     /// Tokens taken from the picture.
@@ -93,6 +96,7 @@ impl Ledger {
             order_seed: request.order_seed,
             schedule: request.schedule,
             knobs: request.knobs,
+            extent: request.extent,
             lattice: plan.lattice.clone(),
             given: plan.given_tokens().collect(),
             steps: steps.to_vec(),
@@ -159,6 +163,7 @@ impl Ledger {
             picture,
             mask: self.mask()?,
             frame: Some(self.frame),
+            extent: self.extent,
             order: self.order.clone(),
             order_seed: self.order_seed,
             schedule: self.schedule,
@@ -172,7 +177,7 @@ impl Ledger {
     /// If the canvas has another size, or the tokens are not this model's.
     pub fn replay(&self, model: &Model, picture: &Picture) -> Result<Picture> {
         let request = self.request(picture.clone())?;
-        request.frame(self.frame.size)?;
+        request.frame(&model.lattice(), model.card.stride())?;
         let mut tokens = vec![0; self.lattice.len()];
         self.given.iter().for_each(|(site, token)| tokens[site.index()] = *token);
         self.steps.iter().flat_map(|step| &step.made).for_each(|made| tokens[made.site.index()] = made.token);

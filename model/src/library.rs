@@ -1,12 +1,20 @@
 //! The models that can be used: the bundled ones, and how weights become a model on a device.
 
+pub mod fit;
+pub mod imported;
+
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::Weights;
+use crate::checkpoint::recognise::Role;
+use crate::checkpoint::{Report, Weights};
 use crate::device::ChosenDevice;
 use crate::lattice::{Grid, Lattice};
+use crate::library::fit::Needs;
+use crate::library::imported::{Record, Shelf};
 use crate::network::{Abilities, Network};
 use crate::networks::{self, Parts, Preset};
 use crate::sample::{Guidance, Sampling};
@@ -127,6 +135,11 @@ impl Card {
         })
     }
 
+    /// The side of a token in the model's own pixels.
+    pub fn stride(&self) -> u32 {
+        self.side / (self.grid as u32).max(1)
+    }
+
     /// The class that a person means by a name or a number.
     ///
     /// # Errors
@@ -204,6 +217,137 @@ pub(crate) fn assemble(card: Card, device: ChosenDevice, weights: &Weights, toke
     Ok(Model { card, network, tokenizer, device })
 }
 
+/// A model that can be painted with.
+pub enum Entry {
+    /// One that comes with the program.
+    Bundled(&'static Bundled),
+    /// One that a person imported.
+    Imported(Box<Imported>),
+}
+
+/// An imported generator and its tokenizer.
+pub struct Imported {
+    card: Card,
+    generator: Record,
+    tokenizer: Record,
+    files: [PathBuf; 2],
+}
+
+/// Finds a model by its id: a bundled one, or an imported one with its tokenizer.
+///
+/// # Errors
+/// Names the models there are, or the tokenizer's file that is missing.
+pub fn find(id: &str, shelf: &Shelf) -> Result<Entry> {
+    let missing = match bundled(id) {
+        Ok(bundled) => return Ok(Entry::Bundled(bundled)),
+        Err(missing) => missing,
+    };
+    let Ok(generator) = shelf.find(id) else { return Err(missing) };
+    Imported::new(generator, shelf).map(|imported| Entry::Imported(Box::new(imported)))
+}
+
+/// Every model that can be painted with: the bundled ones, and the imported generators whose tokenizers are there.
+///
+/// # Errors
+/// If the library cannot be read.
+pub fn all(shelf: &Shelf) -> Result<Vec<Entry>> {
+    let bundled = MODELS.iter().map(Entry::Bundled);
+    let generators = shelf.records()?.into_iter().filter_map(|record| Imported::new(record, shelf).ok());
+    Ok(bundled.chain(generators.map(|imported| Entry::Imported(Box::new(imported)))).collect())
+}
+
+impl Entry {
+    /// What it is, without loading it.
+    ///
+    /// # Errors
+    /// If its configuration is damaged.
+    pub fn card(&self) -> Result<Card> {
+        match self {
+            Self::Bundled(bundled) => bundled.card(),
+            Self::Imported(imported) => Ok(imported.card.clone()),
+        }
+    }
+
+    /// The hash of generator and tokenizer, which names the weights in a ledger: 16 hexadecimal digits.
+    pub fn hash(&self) -> String {
+        match self {
+            Self::Bundled(bundled) => bundled.hash(),
+            Self::Imported(imported) => {
+                let both = format!("{}{}", imported.generator.sha256, imported.tokenizer.sha256);
+                sha256(both.as_bytes())[..16].into()
+            }
+        }
+    }
+
+    /// What it needs to run with one stream beside another, as guidance has it; nothing worth asking for bundled ones.
+    pub fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Bundled(_) => None,
+            Self::Imported(imported) => Some(Needs::of(&imported.generator, &imported.tokenizer)),
+        }
+    }
+
+    /// Loads it onto a device; `report` is told how many bytes were read.
+    ///
+    /// # Errors
+    /// If its files are damaged or of no family that this version knows.
+    pub fn load(&self, device: ChosenDevice, report: Report) -> Result<Model> {
+        match self {
+            Self::Bundled(bundled) => bundled.load(device),
+            Self::Imported(imported) => {
+                let [weights, tokenizer] =
+                    imported.files.clone().map(|path| Weights::Imported { path, report: report.clone() });
+                assemble(imported.card.clone(), device, &weights, &tokenizer)
+            }
+        }
+    }
+}
+
+/// The names of ImageNet's classes, by number.
+const IMAGENET: &str = include_str!("../../assets/classes/imagenet.txt");
+
+impl Imported {
+    fn new(generator: Record, shelf: &Shelf) -> Result<Self> {
+        let tokenizer = shelf.tokenizer(&generator)?;
+        let files = [shelf.weights(&generator), shelf.weights(&tokenizer)];
+        let card = card(&generator, &tokenizer)?;
+        Ok(Self { card, generator, tokenizer, files })
+    }
+}
+
+/// What a person needs to know of an imported pair, with the settings that were published for its size or, for other
+/// sizes, for the family's first.
+fn card(generator: &Record, tokenizer: &Record) -> Result<Card> {
+    let (Role::Generator { classes, grid, .. }, Role::Tokenizer { stride, .. }) = (&generator.role, &tokenizer.role)
+    else {
+        return Err(Error::control("model", format!("{} is no generator", generator.id), "Choose another"));
+    };
+    let presets = (networks::by_name(&generator.family)?.presets)();
+    let preset = presets.iter().find(|preset| preset.name == generator.size).or(presets.first());
+    let Some(Preset { steps, guidance, sampling, .. }) = preset else {
+        return Err(Error::control("model", format!("{} has no published size", generator.family), "Report this"));
+    };
+    let names: Vec<_> = IMAGENET.lines().map(str::to_string).collect();
+    let subjects = if *classes == names.len() { names } else { (0..*classes).map(|class| class.to_string()).collect() };
+    let mut config = tokenizer.config.clone();
+    // A tokenizer of scales works in those of its generator.
+    if let (Some(own), Some(scales)) = (config.get_mut("v_patch_nums"), generator.config.get("patch_nums")) {
+        own.clone_from(scales);
+    }
+    Ok(Card {
+        id: generator.id.clone(),
+        title: format!("{} {}", generator.family, generator.size),
+        family: generator.family.clone(),
+        side: (grid * stride) as u32,
+        grid: *grid,
+        parameters: generator.parameters as usize,
+        subjects,
+        defaults: Defaults { steps: *steps, guidance: *guidance, sampling: *sampling },
+        network: generator.config.clone(),
+        tokenizer: TokenizerCard { kind: tokenizer.family.clone(), config },
+    })
+}
+
 /// Finds a bundled model by its id.
 ///
 /// # Errors
@@ -225,7 +369,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -3,6 +3,7 @@
 
 use burn::prelude::*;
 
+use crate::frame::Extent;
 use crate::lattice::{Lattice, Site, Token};
 use crate::plan::Given;
 use crate::sample::Sampling;
@@ -118,6 +119,24 @@ impl Abilities {
         }
     }
 
+    /// Refuses a number of tokens that the model cannot honour.
+    ///
+    /// # Errors
+    /// Names the reason.
+    pub fn check_extent(&self, extent: Extent) -> Result<()> {
+        if let Extent::Refined(factor) = extent
+            && !(2..=4).contains(&factor)
+        {
+            let cause = format!("a refinement by {factor} is not between 2 and 4");
+            return Err(Error::control("canvas", cause, "Use 2, as published"));
+        }
+        if extent == Extent::Trained || self.orders == Orders::Any {
+            return Ok(());
+        }
+        let cause = "only models that make tokens in any order work on more of them than in training";
+        Err(Error::control("canvas", cause, "Choose RandAR, or the trained size"))
+    }
+
     /// Refuses an order or schedule that the model cannot honour.
     ///
     /// # Errors
@@ -186,6 +205,17 @@ pub trait Network: Send {
     /// # Errors
     /// If [`Network::begin`] did not come first, or the sites are not on the lattice.
     fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>>;
+
+    /// Spatial contextual guidance: one more stream, the last, in which the image tokens of these sites are hidden. Comes
+    /// between [`Network::begin`] and the first [`Network::predict`].
+    ///
+    /// # Errors
+    /// If the family has no such stream, or a site is not on the lattice.
+    fn drop_context(&mut self, sites: &[Site]) -> Result<()> {
+        let _ = sites;
+        let cause = format!("{} has no spatial contextual guidance", self.spec().family);
+        Err(Error::control("guidance", cause, "Choose RandAR, or another guidance"))
+    }
 
     /// Where tokens are factorised: logits of the next factor, `[streams, visit, codes]`, given the earlier ones, which
     /// `tokens` holds as the value `first + codes of the first · second + …`; none when the tokens are complete.

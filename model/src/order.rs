@@ -26,7 +26,7 @@ pub struct Order {
 impl Order {
     /// The raster indices of a grid's sites in generation order: a permutation of `0..grid.len()`.
     pub fn arrange(&self, grid: Grid, seed: u64) -> Vec<u32> {
-        (self.arrange)(grid, &mut random(seed))
+        (self.arrange)(grid, &mut random(seed, ORDER_STREAM))
     }
 }
 
@@ -71,8 +71,8 @@ pub const ORDERS: [Order; 11] = [
     },
     Order {
         name: "hierarchical",
-        title: "Hierarchical",
-        about: "Every other token of every other row first, for the layout; then the rest",
+        title: "Layout first",
+        about: "Hierarchical: every other token of every other row first, for the layout; then the rest",
         random: true,
         arrange: |grid, random| {
             let coarse = |row: usize, col: usize| row.is_multiple_of(2) && col.is_multiple_of(2);
@@ -157,11 +157,20 @@ pub(crate) fn shuffle<T>(items: &mut [T], random: &mut ChaCha8Rng) {
     }
 }
 
-fn random(seed: u64) -> ChaCha8Rng {
+/// The generator of what is drawn before the first step, on a stream of its own.
+pub(crate) fn random(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(ORDER_STREAM);
+    random.set_stream(stream);
     random
 }
+
+/// A number in 0..1.
+pub(crate) fn uniform(random: &mut ChaCha8Rng) -> f32 {
+    (random.next_u32() >> 8) as f32 / (1 << 24) as f32
+}
+
+/// Keeps the choice of dropped tokens apart from orders and sampling.
+pub(crate) const DROP_STREAM: u64 = u64::MAX - 1;
 
 /// Keeps the order's randomness apart from that of sampling, whose streams are `step << 32 | site`.
 const ORDER_STREAM: u64 = u64::MAX;

@@ -9,7 +9,7 @@ use image::RgbImage;
 
 use crate::composite::composite;
 use crate::decode::{Decoding, Knobs, Step};
-use crate::frame::Frame;
+use crate::frame::{Extent, Frame};
 use crate::lattice::{Lattice, Token};
 use crate::ledger::{Ledger, Source};
 use crate::library::Model;
@@ -27,8 +27,10 @@ pub struct Request {
     pub picture: Picture,
     /// What may change, of the canvas's size.
     pub mask: Mask,
-    /// The square that the model sees; without one it is placed around the mask.
+    /// The part that the model sees; without one it is placed around the mask.
     pub frame: Option<Frame>,
+    /// On how many tokens the model works.
+    pub extent: Extent,
     /// The name of the order.
     pub order: String,
     /// Where a random order starts. Apart from the draws' seed, so that a run can branch into other draws.
@@ -40,11 +42,11 @@ pub struct Request {
 }
 
 impl Request {
-    /// The frame the model will see, given the side of its own picture.
+    /// The frame the model will see, and the tokens it will work on, given those of its own picture and their stride.
     ///
     /// # Errors
     /// If the mask is empty or of another size than the picture.
-    pub fn frame(&self, side: u32) -> Result<Frame> {
+    pub fn frame(&self, trained: &Lattice, stride: u32) -> Result<(Frame, Lattice)> {
         let (width, height) = (self.picture.width(), self.picture.height());
         if (self.mask.width(), self.mask.height()) != (width, height) {
             let cause =
@@ -54,7 +56,13 @@ impl Request {
         let Some(bounds) = self.mask.bounds() else {
             return Err(Error::control("mask", "it is empty: nothing may change", "Paint white what should change"));
         };
-        Ok(self.frame.unwrap_or_else(|| Frame::around(bounds, width, height, side)))
+        let lattice = self.extent.lattice(trained, width, height);
+        let grid = lattice.finest();
+        let placed = || match self.extent {
+            Extent::Canvas => Frame::whole(width, height, grid, stride),
+            Extent::Trained | Extent::Refined(_) => Frame::around(bounds, width, height, stride * grid.rows as u32),
+        };
+        Ok((self.frame.unwrap_or_else(placed), lattice))
     }
 }
 
@@ -65,7 +73,7 @@ pub enum Event {
     Planned {
         /// Given tokens and visits.
         plan: Arc<Plan>,
-        /// The square that the model sees.
+        /// The part that the model sees.
         frame: Frame,
     },
     /// Some tokens were made.
@@ -79,10 +87,10 @@ pub enum Event {
 /// # Errors
 /// If the request cannot be honoured; the message names the control.
 pub fn paint<'a>(model: &'a mut Model, request: &Request, earlier: &[Step]) -> Result<Painting<'a>> {
-    let frame = request.frame(model.card.side)?;
     let abilities = model.network.spec().abilities;
     abilities.check_course(&request.order, request.schedule)?;
-    let lattice = model.lattice();
+    abilities.check_extent(request.extent)?;
+    let (frame, lattice) = request.frame(&model.lattice(), model.card.stride())?;
     let grid = lattice.finest();
     let masked = lattice.masked(&frame.masked_sites(&request.mask, grid.rows, grid.cols));
     let view = frame.view(&request.picture, &request.mask);
@@ -91,7 +99,11 @@ pub fn paint<'a>(model: &'a mut Model, request: &Request, earlier: &[Step]) -> R
         tokens.iter().zip(&masked).map(|(token, masked)| (!masked).then_some(*token)).collect();
     let order = order::arrange(&request.order, &lattice, request.order_seed)?;
     let when = abilities.orders.given(&request.order);
-    let plan = Arc::new(Plan::new(lattice, &order, &given, request.schedule, when)?);
+    let plan = Plan::new(lattice, &order, &given, request.schedule, when)?;
+    let plan = Arc::new(match request.knobs.guidance.dropped() {
+        Some(share) => plan.dropping(share, request.order_seed),
+        None => plan,
+    });
     let follows = |(index, step): (usize, &Step)| step.made.iter().map(|made| made.site).eq(plan.made_by(index));
     if earlier.len() > plan.visits.len() || !earlier.iter().enumerate().all(follows) {
         return Err(Error::control("timeline", "these steps belong to another run", "Start again with Generate"));
@@ -162,7 +174,7 @@ impl Painting<'_> {
         &self.plan
     }
 
-    /// The square that the model sees.
+    /// The part that the model sees.
     pub fn frame(&self) -> Frame {
         self.board.frame
     }

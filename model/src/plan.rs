@@ -1,6 +1,7 @@
 //! What a run will do: which tokens are given, and which sites each step visits.
 
 use crate::lattice::{Lattice, Site, Token};
+use crate::order;
 use crate::schedule::{Schedule, cosine};
 use crate::{Error, Result};
 
@@ -22,6 +23,8 @@ pub struct Visit {
     pub sites: Vec<Site>,
     /// Sites whose tokens are settled before the step, given ones that were told included.
     pub known: usize,
+    /// Sites there are; in the first pass over a refined lattice, those of the coarse grid.
+    pub total: usize,
 }
 
 /// Given tokens and visits. Every site is either given or made; made ones are visited once, except by sliding windows.
@@ -33,6 +36,8 @@ pub struct Plan {
     pub given: Vec<Option<Token>>,
     /// The steps.
     pub visits: Vec<Visit>,
+    /// Sites whose tokens are hidden from the last stream of spatial contextual guidance.
+    pub dropped: Vec<Site>,
 }
 
 impl Plan {
@@ -40,7 +45,8 @@ impl Plan {
     /// every site that is not to be made.
     ///
     /// # Errors
-    /// If `order` is not a permutation of the lattice, or nothing is left to make.
+    /// If `order` is not a permutation of the lattice, nothing is left to make, or a refined lattice is not made from its
+    /// coarse grid outwards.
     pub fn new(
         lattice: Lattice,
         order: &[u32],
@@ -64,13 +70,32 @@ impl Plan {
             (Schedule::Scales, _) => by_scale(&lattice, is_given),
             (Schedule::Windows { width }, _) => by_window(&order, width.max(1), is_given),
             (Schedule::OneByOne, Given::InPlace) => by_window(&order, 1, is_given),
-            (Schedule::OneByOne, Given::First) => after_all_given(&order, |masked| vec![1; masked], is_given),
+            (Schedule::OneByOne, Given::First) => {
+                after_all_given(&lattice, &order, |done, sites, _| vec![1; sites - done], is_given)?
+            }
             (Schedule::Cosine { steps }, _) => {
-                let share = |masked: usize| cosine(masked, (steps * masked).div_ceil(total.max(1)).max(1));
-                after_all_given(&order, share, is_given)
+                let share = |sites: usize, of: usize| (steps * sites).div_ceil(of.max(1)).max(1);
+                after_all_given(&lattice, &order, |done, sites, of| cosine(done, sites, share(sites, of)), is_given)?
             }
         };
-        Ok(Self { lattice, given: given.to_vec(), visits })
+        Ok(Self { lattice, given: given.to_vec(), visits, dropped: Vec::new() })
+    }
+
+    /// The same plan with a `share` of tokens dropped for spatial contextual guidance. On a refined lattice these are that
+    /// share of the coarse grid, exactly, as published (`resolution_extrapolation.py`); otherwise every token is dropped
+    /// with that probability, as the paper has it (appendix F.1).
+    pub fn dropping(mut self, share: f32, seed: u64) -> Self {
+        let mut random = order::random(seed, order::DROP_STREAM);
+        self.dropped = if self.lattice.refinement() > 1 {
+            let mut coarse: Vec<Site> =
+                self.lattice.sites().filter(|site| self.lattice.coarse_site(*site).is_some()).collect();
+            order::shuffle(&mut coarse, &mut random);
+            coarse.truncate((coarse.len() as f32 * share) as usize);
+            coarse
+        } else {
+            self.lattice.sites().filter(|_| order::uniform(&mut random) < share).collect()
+        };
+        self
     }
 
     /// Number of tokens to make.
@@ -98,23 +123,35 @@ impl Plan {
     }
 }
 
-/// All given sites first, then the others in groups; both parts in the order's sequence.
+/// All given sites first, then the others in groups; both parts in the order's sequence. `groups` holds their sizes: of
+/// `sites`, `done` are already made, and `of` is the number of sites there are.
+///
+/// A refined lattice is made in two passes: first the sites of the coarse grid, as if there were no others, then the rest.
 fn after_all_given(
+    lattice: &Lattice,
     order: &[Site],
-    groups: impl FnOnce(usize) -> Vec<usize>,
+    groups: impl Fn(usize, usize, usize) -> Vec<usize>,
     is_given: impl Fn(&Site) -> bool,
-) -> Vec<Visit> {
+) -> Result<Vec<Visit>> {
     let (mut told, masked): (Vec<Site>, Vec<Site>) = order.iter().partition(|site| is_given(site));
-    let mut known = told.len();
-    let mut rest = masked.as_slice();
-    let visit = |count: usize| {
-        let (sites, later) = rest.split_at(count);
-        rest = later;
-        let visit = Visit { told: std::mem::take(&mut told), sites: sites.to_vec(), known };
-        known += count;
-        visit
-    };
-    groups(masked.len()).into_iter().map(visit).collect()
+    let is_coarse = |site: &&Site| lattice.refinement() > 1 && lattice.coarse_site(**site).is_some();
+    let (first, second) = masked.split_at(masked.iter().take_while(is_coarse).count());
+    if second.iter().any(|site| is_coarse(&site)) {
+        let cause = "a refined canvas begins with every other token of every other row";
+        return Err(Error::control("order", cause, "Choose hierarchical"));
+    }
+    let mut visits = Vec::new();
+    let mut done = 0;
+    for (mut rest, total) in [(first, lattice.coarse().len()), (second, lattice.len())] {
+        for count in groups(done, done + rest.len(), total) {
+            let known = total - rest.len();
+            let (sites, later) = rest.split_at(count);
+            visits.push(Visit { told: std::mem::take(&mut told), sites: sites.to_vec(), known, total });
+            done += count;
+            rest = later;
+        }
+    }
+    Ok(visits)
 }
 
 /// A whole scale per step. Scales of given sites alone are no step of their own: the next one is told of them.
@@ -128,7 +165,7 @@ fn by_scale(lattice: &Lattice, is_given: impl Fn(&Site) -> bool) -> Vec<Visit> {
         if sites.iter().all(&is_given) {
             told.extend(sites);
         } else {
-            visits.push(Visit { told: std::mem::take(&mut told), sites, known });
+            visits.push(Visit { told: std::mem::take(&mut told), sites, known, total: lattice.len() });
         }
     }
     visits
@@ -147,7 +184,7 @@ fn by_window(order: &[Site], width: usize, is_given: impl Fn(&Site) -> bool) -> 
         let end = (start + width - 1).min(order.len()).max(next);
         let told = order[next..end].iter().copied().filter(|site| is_given(site)).collect();
         next = end;
-        visits.push(Visit { told, sites: window.to_vec(), known: start });
+        visits.push(Visit { told, sites: window.to_vec(), known: start, total: order.len() });
     }
     visits
 }

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 pub struct Moment {
     /// Tokens settled before the step, given ones included.
     pub known: usize,
-    /// Tokens of the lattice.
+    /// Tokens there are in the pass, see [`Visit::total`](crate::plan::Visit::total).
     pub total: usize,
     /// The scale of the step's sites, 0 the coarsest.
     pub scale: usize,
@@ -61,6 +61,18 @@ pub enum Guidance {
         /// The scales.
         scales: [f32; 2],
     },
+    /// RandAR's with spatial contextual guidance (§3.4.3, appendix F; `resolution_extrapolation.py`): beside the class, what
+    /// the tokens of a third stream's context lack pulls too. Both scales run linearly; on when `class` ends above 1, with
+    /// the third stream when `context` does as well.
+    Spatial {
+        /// First and last scale of `c - u`.
+        class: [f32; 2],
+        /// First and last scale of `u - d`, `d` being the logits without class and without the dropped tokens.
+        context: [f32; 2],
+        /// Share of tokens that are dropped; published 0.5 of the first pass when the resolution is extrapolated, 0.25
+        /// otherwise.
+        dropped: f32,
+    },
 }
 
 impl Guidance {
@@ -77,18 +89,55 @@ impl Guidance {
     /// Whether a stream without the class is needed.
     pub fn is_on(&self) -> bool {
         match *self {
-            Self::Linear { end: scale, .. } | Self::Constant { scale, .. } | Self::Factors { scales: [scale, _] } => {
-                scale > 1.0
-            }
+            Self::Linear { end: scale, .. }
+            | Self::Constant { scale, .. }
+            | Self::Factors { scales: [scale, _] }
+            | Self::Spatial { class: [_, scale], .. } => scale > 1.0,
             Self::PowerCosine { scale, .. } | Self::Scales { scale } => scale != 0.0,
         }
     }
 
-    /// The scale at a step.
+    /// With spatial contextual guidance beside it, from 1 to `scale`.
+    ///
+    /// # Errors
+    /// If the schedule of the class is neither linear nor constant.
+    pub fn with_context(self, scale: f32, dropped: f32) -> Result<Self> {
+        let class = match self {
+            Self::Linear { start, end } => [start, end],
+            Self::Constant { scale, until: None } => [scale; 2],
+            Self::Spatial { class, .. } => class,
+            _ => {
+                let cause = "spatial contextual guidance stands beside linear or constant guidance only";
+                return Err(Error::control("guidance", cause, "Choose one of these schedules"));
+            }
+        };
+        Ok(Self::Spatial { class, context: [1.0, scale], dropped })
+    }
+
+    /// Of spatial contextual guidance that is on, the share of tokens that are dropped.
+    pub fn dropped(&self) -> Option<f32> {
+        match *self {
+            Self::Spatial { context: [_, end], dropped, .. } if self.is_on() && end > 1.0 => Some(dropped),
+            _ => None,
+        }
+    }
+
+    /// The scales at a step, each of the difference between a stream and the next one.
+    pub fn scales(&self, at: &Moment) -> [f32; 2] {
+        match *self {
+            Self::Spatial { context: [start, end], .. } => {
+                let context = Self::Linear { start, end };
+                [self.scale(at), context.scale(at)]
+            }
+            _ => [self.scale(at), 1.0],
+        }
+    }
+
+    /// The scale of the class at a step.
     pub fn scale(&self, at: &Moment) -> f32 {
         let share = at.known as f32 / at.total.max(1) as f32;
         match *self {
-            Self::Linear { start, end } => start + (end - start) * share,
+            Self::Linear { start, end } | Self::Spatial { class: [start, end], .. } => start + (end - start) * share,
             Self::Constant { until: Some(last), .. } if at.known > last + 1 => 1.0,
             Self::Constant { scale, .. } => scale,
             Self::PowerCosine { scale, power } => {
@@ -107,7 +156,8 @@ impl Guidance {
             | Self::Constant { scale, .. }
             | Self::PowerCosine { scale, .. }
             | Self::Scales { scale }
-            | Self::Factors { scales: [scale, _] } => scale,
+            | Self::Factors { scales: [scale, _] }
+            | Self::Spatial { class: [_, scale], .. } => scale,
         }
     }
 
@@ -115,6 +165,9 @@ impl Guidance {
     pub fn with_strength(self, strength: f32) -> Self {
         match self {
             Self::Linear { start, .. } => Self::Linear { start, end: strength },
+            Self::Spatial { class: [start, _], context, dropped } => {
+                Self::Spatial { class: [start, strength], context, dropped }
+            }
             Self::Constant { until, .. } => Self::Constant { scale: strength, until },
             Self::PowerCosine { power, .. } => Self::PowerCosine { scale: strength, power },
             Self::Scales { .. } => Self::Scales { scale: strength },

@@ -32,9 +32,11 @@ impl Schedule {
 
 /// The published schedule (`RandAR/model/utils.py`, `calculate_num_query_tokens_for_parallel_decoding`): one site first,
 /// then up to `int((1 - cos(π/2 · (call + 1) / steps)) · sites + 1)` in all after each call, at least one more each time.
-pub fn cosine(sites: usize, steps: usize) -> Vec<usize> {
+///
+/// `done` of the sites are known beforehand. As in the second pass of resolution extrapolation, calls are counted from 0
+/// all the same: there is one site per call until the cosine has caught up.
+pub fn cosine(mut done: usize, sites: usize, steps: usize) -> Vec<usize> {
     let mut visits = Vec::new();
-    let mut done = 0;
     while done < sites {
         let call = visits.len();
         let visit = if call == 0 {

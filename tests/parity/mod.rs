@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use andamento_model::checkpoint::RANDAR_KEYS;
 use andamento_model::decode::{Decoding, Knobs};
 use andamento_model::lattice::{Lattice, Site, Token};
 use andamento_model::network::{Network, Prompt};
@@ -15,7 +16,6 @@ use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Int;
 
 mod formula;
-mod gradients;
 mod llamagen;
 mod llamagen_vq;
 mod maskgit_vqgan;
@@ -77,6 +77,9 @@ pub(crate) fn guided_logits(
     tokens: &[i32],
 ) -> Vec<f32> {
     network.begin(&Prompt { class, guided: guidance.is_on() }, &plan.lattice).expect("begins");
+    if !plan.dropped.is_empty() {
+        network.drop_context(&plan.dropped).expect("drops");
+    }
     let told = |sites: &[Site]| -> Vec<Token> { sites.iter().map(|site| tokens[site.index()] as Token).collect() };
     let mut all = Vec::new();
     for visit in &plan.visits {
@@ -85,47 +88,60 @@ pub(crate) fn guided_logits(
         }
         let logits = network.predict(&visit.sites).expect("predicts");
         let scale = plan.lattice.scale_of(visit.sites[0]);
-        let (total, scales) = (plan.lattice.len(), plan.lattice.scales().len());
-        let scale = guidance.scale(&Moment { known: visit.known, total, scale, scales, factor: 0 });
-        all.extend(mixed(logits, scale));
+        let (known, total, scales) = (visit.known, visit.total, plan.lattice.scales().len());
+        all.extend(mixed(logits, guidance.scales(&Moment { known, total, scale, scales, factor: 0 })));
         network.tell(&visit.sites, &told(&visit.sites)).expect("tells");
     }
     all
 }
 
-/// Logits `[streams, sites, codes]` as the sampler gets them: those of the class, or both streams mixed at a scale.
-pub(crate) fn mixed(logits: Tensor<3>, scale: f32) -> Vec<f32> {
+/// Logits `[streams, sites, codes]` as the sampler gets them: those of the class, or the streams mixed at the scales of
+/// class and context.
+pub(crate) fn mixed(logits: Tensor<3>, [of_class, of_context]: [f32; 2]) -> Vec<f32> {
     let streams = logits.dims()[0];
     let values = floats(logits);
-    let (with, without) = values.split_at(values.len() / streams);
-    match streams {
-        1 => with.to_vec(),
-        _ => with.iter().zip(without).map(|(c, u)| u + (c - u) * scale).collect(),
+    let streams: Vec<&[f32]> = values.chunks_exact(values.len() / streams).collect();
+    match streams[..] {
+        [c] => c.to_vec(),
+        [c, u] => c.iter().zip(u).map(|(c, u)| u + (c - u) * of_class).collect(),
+        [c, u, d] => {
+            let triples = c.iter().zip(u).zip(d);
+            triples.map(|((c, u), d)| d + of_class * (c - u) + of_context * (u - d)).collect()
+        }
+        _ => panic!("{} streams", streams.len()),
     }
 }
 
-/// A module's parameters under their field names, which are the published keys, and in the published orientation.
+/// A module's parameters under the published keys, which are the names of its fields but for RandAR's trunk, and in the
+/// published orientation.
 pub(crate) fn published(module: &impl ModuleSnapshot) -> Golden {
+    let (trunk, nothing) = RANDAR_KEYS.to_published.expect("a key map");
     let mut store = SafetensorsStore::from_bytes(None).with_to_adapter(BurnToPyTorchAdapter).skip_enum_variants(true);
+    store = store.with_key_remapping(trunk, nothing);
     module.save_into(&mut store).expect("saves");
     Golden::from_bytes(&store.get_bytes().expect("bytes"), "a module of ours")
 }
 
-/// Puts gradients in the place of parameters.
+/// Puts gradients in the place of parameters: zero where a loss does not depend on one.
 struct InPlaceOfParameters(GradientsParams);
 
 impl ModuleMapper for InPlaceOfParameters {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let gradient = self.0.get::<D>(param.id).expect("every parameter has a gradient");
+        let gradient = self.0.get::<D>(param.id).unwrap_or_else(|| param.val().inner().zeros_like());
         Param::initialized(param.id, gradient)
     }
+}
+
+/// The gradients of a loss under the published keys.
+pub(crate) fn gradients<M: Module>(module: &M, loss: &Tensor<1>) -> Golden {
+    let gradients = GradientsParams::from_grads(loss.backward(), module);
+    published(&module.clone().map(&mut InPlaceOfParameters(gradients)))
 }
 
 /// Compares the gradients of a loss with the golden arrays named `prefix` and a published key, each within 1e-4 of its
 /// largest value (the goldens' READMEs). Returns all gradients under the published keys.
 pub(crate) fn assert_gradients<M: Module>(golden: &Golden, prefix: &str, module: &M, loss: &Tensor<1>) -> Golden {
-    let gradients = GradientsParams::from_grads(loss.backward(), module);
-    let gradients = published(&module.clone().map(&mut InPlaceOfParameters(gradients)));
+    let gradients = gradients(module, loss);
     let mut compared = 0;
     for name in golden.names() {
         let Some(parameter) = name.strip_prefix(prefix) else { continue };

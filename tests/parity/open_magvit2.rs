@@ -144,7 +144,7 @@ fn greedy_generations(case: &MagvitCase, runs: &[String], device: &Device) -> us
                 assert!(network.refine(&visit, &[pre]).expect("refines").is_none(), "there is no third factor");
                 for (logits, index, name) in [(first, 0, "probs_pre"), (second, 1, "probs_post")] {
                     let sampling = Sampling { temperature: temperatures[index], ..Sampling::default() };
-                    let got = sampling.probabilities(&mixed(logits, scales[index]));
+                    let got = sampling.probabilities(&mixed(logits, [scales[index], 1.0]));
                     get(name).at(sample).at(site).assert_close(&got, 1e-5, &format!("{run}.{name} at {site}"));
                 }
                 network.tell(&visit, &[code as Token]).expect("tells");

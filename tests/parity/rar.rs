@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use andamento_model::checkpoint::{RAR_KEYS, load};
+use andamento_model::checkpoint::{RAR_KEYS, Weights, load};
 use andamento_model::decode::{Decoding, Knobs, Step};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
 use andamento_model::network::{Network, Prompt};
 use andamento_model::networks::rar::{Attention, Dropout, PRESETS, Rar, RarConfig, RarNetwork};
+use andamento_model::networks::{self, Parts};
 use andamento_model::order::by_name;
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Moment, Sampling};
 use andamento_model::schedule::Schedule;
+use andamento_model::tokenizers;
 use andamento_tests::{Array, Golden, formula, goldens, json};
 use burn::module::{ModuleMapper, Param};
 use burn::optim::GradientsParams;
@@ -135,7 +137,7 @@ fn rar_whole_sequences() {
     let permuted = tokens.clone().gather(1, order);
     assert_eq!(ints_of(permuted.clone()), golden.get("perm.labels").ints(), "tokens in the order");
     check("perm.logits", logits(&classes, &permuted, &positions));
-    let null = classes.clone() * 0 + case.config.condition_num_classes as i32;
+    let null = classes.full_like(case.config.condition_num_classes as i32);
     check("perm.logits_none", logits(&null, &permuted, &positions));
 
     let prefix = ints(golden.get("sampling_perm.ids"), &device);
@@ -342,6 +344,43 @@ fn rar_refuses_what_it_cannot_do() {
     network.tell(&[Site(0)], &[0]).expect("the site that was asked for");
 }
 
+#[test]
+fn rar_is_built_through_the_registry() {
+    let (case, device) = (RarCase::read(), Device::flex());
+    let family = networks::by_name("RAR").expect("registered");
+    let config = serde_json::to_value(&case.config).expect("sizes");
+    let build = |cols| {
+        let grid = Grid::new(1, cols);
+        let (weights, tokenizer) = (Weights::Fresh, Value::Null);
+        let parts = Parts {
+            config: &config,
+            weights: &weights,
+            grid,
+            tokenizer: &tokenizer,
+            tokenizer_weights: &weights,
+            device: &device,
+        };
+        (family.build)(&parts)
+    };
+    let network = build(case.config.image_seq_len).expect("builds");
+    assert_eq!(network.spec().lattice, case.lattice());
+    assert!(build(case.config.image_seq_len + 1).is_err(), "a grid of another size");
+
+    let abilities = (family.abilities)(&config).expect("abilities");
+    assert!(abilities.check_course("raster", Schedule::OneByOne).is_ok());
+    assert!(abilities.check_course("raster", Schedule::Cosine { steps: 8 }).is_err(), "several tokens at once");
+    assert!(abilities.orders.experimental("raster").is_none() && abilities.orders.experimental("random").is_some());
+    for preset in (family.presets)() {
+        let sizes: RarConfig = serde_json::from_value(preset.config).expect("a configuration");
+        sizes.check().expect("sizes that can be had");
+        assert_eq!(sizes.image_seq_len, preset.grid * preset.grid, "{}", preset.name);
+        let tokenizer = tokenizers::by_name(preset.tokenizer.0).expect("registered");
+        let published = (tokenizer.presets)();
+        let (_, codes) = published.iter().find(|(name, _)| *name == preset.tokenizer.1).expect("a published size");
+        assert_eq!(codes["codebook_size"], sizes.codebook_size, "{}", preset.name);
+    }
+}
+
 /// Replaces every parameter by its gradient.
 struct Gradients(GradientsParams);
 
@@ -458,7 +497,7 @@ fn published_rar_sizes_have_the_published_numbers_of_parameters() {
     assert_eq!(counts[1..], published);
 }
 
-/// RAR-B with the formula's weights: about 3 GB.
+/// RAR-B with the formula's weights: about 2 GB.
 fn real_size(device: &Device) -> (Rar, RarConfig) {
     let (_, config, ..) = PRESETS.iter().find(|(name, ..)| *name == "B").expect("RAR-B").clone();
     let bytes = formula::weights(&formula::published_keys("rar_b"));
@@ -487,7 +526,7 @@ fn compare_real_size(golden: &Golden, prefix: &str, logits: Tensor<3>) {
 }
 
 #[test]
-#[ignore = "RAR-B at its published size takes about 60 s and 3 GB"]
+#[ignore = "RAR-B at its published size takes about 100 s and 2.2 GB"]
 fn rar_at_its_real_size() {
     let device = Device::flex();
     let golden = Golden::read(&goldens("real_size").join("rar_b.safetensors"));

@@ -14,6 +14,8 @@ use serde_json::Value;
 
 use crate::bench::Cost;
 use crate::checkpoint::Weights;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::Recognised;
 use crate::lattice::Grid;
 use crate::network::{Abilities, Network};
 use crate::plan::Plan;
@@ -34,6 +36,8 @@ pub struct Family {
     pub presets: fn() -> Vec<Preset>,
     /// What a step of a plan costs a network of this configuration, with so many streams.
     pub cost: fn(&Value, &Plan, usize, usize) -> Result<Cost>,
+    /// Knows a network of this family, and its sizes, by the names and shapes of its tensors.
+    pub recognise: fn(&Manifest) -> Option<Recognised>,
 }
 
 /// What a network is made of.

@@ -21,12 +21,14 @@ use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
 use super::llamagen::{
-    Angles, Dropout, KvCache, LabelEmbedder, RasterDecoder, RasterRun, Rope, TransformerBlock, TransformerConfig, drop,
-    embedding, rms_norm, shifted, slots, through, through_cached, zero_head,
+    Angles, Dropout, KvCache, LabelEmbedder, RasterDecoder, RasterRun, Rope, TransformerBlock, TransformerConfig,
+    block_layout, drop, embedding, heads, multiple_of, rms_norm, shifted, slots, through, through_cached, zero_head,
 };
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::OPEN_MAGVIT2_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, not_begun};
 use crate::sample::{Guidance, Sampling};
@@ -102,7 +104,59 @@ pub const FAMILY: Family = Family {
         }
         Ok(cost)
     },
+    recognise,
 };
+
+/// Open-MAGVIT2 by its tensors: two factors per token.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let [first, dim] = *manifest.shape("pre_emb.weight")? else { return None };
+    let second = manifest.axis("post_emb.weight", 0)?;
+    let [spatial, factorized] = ["spatial_blocks.", "factorized_blocks."].map(|blocks| manifest.count(blocks));
+    let hidden = manifest.axis("spatial_blocks.0.feed_forward.w1.weight", 0)?;
+    let classes = manifest.axis("class_emb.embedding_table.weight", 0)?.checked_sub(1)?;
+    let multiple_of = multiple_of(dim, hidden)?;
+    if !first.is_power_of_two() || !second.is_power_of_two() {
+        return None;
+    }
+    let config = OpenMagvit2Config {
+        dim,
+        n_head: heads(dim),
+        spatial_n_layer: spatial,
+        factorized_n_layer: factorized,
+        factorized_bits: [first.ilog2() as usize, second.ilog2() as usize],
+        class_num: classes,
+        multiple_of,
+        norm_eps: 1e-5,
+        rope_base: 10_000.0,
+    };
+    let mut layout = Layout::default();
+    layout.weight("pre_emb", &[first, dim]);
+    layout.weight("post_emb", &[second, dim]);
+    layout.weight("class_emb.embedding_table", &[classes + 1, dim]);
+    (0..spatial).for_each(|block| block_layout(&mut layout, &format!("spatial_blocks.{block}"), dim, hidden));
+    (0..factorized).for_each(|block| block_layout(&mut layout, &format!("factorized_blocks.{block}"), dim, hidden));
+    layout.weight("norm", &[dim]);
+    layout.weight("head.0", &[first, dim]);
+    layout.weight("head.1", &[second, dim]);
+    let published = PRESETS.iter().find(|(_, published)| *published == config);
+    let tokens = 256;
+    Some(Recognised {
+        family: FAMILY.name,
+        size: published.map_or_else(|| format!("{dim}x{spatial}"), |(name, _)| name.to_string()),
+        config: to_value(&config),
+        layout,
+        leftovers: OPEN_MAGVIT2_KEYS.leftovers,
+        licence: "Apache-2.0",
+        role: Role::Generator {
+            tokenizers: vec!["Open-MAGVIT2 LFQ".into()],
+            codes: first.checked_mul(second)?,
+            classes,
+            grid: 16,
+            cache: (2 * spatial * (tokens + 1) * dim) as u64,
+            activations: (tokens * (4 * dim + 2 * hidden) + first + second) as u64,
+        },
+    })
+}
 
 /// Sizes of the network; the names are those of `gpt.py`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

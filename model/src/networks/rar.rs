@@ -25,10 +25,12 @@ use burn::tensor::activation::{gelu, silu};
 use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
-use super::llamagen::{KvCache, attend, causal_mask, chunk, drop, merge_heads, split_heads};
+use super::llamagen::{KvCache, attend, causal_mask, chunk, drop, merge_heads, normal, split_heads};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::RAR_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -190,7 +192,65 @@ pub const FAMILY: Family = Family {
         let fed = visit.told.len() + if step == 0 { PREFIX } else { 1 };
         Ok(config.work(fed, 1, PREFIX + visit.known, streams).cost())
     },
+    recognise,
 };
+
+/// RAR by its tensors, which say every size.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let dim = manifest.axis("timesteps_embeddings", 2)?;
+    let depth = manifest.count("blocks.");
+    let head = manifest.axis("blocks.0.attn.q_norm.weight", 0).filter(|head| *head > 0)?;
+    let hidden = manifest.axis("blocks.0.mlp.fc1.weight", 0)?;
+    let codes = manifest.axis("lm_head.weight", 0)?;
+    let classes = manifest.axis("embeddings.weight", 0)?.checked_sub(codes + 2)?;
+    let tokens = manifest.axis("pos_embed", 1)?.checked_sub(SPARE_POSITIONS)?;
+    let config = RarConfig {
+        hidden_size: dim,
+        num_hidden_layers: depth,
+        num_attention_heads: dim / head,
+        intermediate_size: hidden,
+        image_seq_len: tokens,
+        codebook_size: codes,
+        condition_num_classes: classes,
+    };
+    let mut layout = Layout::default();
+    layout.bare("cls_token", &[1, 1, dim]);
+    layout.bare("pos_embed", &[1, tokens + SPARE_POSITIONS, dim]);
+    layout.bare("target_aware_pos_embed", &[1, tokens + SPARE_POSITIONS, dim]);
+    layout.bare("timesteps_embeddings", &[1, tokens + SPARE_TIMESTEPS, dim]);
+    layout.weight("embeddings", &[codes + classes + 2, dim]);
+    for block in (0..depth).map(|block| format!("blocks.{block}")) {
+        layout.norm(&format!("{block}.norm1"), dim);
+        layout.norm(&format!("{block}.norm2"), dim);
+        layout.linear(&format!("{block}.attn.qkv"), 3 * dim, dim);
+        layout.norm(&format!("{block}.attn.q_norm"), head);
+        layout.norm(&format!("{block}.attn.k_norm"), head);
+        layout.linear(&format!("{block}.attn.proj"), dim, dim);
+        layout.linear(&format!("{block}.mlp.fc1"), hidden, dim);
+        layout.linear(&format!("{block}.mlp.fc2"), dim, hidden);
+        layout.linear(&format!("{block}.adaLN_modulation.1"), 6 * dim, dim);
+    }
+    layout.linear("adaln_before_head.adaLN_modulation.1", 2 * dim, dim);
+    layout.linear("lm_head", codes, dim);
+    let published = PRESETS.iter().find(|(_, published, ..)| *published == config);
+    Some(Recognised {
+        family: FAMILY.name,
+        size: published.map_or_else(|| format!("{dim}x{depth}"), |(name, ..)| name.to_string()),
+        config: to_value(&config),
+        layout,
+        leftovers: RAR_KEYS.leftovers,
+        licence: "Apache-2.0",
+        role: Role::Generator {
+            tokenizers: vec!["MaskGIT-VQGAN".into()],
+            codes,
+            classes,
+            grid: tokens.isqrt(),
+            cache: (2 * depth * (tokens + PREFIX) * dim) as u64,
+            // The modulations of all positions are computed once, before the first token.
+            activations: ((tokens + PREFIX) * (6 * depth * dim + 2 * hidden) + codes) as u64,
+        },
+    })
+}
 
 /// The drop-out rates of training, both 0.1 as published; evaluation uses none.
 #[derive(Debug, Clone, Copy, Default)]
@@ -482,10 +542,6 @@ fn without_ends(targets: Tensor<3>) -> Tensor<3> {
     let [batch, _, dim] = targets.dims();
     let nothing = Tensor::zeros([batch, 1, dim], &targets.device());
     Tensor::cat(vec![nothing.clone(), targets, nothing], 1)
-}
-
-fn normal() -> Initializer {
-    Initializer::Normal { mean: 0.0, std: 0.02 }
 }
 
 /// A projection N(0, 0.02) with a bias of zero.

@@ -54,6 +54,8 @@ use super::rar::{self, Rar};
 use super::{Family, Parts, Preset, configuration};
 use crate::bench::Cost;
 use crate::checkpoint::TENSORAR_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -99,15 +101,61 @@ pub const FAMILY: Family = Family {
         }
     },
     presets: || {
-        let bases = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
         let of_base = |family: &Family| (family.presets)().into_iter().filter_map(|base| published(family.name, base));
-        bases.iter().flat_map(of_base).collect()
+        BASES.iter().flat_map(of_base).collect()
     },
     cost: |config, plan, step, streams| {
         let config: TensorArConfig = configuration(config)?;
         Ok(config.cost(plan, step, streams))
     },
+    recognise,
 };
+
+/// The families of base models.
+const BASES: [Family; 3] = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
+
+/// TensorAR by its own tensors, which are ours to name, and its base model by those behind `base.`.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let k = manifest.axis("input_encoder.positions", 0)?;
+    let depth = manifest.count("input_encoder.layers.");
+    let behind = manifest.tensors.iter();
+    let behind = behind.filter_map(|(name, entry)| Some((name.strip_prefix("base.")?.to_string(), entry.clone())));
+    let behind = Manifest { file: manifest.file.clone(), tensors: behind.collect(), levels: None };
+    let base = BASES.iter().find_map(|family| (family.recognise)(&behind))?;
+    let config =
+        serde_json::json!({ "base": { "family": base.family, "config": base.config }, "k": k, "depth": depth });
+    let sizes: TensorArConfig = configuration(&config).ok()?;
+    sizes.check().ok()?;
+    let dim = sizes.base.sizes().dim;
+
+    let mut layout = Layout::default();
+    base.layout.0.iter().for_each(|(name, shape)| layout.bare(format!("base.{name}"), shape));
+    layout.bare("input_encoder.query", &[dim]);
+    for module in ["input_encoder", "output_decoder"] {
+        layout.bare(format!("{module}.positions"), &[k, dim]);
+        layout.bare(format!("{module}.gate"), &[dim]);
+        for layer in (0..depth).map(|layer| format!("{module}.layers.{layer}")) {
+            ["wq", "wk", "wv", "wo"].iter().for_each(|w| layout.weight(&format!("{layer}.attention.{w}"), &[dim, dim]));
+            layout.weight(&format!("{layer}.feed_forward.w1"), &[4 * dim, dim]);
+            layout.weight(&format!("{layer}.feed_forward.w2"), &[dim, 4 * dim]);
+            ["attention_norm", "ffn_norm"].iter().for_each(|norm| layout.weight(&format!("{layer}.{norm}"), &[dim]));
+        }
+    }
+    let mut role = base.role;
+    if let Role::Generator { activations, codes, .. } = &mut role {
+        *activations += (k * (5 * dim + *codes)) as u64;
+    }
+    let size = format!("{}-{}", base.family, base.size);
+    Some(Recognised {
+        family: FAMILY.name,
+        size,
+        config,
+        layout,
+        leftovers: base.leftovers,
+        licence: base.licence,
+        role,
+    })
+}
 
 /// The published model on a published base model, if there is one.
 fn published(family: &str, base: Preset) -> Option<Preset> {

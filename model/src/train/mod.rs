@@ -20,6 +20,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::order::uniform;
 use crate::{Error, Result};
 
 /// A training configuration file: which recipe, and its sizes.
@@ -102,8 +103,9 @@ pub struct Progress {
 }
 
 /// Module, optimiser and step of a run, with its checkpoints.
-struct Trainer<M: Module> {
-    model: M,
+pub struct Trainer<M: Module> {
+    /// What is trained.
+    pub model: M,
     optimiser: ModuleOptimizer,
     settings: Optimiser,
     step: usize,
@@ -120,8 +122,11 @@ struct State {
 }
 
 impl<M: Module> Trainer<M> {
-    /// Starts a run in `folder`, or goes on with the one that is there.
-    fn start(mut model: M, settings: &Optimiser, steps: usize, folder: &Path) -> Result<Self> {
+    /// Starts a run of `steps` steps in `folder`, or goes on with the one that is there.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, or its checkpoint does not fit the module.
+    pub fn start(mut model: M, settings: &Optimiser, steps: usize, folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|error| Error::file(folder, error, "Choose a folder you can write to"))?;
         let settings = settings.clone();
         let saved = [folder.join("checkpoint"), folder.join("checkpoint.old")].into_iter().find(|path| path.is_dir());
@@ -156,8 +161,8 @@ impl<M: Module> Trainer<M> {
         Ok(Self { model, optimiser, settings, step, steps, counters, folder: folder.into() })
     }
 
-    /// One optimiser step on `loss`.
-    fn update(&mut self, loss: Tensor<1>) {
+    /// One optimiser step on `loss`, `[1]`.
+    pub fn update(&mut self, loss: Tensor<1>) {
         let mut grads = GradientsParams::from_grads(loss.backward(), &self.model);
         clip_global_norm(&mut grads, &self.model, self.settings.clip);
         let rate = self.settings.rate(self.step, self.steps);
@@ -239,11 +244,6 @@ fn randomness(seed: u64, step: usize) -> ChaCha8Rng {
 /// A number below `bound`, evenly enough for data: the bias is below `bound / 2³²`.
 fn below(random: &mut ChaCha8Rng, bound: usize) -> usize {
     ((random.next_u32() as u64 * bound as u64) >> 32) as usize
-}
-
-/// A number in 0..1.
-fn uniform(random: &mut ChaCha8Rng) -> f32 {
-    (random.next_u32() >> 8) as f32 / (1 << 24) as f32
 }
 
 /// How often a checkpoint is written where the configuration does not say.

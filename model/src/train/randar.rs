@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::log_softmax;
 use serde::Deserialize;
 
 use super::{Optimiser, Progress, Trainer, below, randomness, scene_batch, scenes, uniform, write};
@@ -182,12 +181,8 @@ impl Batch {
 
     /// Mean cross entropy over all sites, in nats: `[1]`.
     fn loss(&self, model: &RandAr, rope: &Rope, n_head: usize, dropout: Dropout, device: &Device) -> Tensor<1> {
-        let [batch, sites] = self.shape;
         let classes = Tensor::<1, Int>::from_data(self.classes.as_slice(), device);
-        let ints = |values: &[i32]| Tensor::<1, Int>::from_data(values, device).reshape([batch, sites]);
-        let (tokens, order) = (ints(&self.tokens), ints(&self.order));
-        let hidden = model.hidden(classes, tokens.clone(), order, rope, n_head, dropout);
-        let log_p = log_softmax(model.logits(RandAr::at_instructions(hidden)), 2);
-        log_p.gather(2, tokens.reshape([batch, sites, 1])).mean().neg()
+        let ints = |values: &[i32]| Tensor::<1, Int>::from_data(values, device).reshape(self.shape);
+        model.loss(classes, ints(&self.tokens), ints(&self.order), rope, n_head, dropout)
     }
 }
