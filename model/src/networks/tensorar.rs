@@ -54,8 +54,8 @@ use super::rar::{self, Rar};
 use super::{Family, Parts, Preset, configuration};
 use crate::bench::Cost;
 use crate::checkpoint::TENSORAR_KEYS;
-use crate::checkpoint::manifest::Manifest;
-use crate::checkpoint::recognise::{Layout, Recognised, Role};
+use crate::checkpoint::manifest::{Entry, Manifest};
+use crate::checkpoint::recognise::{Layout, Recognised};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -81,6 +81,9 @@ const PUBLISHED: [(&str, &str, &str); 9] = [
     ("Open-MAGVIT2", "B", "Open-MAGVIT2-B"),
     ("Open-MAGVIT2", "L", "Open-MAGVIT2-L"),
 ];
+
+/// The families of base models.
+const BASES: [Family; 3] = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
 
 /// TensorAR for the registry. Guidance and sampling are those of the base models (§4.1).
 pub const FAMILY: Family = Family {
@@ -111,49 +114,44 @@ pub const FAMILY: Family = Family {
     recognise,
 };
 
-/// The families of base models.
-const BASES: [Family; 3] = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
-
-/// TensorAR by its own tensors, which are ours to name, and its base model by those behind `base.`.
+/// TensorAR by its own tensors, around a base model that is recognised by what stands behind `base.`.
 fn recognise(manifest: &Manifest) -> Option<Recognised> {
-    let k = manifest.axis("input_encoder.positions", 0)?;
+    let [k, dim] = *manifest.shape("input_encoder.positions")? else { return None };
     let depth = manifest.count("input_encoder.layers.");
-    let behind = manifest.tensors.iter();
-    let behind = behind.filter_map(|(name, entry)| Some((name.strip_prefix("base.")?.to_string(), entry.clone())));
-    let behind = Manifest { file: manifest.file.clone(), tensors: behind.collect(), levels: None };
-    let base = BASES.iter().find_map(|family| (family.recognise)(&behind))?;
+    let of_base = |(name, entry): (&String, &Entry)| Some((name.strip_prefix("base.")?.to_string(), entry.clone()));
+    let tensors = manifest.tensors.iter().filter_map(of_base).collect();
+    let base = Manifest { file: manifest.file.clone(), tensors, levels: None };
+    let found = BASES.iter().find_map(|family| (family.recognise)(&base))?;
     let config =
-        serde_json::json!({ "base": { "family": base.family, "config": base.config }, "k": k, "depth": depth });
-    let sizes: TensorArConfig = configuration(&config).ok()?;
-    sizes.check().ok()?;
-    let dim = sizes.base.sizes().dim;
-
+        serde_json::json!({ "base": { "family": found.family, "config": found.config }, "k": k, "depth": depth });
+    let sizes: TensorArConfig = configuration(&config).ok().filter(|config: &TensorArConfig| config.check().is_ok())?;
     let mut layout = Layout::default();
-    base.layout.0.iter().for_each(|(name, shape)| layout.bare(format!("base.{name}"), shape));
+    found.layout.0.iter().for_each(|(name, shape)| layout.bare(format!("base.{name}"), shape));
     layout.bare("input_encoder.query", &[dim]);
     for module in ["input_encoder", "output_decoder"] {
         layout.bare(format!("{module}.positions"), &[k, dim]);
         layout.bare(format!("{module}.gate"), &[dim]);
         for layer in (0..depth).map(|layer| format!("{module}.layers.{layer}")) {
-            ["wq", "wk", "wv", "wo"].iter().for_each(|w| layout.weight(&format!("{layer}.attention.{w}"), &[dim, dim]));
+            for name in ["wq", "wk", "wv", "wo"] {
+                layout.weight(&format!("{layer}.attention.{name}"), &[dim, dim]);
+            }
             layout.weight(&format!("{layer}.feed_forward.w1"), &[4 * dim, dim]);
             layout.weight(&format!("{layer}.feed_forward.w2"), &[dim, 4 * dim]);
-            ["attention_norm", "ffn_norm"].iter().for_each(|norm| layout.weight(&format!("{layer}.{norm}"), &[dim]));
+            layout.weight(&format!("{layer}.attention_norm"), &[dim]);
+            layout.weight(&format!("{layer}.ffn_norm"), &[dim]);
         }
     }
-    let mut role = base.role;
-    if let Role::Generator { activations, codes, .. } = &mut role {
-        *activations += (k * (5 * dim + *codes)) as u64;
-    }
-    let size = format!("{}-{}", base.family, base.size);
+    let size = format!("{}-{}-k{k}", found.family, found.size);
+    let published = PUBLISHED.iter().find(|(of, size, _)| *of == found.family && *size == found.size);
+    let as_published = published.filter(|_| (sizes.k, sizes.depth) == (4, 2)).map(|(.., name)| name.to_string());
     Some(Recognised {
         family: FAMILY.name,
-        size,
+        size: as_published.unwrap_or(size),
         config,
         layout,
-        leftovers: base.leftovers,
-        licence: base.licence,
-        role,
+        leftovers: found.leftovers,
+        licence: found.licence,
+        role: found.role,
     })
 }
 
