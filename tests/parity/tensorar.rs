@@ -788,7 +788,7 @@ fn tensorar_stands_in_the_registry() {
     assert!(refused(&|config| config["k"] = (MAX_K + 1).into()).is_some());
     assert!(refused(&|config| config["depth"] = (MAX_DEPTH + 1).into()).is_some());
     assert!(refused(&|config| config["base"]["family"] = "VAR".into()).is_some());
-    assert!(refused(&|config| config["base"]["config"]["n_head"] = 7.into()).is_some());
+    assert!(refused(&|config| config["base"]["config"]["n_head"] = 0.into()).is_some());
     assert!(refused(&|config| config["noise"]["schedule"] = "loud".into()).is_some());
     for schedule in ["linear", "sine", "sqrt", "exponential", "exponential-a", "exponential-b", "exponential-c"] {
         assert_eq!(refused(&|config| config["noise"]["schedule"] = schedule.into()), None);
