@@ -64,7 +64,7 @@ pub fn import(
         let cause = format!("no family that Andamento runs has such tensors ({})", summary("it holds", &names));
         return Err(refused(
             cause,
-            "Import a checkpoint of LlamaGen, RandAR, RAR, VAR, Open-MAGVIT2 or their tokenizers",
+            "Import a checkpoint of LlamaGen, RandAR, RAR, VAR, Open-MAGVIT2, TensorAR or their tokenizers",
         ));
     }
     let length = file.metadata().map_or(0, |about| about.len());

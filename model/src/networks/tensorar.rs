@@ -82,6 +82,9 @@ const PUBLISHED: [(&str, &str, &str); 9] = [
     ("Open-MAGVIT2", "L", "Open-MAGVIT2-L"),
 ];
 
+/// The families of base models.
+const BASES: [Family; 3] = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
+
 /// TensorAR for the registry. Guidance and sampling are those of the base models (§4.1).
 pub const FAMILY: Family = Family {
     name: "TensorAR",
@@ -101,9 +104,8 @@ pub const FAMILY: Family = Family {
         }
     },
     presets: || {
-        let bases = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
         let of_base = |family: &Family| (family.presets)().into_iter().filter_map(|base| published(family.name, base));
-        bases.iter().flat_map(of_base).collect()
+        BASES.iter().flat_map(of_base).collect()
     },
     cost: |config, plan, step, streams| {
         let config: TensorArConfig = configuration(config)?;
@@ -119,8 +121,7 @@ fn recognise(manifest: &Manifest) -> Option<Recognised> {
     let of_base = |(name, entry): (&String, &Entry)| Some((name.strip_prefix("base.")?.to_string(), entry.clone()));
     let tensors = manifest.tensors.iter().filter_map(of_base).collect();
     let base = Manifest { file: manifest.file.clone(), tensors, levels: None };
-    let bases = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
-    let found = bases.iter().find_map(|family| (family.recognise)(&base))?;
+    let found = BASES.iter().find_map(|family| (family.recognise)(&base))?;
     let config =
         serde_json::json!({ "base": { "family": found.family, "config": found.config }, "k": k, "depth": depth });
     let sizes: TensorArConfig = configuration(&config).ok().filter(|config: &TensorArConfig| config.check().is_ok())?;
