@@ -1,19 +1,22 @@
 //! The window, driven through its accessible names: the mask, the controls, a whole run, the history.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use andamento::command::{Command, Dialog, Tool};
 use andamento::document::Document;
-use andamento::editor::Editor;
+use andamento::editor::{Editor, Engine};
 use andamento::history::History;
 use andamento::ui::{App, StartOptions};
 use andamento::worker::{self, Event, Job, Worker};
 use andamento_model::device::{self, DeviceChoice};
-use andamento_model::library;
+use andamento_model::library::imported::Shelf;
+use andamento_model::networks::FAMILIES;
 use andamento_model::picture::{Mask, Picture, Rect};
+use andamento_model::{library, order};
+use andamento_tests::goldens;
 use egui::accesskit::Role;
 use egui::{Key, Modifiers, PointerButton, Pos2, vec2};
 use egui_kittest::Harness;
@@ -25,10 +28,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The real window with the bundled model; with random weights of its sizes where the bundled ones are missing, which
 /// makes no difference here.
 fn window(picture: Option<PathBuf>) -> Harness<'static, App> {
-    let start = StartOptions { device: DeviceChoice::Cpu, picture, model: None };
-    let source = Box::new(|id: &str, choice| {
+    window_with(picture, &std::env::temp_dir().join("andamento-window-without-library"))
+}
+
+/// The same with a library of imported models in a folder.
+fn window_with(picture: Option<PathBuf>, library: &Path) -> Harness<'static, App> {
+    let shelf = Shelf::open(Some(library)).expect("a folder");
+    let start = StartOptions { device: DeviceChoice::Cpu, picture, model: None, shelf: shelf.clone() };
+    let mut loads = worker::from_library(shelf);
+    let source = Box::new(move |id: &str, choice, report| {
         let random = || library::random(library::bundled(id)?.card()?, device::choose(choice)?);
-        worker::bundled(id, choice).or_else(|_| random())
+        loads(id, choice, report).or_else(|_| random())
     });
     let builder = Harness::builder().with_size([1440.0, 900.0]).with_max_steps(40);
     builder.build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("the window opens"))
@@ -101,7 +111,7 @@ fn a_stroke_a_run_and_the_history() {
     // The controls.
     click(&mut window, "Raster");
     assert_eq!(window.state().editor.settings.order, "raster");
-    click(&mut window, "Hierarchical");
+    click(&mut window, "Layout first");
     assert_eq!(window.state().editor.settings.order, "hierarchical");
 
     // A run.
@@ -317,7 +327,7 @@ fn everything_that_can_be_pressed_has_a_name() {
 
 #[test]
 fn a_panic_in_the_worker_is_told_and_it_goes_on() {
-    let worker = Worker::start(Box::new(|_, _| panic!("no luck today")), Arc::new(|| {}));
+    let worker = Worker::start(Box::new(|_, _, _| panic!("no luck today")), Arc::new(|| {}));
     for _ in 0..2 {
         let load = Job::Load { model: "any".into(), device: DeviceChoice::Cpu };
         worker.send(load).expect("the worker takes jobs");
@@ -353,4 +363,93 @@ fn two_hundred_strokes_can_be_taken_back() {
     for mask in masks.iter().skip(1) {
         assert_eq!(history.redo().map(|document| document.mask).as_ref(), Some(mask));
     }
+}
+
+/// Every family that has a published file among the goldens is imported, chosen and painted with, in its own way; the
+/// window knows none of them by name.
+#[test]
+fn every_family_paints_from_the_registry_alone() {
+    let folder = std::env::temp_dir().join(format!("andamento-families-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder to write to");
+    let picture = folder.join("grey.png");
+    let grey = Picture::new(image::RgbImage::from_pixel(96, 96, image::Rgb([90, 120, 150])).into());
+    std::fs::write(&picture, grey.png_bytes().expect("a picture")).expect("a file");
+    let mut window = window_with(Some(picture), &folder);
+    until(&mut window, "the picture is open", |editor| editor.document.name == "grey.png");
+
+    let files = [
+        "randar/randar_tiny.safetensors",
+        "randar/llamagen_tiny_ddp.pt",
+        "randar/vq_tiny_f16.safetensors",
+        "rar/rar.bin",
+        "maskgit_vqgan/maskgit-vqgan.bin",
+        "var/var.pth",
+        "var/vae.pth",
+        "open_magvit2/AR_tiny.ckpt",
+    ];
+    let files = files.map(|file| {
+        goldens(file.split('/').next().expect("a folder")).join(file.split('/').next_back().expect("a name"))
+    });
+    let bundled = window.state().editor.offers.len();
+    window.state_mut().editor.apply(Command::ImportModels(files.to_vec()));
+    until(&mut window, "the checkpoints are imported", |editor| editor.importing.is_none());
+    let complaints: Vec<_> = window.state().editor.notices.iter().filter(|notice| notice.bad).cloned().collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
+
+    let offers = window.state().editor.offers.clone();
+    let families: Vec<&str> = FAMILIES.iter().map(|family| family.name).filter(|name| *name != "TensorAR").collect();
+    for family in &families {
+        assert!(offers[bundled..].iter().any(|offer| offer.card.family == *family), "no {family} was imported");
+    }
+    for offer in &offers[bundled..] {
+        let title = &offer.card.title;
+        window.state_mut().editor.apply(Command::ChooseModel(offer.card.id.clone()));
+        until(&mut window, &format!("{title} is ready"), |editor| matches!(editor.engine, Engine::Ready { .. }));
+        window.state_mut().editor.apply(Command::SelectAll);
+        let middle = Rect::new(20, 20, 40, 40);
+        window.state_mut().editor.apply(Command::ClearMask);
+        let (from, to) = (on_screen(&window, 30.0, 30.0), on_screen(&window, 50.0, 50.0));
+        drag(&mut window, PointerButton::Primary, from, to);
+        let before = window.state().editor.document.clone();
+        assert!(before.mask.touches(middle), "{title}: the stroke is in the mask");
+        window.state_mut().editor.apply(Command::Generate);
+        until(&mut window, &format!("{title} has painted"), |editor| {
+            assert!(!editor.notices.iter().any(|notice| notice.bad), "{title}: {:?}", editor.notices);
+            editor.run.is_none()
+        });
+        let after = window.state().editor.document.clone();
+        let track = after.track.as_ref().expect("a run");
+        assert_eq!(track.model, offer.card.id);
+        assert!(track.is_complete(), "{title}: every step was made");
+        let changed = |x: u32, y: u32| {
+            bytes(&before.picture)[3 * (y * 96 + x) as usize..][..3]
+                != bytes(&after.picture)[3 * (y * 96 + x) as usize..][..3]
+        };
+        assert!((0..96 * 96).any(|at| changed(at % 96, at / 96)), "{title}: something changed");
+        let outside = |at: &u32| before.mask.get(at % 96, at / 96) == 0;
+        assert!(
+            !(0..96 * 96).filter(outside).any(|at| changed(at % 96, at / 96)),
+            "{title}: pixels outside of the mask"
+        );
+
+        // What the family cannot honour is greyed out, and refused with the reason when it is asked for all the same.
+        let orders = window.state().editor.abilities.orders;
+        for order in &order::ORDERS {
+            window.step();
+            let node = window.get_by_label(order.title);
+            assert_eq!(
+                node.accesskit_node().is_disabled(),
+                orders.allow(order.name).is_err(),
+                "{title}: {}",
+                order.title
+            );
+        }
+        if let Some(refused) = order::ORDERS.iter().find(|order| orders.allow(order.name).is_err()) {
+            window.state_mut().editor.apply(Command::Order(refused.name));
+            let told = window.state().editor.notices.last().cloned().expect("a notice");
+            assert!(told.bad && told.about == "order", "{told:?}");
+            window.state_mut().editor.apply(Command::Dismiss(told.number));
+        }
+    }
+    std::fs::remove_dir_all(folder).expect("the folder is removed");
 }

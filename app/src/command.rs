@@ -33,6 +33,8 @@ pub enum Dialog {
     Open,
     /// Asks where to save.
     Save,
+    /// Asks which checkpoints to import.
+    Import,
     /// Shows the keys.
     Keys,
     /// Says what this program is.
@@ -104,6 +106,10 @@ pub enum Command {
     SelectAll,
     /// Grows the canvas by so many pixels on the left, top, right and bottom; the new area is masked.
     ExtendCanvas([u32; 4]),
+    /// Takes another model, by its id.
+    ChooseModel(String),
+    /// Imports checkpoints into the library.
+    ImportModels(Vec<PathBuf>),
     /// What to paint, by class.
     Subject(u32),
     /// The generation order, by name.

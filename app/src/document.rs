@@ -33,6 +33,8 @@ pub fn fresh() -> u64 {
 pub struct Track {
     /// The run's own number.
     pub number: u64,
+    /// The id of the model that made it.
+    pub model: String,
     /// What was asked for.
     pub request: Arc<Request>,
     /// The number of the picture it was asked for.

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::thread;
 
+use andamento_model::checkpoint::import::{Options, import};
+use andamento_model::library::imported::Shelf;
 use andamento_model::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::document::{Document, save_atomically};
+use crate::models::today;
 use crate::worker::Waker;
 
 /// An errand that is done.
@@ -21,6 +24,15 @@ pub enum Errand {
         picture_id: u64,
         /// Whether it worked.
         result: Result<()>,
+    },
+    /// How far an import is, in words.
+    Importing(String),
+    /// Checkpoints were imported, or some of them: the ids of the new models, and what was refused.
+    Imported {
+        /// The ids.
+        ids: Vec<String>,
+        /// Why others were not.
+        refused: Vec<Error>,
     },
 }
 
@@ -49,6 +61,31 @@ impl Errands {
         self.run(move || {
             let result = picture.png_bytes().and_then(|bytes| save_atomically(&path, &bytes));
             Errand::Saved { path, picture_id, result }
+        });
+    }
+
+    /// Imports checkpoints into the library, one after the other.
+    pub fn import(&self, files: Vec<PathBuf>, shelf: Shelf) {
+        let (outbox, wake) = (self.outbox.clone(), self.wake.clone());
+        self.run(move || {
+            let (mut ids, mut refused) = (Vec::new(), Vec::new());
+            for file in files {
+                let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let mut told = None;
+                let outcome = import(&file, &shelf, &Options { averaged: false, date: today() }, &mut |progress| {
+                    let share = (progress.done * 100).checked_div(progress.total).unwrap_or(100);
+                    if told != Some((progress.what.to_owned(), share)) {
+                        told = Some((progress.what.to_owned(), share));
+                        let _gone = outbox.send(Errand::Importing(format!("{name}: {}, {share} %", progress.what)));
+                        wake();
+                    }
+                });
+                match outcome {
+                    Ok(records) => ids.extend(records.into_iter().map(|record| record.id)),
+                    Err(error) => refused.push(error),
+                }
+            }
+            Errand::Imported { ids, refused }
         });
     }
 

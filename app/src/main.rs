@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use andamento::cli::{self, Cli};
 use andamento::{headless, ui};
+use andamento_model::library::imported::Shelf;
 use andamento_model::{Error, Result};
 use clap::Parser;
 
@@ -28,7 +29,8 @@ fn edit(cli: &Cli) -> Result<()> {
         let remedy = "Name a picture to open it, or a command: see `andamento --help`";
         return Err(Error::file(picture, "there is no such file or command", remedy));
     }
-    let start = ui::StartOptions { device: cli.device, picture: cli.picture.clone(), model: None };
+    let shelf = Shelf::open(cli.data_dir.as_deref())?;
+    let start = ui::StartOptions { device: cli.device, picture: cli.picture.clone(), model: None, shelf };
     match ui::run(start) {
         Ok(()) => Ok(()),
         Err(error) => headless::run(cli.device, &error.to_string()),

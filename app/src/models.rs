@@ -189,7 +189,7 @@ fn remove(shelf: &Shelf, id: &str, as_json: bool) -> Result<()> {
 }
 
 /// The day in UTC, as year, month and day.
-fn today() -> String {
+pub(crate) fn today() -> String {
     let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400;
     // Years that begin in March have their leap day at the end; 400 of them have 146 097 days.
     let days = days as i64 + 719_468;

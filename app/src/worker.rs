@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use andamento_model::checkpoint::Report;
 use andamento_model::composite::composite;
 use andamento_model::decode::Step;
 use andamento_model::device::{self, DeviceChoice};
 use andamento_model::frame::Frame;
 use andamento_model::lattice::Token;
+use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, Model};
 use andamento_model::network::Abilities;
 use andamento_model::paint::{self, Painting, Request};
@@ -38,18 +40,21 @@ const JOBS: usize = 64;
 /// Events that may wait; the window takes all of them in every frame.
 const EVENTS: usize = 1024;
 
-/// How a model becomes loaded, given its id and the device that was asked for.
-pub type Source = Box<dyn FnMut(&str, DeviceChoice) -> Result<Model> + Send>;
+/// How a model becomes loaded, given its id and the device that was asked for; told of the bytes that were read.
+pub type Source = Box<dyn FnMut(&str, DeviceChoice, Report) -> Result<Model> + Send>;
 
 /// Wakes the window.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
-/// Loads a bundled model.
-///
-/// # Errors
-/// If there is no such model or device, or a file is damaged.
-pub fn bundled(id: &str, choice: DeviceChoice) -> Result<Model> {
-    library::bundled(id)?.load(device::choose(choice)?)
+/// Loads bundled models, and imported ones that fit into memory.
+pub fn from_library(shelf: Shelf) -> Source {
+    Box::new(move |id, choice, report| {
+        let (entry, device) = (library::find(id, &shelf)?, device::choose(choice)?);
+        if let Some(needs) = entry.needs() {
+            needs.on(&device)?;
+        }
+        entry.load(device, report)
+    })
 }
 
 /// What the worker is asked to do.
@@ -87,6 +92,8 @@ pub enum Job {
 
 /// What the worker reports.
 pub enum Event {
+    /// So many bytes of a model were read.
+    Loading(u64),
     /// A model is ready.
     Loaded {
         /// What it is.
@@ -152,7 +159,7 @@ impl Worker {
     pub fn start(source: Source, wake: Waker) -> Self {
         let (jobs, inbox) = bounded(JOBS);
         let (outbox, events) = bounded(EVENTS);
-        let report = Report { outbox, wake };
+        let report = Outbox { outbox, wake };
         let thread = thread::Builder::new().name("andamento-worker".into());
         // Without a thread the inbox is dropped, and the first job reports it.
         let _detached = thread.spawn(move || Bench { source, model: None, inbox, report }.work());
@@ -178,12 +185,12 @@ impl Worker {
 
 /// The way out of the thread.
 #[derive(Clone)]
-struct Report {
+struct Outbox {
     outbox: Sender<Event>,
     wake: Waker,
 }
 
-impl Report {
+impl Outbox {
     fn send(&self, event: Event) {
         // When the window is gone nobody needs to know.
         let _gone = self.outbox.send(event);
@@ -196,7 +203,7 @@ struct Bench {
     source: Source,
     model: Option<Model>,
     inbox: Receiver<Job>,
-    report: Report,
+    report: Outbox,
 }
 
 impl Bench {
@@ -223,7 +230,9 @@ impl Bench {
 
     fn load(&mut self, id: &str, device: DeviceChoice) -> Result<()> {
         self.model = None;
-        let model = self.model.insert((self.source)(id, device)?);
+        let outbox = self.report.clone();
+        let told = Report::new(move |bytes| outbox.send(Event::Loading(bytes)));
+        let model = self.model.insert((self.source)(id, device, told)?);
         let (card, device) = (Box::new(model.card.clone()), &model.device);
         let abilities = model.network.spec().abilities;
         self.report.send(Event::Loaded { card, abilities, device: device.name.clone(), reason: device.reason.clone() });
@@ -329,11 +338,11 @@ impl Previews {
         Self { run, steps, veil: Vec::new(), last: Instant::now(), cost: Duration::ZERO }
     }
 
-    fn when_due(&mut self, painting: &Painting<'_>, report: &Report) -> Result<()> {
+    fn when_due(&mut self, painting: &Painting<'_>, report: &Outbox) -> Result<()> {
         if self.last.elapsed() >= self.cost * PREVIEW_REST { self.now(painting, report) } else { Ok(()) }
     }
 
-    fn now(&mut self, painting: &Painting<'_>, report: &Report) -> Result<()> {
+    fn now(&mut self, painting: &Painting<'_>, report: &Outbox) -> Result<()> {
         let start = Instant::now();
         let picture = veiled(&painting.preview()?, &self.veil);
         report.send(Event::Preview { run: self.run, steps: self.steps, picture });

@@ -43,15 +43,20 @@ pub const RANDAR_KEYS: KeyMap = KeyMap {
 /// LlamaGen's keys, ours without exception.
 pub const LLAMAGEN_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: RANDAR_KEYS.leftovers };
 
-/// The keys of Open-MAGVIT2 and of its tokenizer, ours without exception.
-pub const OPEN_MAGVIT2_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };
+/// The keys of Open-MAGVIT2 and of its tokenizer, ours without exception. The tokenizer's file also holds its averaged
+/// weights and what the losses of training had learned.
+pub const OPEN_MAGVIT2_KEYS: KeyMap =
+    KeyMap { to_ours: None, to_published: None, leftovers: &["model_ema.", "loss.", "kv_cache", "freqs_cis"] };
 
-/// RAR's keys; `0` of `adaLN_modulation` is an activation.
+/// RAR's keys; `0` of `adaLN_modulation` is an activation. Some copies hold the mask of training.
 pub const RAR_KEYS: KeyMap = KeyMap {
     to_ours: Some((r"adaLN_modulation\.1\.", "ada_ln_modulation.")),
     to_published: Some((r"ada_ln_modulation\.", "adaLN_modulation.1.")),
-    leftovers: &[],
+    leftovers: &["attn_mask"],
 };
+
+/// TensorAR's keys: a base model's published ones behind `base.`, the others ours.
+pub const TENSORAR_KEYS: KeyMap = RAR_KEYS;
 
 /// The keys of MaskGIT's tokenizer.
 pub const MASKGIT_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &[] };

@@ -12,6 +12,7 @@ use crate::library::Model;
 use crate::paint::Request;
 use crate::picture::{Mask, Picture};
 use crate::plan::Plan;
+use crate::sample::Made;
 use crate::schedule::Schedule;
 use crate::tokenizer::to_picture;
 use crate::{Error, Result};
@@ -137,6 +138,11 @@ impl Ledger {
         }
     }
 
+    /// What was made at a site, see [`revisions`].
+    pub fn revisions(&self, site: Site) -> Vec<(usize, Made)> {
+        revisions(&self.steps, site)
+    }
+
     /// The mask.
     ///
     /// # Errors
@@ -178,4 +184,11 @@ impl Ledger {
         let decoded = to_picture(model.tokenizer.decode(&self.lattice, &tokens)?)?;
         Ok(composite(picture, &request.mask, &self.frame, &decoded))
     }
+}
+
+/// How the token of a site came to be: what the steps that visited it made there, with their numbers, the final token last.
+/// Only sliding windows visit a site more than once.
+pub fn revisions(steps: &[Step], site: Site) -> Vec<(usize, Made)> {
+    let here = |step: &Step| Some((step.index, *step.made.iter().find(|made| made.site == site)?));
+    steps.iter().filter_map(here).collect()
 }

@@ -323,7 +323,7 @@ fn card(generator: &Record, tokenizer: &Record) -> Result<Card> {
         return Err(Error::control("model", format!("{} is no generator", generator.id), "Choose another"));
     };
     let presets = (networks::by_name(&generator.family)?.presets)();
-    let preset = presets.iter().find(|preset| preset.name.eq_ignore_ascii_case(&generator.size)).or(presets.first());
+    let preset = presets.iter().find(|preset| preset.name == generator.size).or(presets.first());
     let Some(Preset { steps, guidance, sampling, .. }) = preset else {
         return Err(Error::control("model", format!("{} has no published size", generator.family), "Report this"));
     };
@@ -336,7 +336,7 @@ fn card(generator: &Record, tokenizer: &Record) -> Result<Card> {
     }
     Ok(Card {
         id: generator.id.clone(),
-        title: format!("{} {}", generator.family, generator.size.to_uppercase()),
+        title: format!("{} {}", generator.family, generator.size),
         family: generator.family.clone(),
         side: (grid * stride) as u32,
         grid: *grid,

@@ -71,8 +71,8 @@ pub const ORDERS: [Order; 11] = [
     },
     Order {
         name: "hierarchical",
-        title: "Hierarchical",
-        about: "Every other token of every other row first, for the layout; then the rest",
+        title: "Layout first",
+        about: "Hierarchical: every other token of every other row first, for the layout; then the rest",
         random: true,
         arrange: |grid, random| {
             let coarse = |row: usize, col: usize| row.is_multiple_of(2) && col.is_multiple_of(2);

@@ -17,15 +17,15 @@ use burn::tensor::activation::log_softmax;
 
 use super::{LOGITS, assert_gradients, assert_raster_only, decode, floats, guided_logits, ints};
 
-struct LlamaGenCase {
-    golden: Golden,
-    config: TransformerConfig,
-    grids: Vec<usize>,
+pub(super) struct LlamaGenCase {
+    pub(super) golden: Golden,
+    pub(super) config: TransformerConfig,
+    pub(super) grids: Vec<usize>,
     folder: PathBuf,
 }
 
 impl LlamaGenCase {
-    fn read() -> Self {
+    pub(super) fn read() -> Self {
         let folder = goldens("randar");
         let sizes = json(&folder.join("llamagen_config.json"))["config"].clone();
         let size =
@@ -45,17 +45,17 @@ impl LlamaGenCase {
         Self { golden: Golden::read(&folder.join("llamagen_golden.safetensors")), config, grids, folder }
     }
 
-    fn weights(&self, device: &Device) -> Trunk {
+    pub(super) fn weights(&self, device: &Device) -> Trunk {
         let file = self.folder.join("llamagen_tiny.safetensors");
         let bytes = std::fs::read(&file).expect("weights");
         load(Trunk::new(&self.config, device), bytes, &LLAMAGEN_KEYS, file).expect("the published layout loads")
     }
 
-    fn network(&self, grid: usize, device: &Device) -> LlamaGenNetwork {
+    pub(super) fn network(&self, grid: usize, device: &Device) -> LlamaGenNetwork {
         LlamaGenNetwork::new(self.weights(device), self.config.clone(), Grid::new(grid, grid), device)
     }
 
-    fn get(&self, grid: usize, name: &str) -> &Array {
+    pub(super) fn get(&self, grid: usize, name: &str) -> &Array {
         self.golden.get(&format!("g{grid}.{name}"))
     }
 
@@ -137,7 +137,7 @@ fn llamagen_loss_and_gradients() {
 }
 
 /// What a run's name says: `nocfg`, `cfg4` or `cfg4_interval8`.
-fn guidance(run: &str) -> Guidance {
+pub(super) fn guidance(run: &str) -> Guidance {
     let Some(settings) = run.strip_prefix("cfg") else {
         assert_eq!(run, "nocfg", "a run without a name for its guidance");
         return Guidance::constant(1.0);
@@ -150,7 +150,7 @@ fn guidance(run: &str) -> Guidance {
 }
 
 /// Names `X` of `g{grid}.gen.X.indices`.
-fn runs(case: &LlamaGenCase, grid: usize) -> Vec<String> {
+pub(super) fn runs(case: &LlamaGenCase, grid: usize) -> Vec<String> {
     let prefix = format!("g{grid}.gen.");
     let run = |name: &str| Some(name.strip_prefix(&prefix)?.strip_suffix(".indices")?.to_string());
     case.golden.names().filter_map(run).collect()

@@ -22,6 +22,7 @@ mod maskgit_vqgan;
 mod open_magvit2;
 mod randar;
 mod rar;
+mod tensorar;
 mod var;
 mod var_vqvae;
 

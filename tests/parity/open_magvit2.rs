@@ -29,14 +29,14 @@ fn sizes(name: &str) -> Vec<usize> {
     values.iter().map(|value| value.as_u64().unwrap_or_else(|| panic!("no size {name}")) as usize).collect()
 }
 
-struct MagvitCase {
-    golden: Golden,
-    config: OpenMagvit2Config,
-    side: usize,
+pub(super) struct MagvitCase {
+    pub(super) golden: Golden,
+    pub(super) config: OpenMagvit2Config,
+    pub(super) side: usize,
 }
 
 impl MagvitCase {
-    fn read() -> Self {
+    pub(super) fn read() -> Self {
         let size = |name| sizes(name)[0];
         let bits = sizes("bits");
         let config = OpenMagvit2Config {
@@ -55,19 +55,19 @@ impl MagvitCase {
         Self { golden, config, side: size("grid") }
     }
 
-    fn weights(&self, device: &Device) -> OpenMagvit2 {
+    pub(super) fn weights(&self, device: &Device) -> OpenMagvit2 {
         let file = goldens("open_magvit2").join("gpt_weights.safetensors");
         let bytes = std::fs::read(&file).expect("weights");
         let fresh = OpenMagvit2::new(&self.config, device);
         load(fresh, bytes, &OPEN_MAGVIT2_KEYS, file).expect("the published layout loads")
     }
 
-    fn network(&self, device: &Device) -> OpenMagvit2Network {
+    pub(super) fn network(&self, device: &Device) -> OpenMagvit2Network {
         OpenMagvit2Network::new(self.weights(device), self.config.clone(), Grid::new(self.side, self.side), device)
     }
 
     /// The codes of two golden arrays of factors.
-    fn codes(&self, pre: &str, post: &str) -> Array {
+    pub(super) fn codes(&self, pre: &str, post: &str) -> Array {
         let (pre, post) = (self.golden.get(pre), self.golden.get(post));
         let radix = (1 << self.config.factorized_bits[0]) as f32;
         let values = pre.values.iter().zip(&post.values).map(|(pre, post)| pre + radix * post).collect();
@@ -79,7 +79,7 @@ impl MagvitCase {
     }
 
     /// Logits of both factors of the golden tokens, teacher forced.
-    fn logits(&self, weights: &OpenMagvit2, device: &Device) -> [Tensor<3>; 2] {
+    pub(super) fn logits(&self, weights: &OpenMagvit2, device: &Device) -> [Tensor<3>; 2] {
         let classes = Tensor::<1, Int>::from_data(self.golden.get("label").ints().as_slice(), device);
         let codes = ints(&self.codes("idx_pre", "idx_post"), device);
         weights.forward(classes, codes, &self.rope(device), Dropout::default())

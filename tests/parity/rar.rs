@@ -25,14 +25,14 @@ use serde_json::Value;
 
 use super::{GREEDY, LOGITS, floats, ints};
 
-struct RarCase {
+pub(super) struct RarCase {
     sizes: Value,
-    config: RarConfig,
+    pub(super) config: RarConfig,
     folder: PathBuf,
 }
 
 impl RarCase {
-    fn read() -> Self {
+    pub(super) fn read() -> Self {
         let folder = goldens("rar");
         let sizes = json(&folder.join("config.json"));
         let size =
@@ -49,18 +49,18 @@ impl RarCase {
         Self { sizes, config, folder }
     }
 
-    fn golden(&self, name: &str) -> Golden {
+    pub(super) fn golden(&self, name: &str) -> Golden {
         Golden::read(&self.folder.join(name))
     }
 
-    fn weights(&self, device: &Device) -> Rar {
+    pub(super) fn weights(&self, device: &Device) -> Rar {
         let file = self.folder.join("rar_weights.safetensors");
         let bytes = std::fs::read(&file).expect("weights");
         load(Rar::new(&self.config, device), bytes, &RAR_KEYS, file).expect("the published layout loads")
     }
 
     /// The network on one row of tokens: it knows nothing of rows and columns.
-    fn network(&self, device: &Device) -> RarNetwork {
+    pub(super) fn network(&self, device: &Device) -> RarNetwork {
         let grid = Grid::new(1, self.config.image_seq_len);
         RarNetwork::new(self.weights(device), self.config.clone(), grid, device).expect("the grid fits")
     }

@@ -58,6 +58,12 @@ impl Editor {
                 Ok(document) => self.open(document),
                 Err(error) => self.complain(&error),
             },
+            Errand::Importing(how_far) => self.importing = Some(how_far),
+            Errand::Imported { ids, refused } => {
+                if let Err(error) = self.imported(&ids, &refused) {
+                    self.complain(&error);
+                }
+            }
             Errand::Saved { path, picture_id, result: Ok(()) } => {
                 self.history.mark_saved(picture_id);
                 let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();

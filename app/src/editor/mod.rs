@@ -2,7 +2,10 @@
 
 mod files;
 mod mask;
+mod models;
 mod runs;
+
+pub use models::Offer;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -14,7 +17,8 @@ use andamento_model::decode::{Knobs, Step};
 use andamento_model::device::DeviceChoice;
 use andamento_model::frame::{Extent, Frame};
 use andamento_model::lattice::Token;
-use andamento_model::library::{Card, MODELS};
+use andamento_model::library::imported::Shelf;
+use andamento_model::library::{self, Card, MODELS};
 use andamento_model::network::Abilities;
 use andamento_model::order;
 use andamento_model::paint::Request;
@@ -37,6 +41,8 @@ pub const MAX_BRUSH: f32 = 2000.0;
 const BRUSH: f32 = 0.125;
 /// The limits of the zoom, in screen points per canvas pixel.
 pub const ZOOMS: (f32, f32) = (0.02, 40.0);
+/// The seed at the start.
+const FIRST_SEED: u64 = 20_411;
 /// The largest seed that is drawn by itself: short enough to read out.
 const SEEDS: u64 = 100_000;
 /// How many results the strip keeps,
@@ -96,8 +102,8 @@ pub struct Show {
 /// Whether a model is ready.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Engine {
-    /// It is being loaded.
-    Loading,
+    /// It is being loaded; so many bytes were read.
+    Loading(u64),
     /// It is ready.
     Ready {
         /// The device's name.
@@ -227,6 +233,12 @@ pub struct Editor {
     pub card: Card,
     /// What it can be asked to do.
     pub abilities: Abilities,
+    /// The models at hand.
+    pub offers: Vec<Offer>,
+    /// How far an import is, while there is one.
+    pub importing: Option<String>,
+    shelf: Shelf,
+    device: DeviceChoice,
     /// Whether it is ready.
     pub engine: Engine,
     /// Where it will look; none when nothing may change.
@@ -264,12 +276,11 @@ impl Editor {
     ///
     /// # Errors
     /// If there is no such model, or a bundled file is damaged.
-    pub fn new(model: Option<&str>, device: DeviceChoice, source: Source, wake: Waker) -> Result<Self> {
-        let bundled = match model {
-            Some(id) => andamento_model::library::bundled(id)?,
-            None => &MODELS[0],
+    pub fn new(model: Option<&str>, device: DeviceChoice, shelf: Shelf, source: Source, wake: Waker) -> Result<Self> {
+        let card = match model {
+            Some(id) => library::find(id, &shelf)?.card()?,
+            None => MODELS[0].card()?,
         };
-        let card = bundled.card()?;
         let abilities = card.abilities()?;
         let document = Document::sample()?;
         let worker = Worker::start(source, wake.clone());
@@ -277,15 +288,8 @@ impl Editor {
         let dusk = |subject: &String| {
             document.name.starts_with("lake") && subject.contains("lake") && subject.contains("dusk")
         };
-        let settings = Settings {
-            subject: card.subjects.iter().position(dusk).unwrap_or(0) as u32,
-            order: abilities.orders.native(),
-            steps: card.defaults.steps,
-            guidance: card.defaults.guidance.strength(),
-            temperature: card.defaults.sampling.temperature,
-            seed: 20_411,
-            seed_locked: false,
-        };
+        let mut settings = models::usual(&card, &abilities, None);
+        settings.subject = card.subjects.iter().position(dusk).unwrap_or(0) as u32;
         let mut editor = Self {
             history: History::new(&document),
             brush: Brush { tool: Tool::Brush, size: 64.0, hardness: 0.7 },
@@ -295,7 +299,11 @@ impl Editor {
             show: Show { image: true, tokens: true, mask: true, heat: None, original: false },
             card,
             abilities,
-            engine: Engine::Loading,
+            offers: models::offers(&shelf)?,
+            shelf,
+            importing: None,
+            device,
+            engine: Engine::Loading(0),
             aim: None,
             run: None,
             preview: None,
@@ -376,6 +384,12 @@ impl Editor {
             Command::InvertMask => self.change_mask("Invert mask", |byte| 255 - byte),
             Command::SelectAll => self.change_mask("Select all", |_| 255),
             Command::ExtendCanvas(by) => return self.extend_canvas(by),
+            Command::ChooseModel(id) => return self.choose_model(&id),
+            Command::ImportModels(files) => {
+                self.dialog = None;
+                self.importing = Some("reading".into());
+                self.errands.import(files, self.shelf.clone());
+            }
             Command::Subject(class) if (class as usize) < self.card.subjects.len() => self.settings.subject = class,
             Command::Subject(_) => {}
             Command::Order(name) => {
@@ -384,7 +398,7 @@ impl Editor {
                 self.settings.order = name;
             }
             Command::Steps(steps) => self.settings.steps = steps.clamp(1, self.sites()),
-            Command::Guidance(scale) => self.settings.guidance = scale.clamp(1.0, 20.0),
+            Command::Guidance(scale) => self.settings.guidance = scale.clamp(0.0, 30.0),
             Command::Temperature(temperature) => self.settings.temperature = temperature.clamp(0.0, 2.0),
             Command::Seed(seed) => self.settings.seed = seed,
             Command::RollSeed => self.settings.seed = roll(),
@@ -426,11 +440,11 @@ impl Editor {
         self.timeline.playing || self.is_decoding()
     }
 
-    /// The run that is shown: the one being carried out, or else the one that made the picture.
+    /// The run that is shown: the one being carried out, or else the one that made the picture, if the present model did.
     pub fn track(&self) -> Option<&Track> {
         match &self.run {
             Some(run) => run.track.as_ref(),
-            None => self.document.track.as_deref(),
+            None => self.document.track.as_deref().filter(|track| track.model == self.card.id),
         }
     }
 
@@ -462,7 +476,7 @@ impl Editor {
 
     /// Whether there is a run that can go on from the head.
     pub fn can_branch(&self) -> bool {
-        let shown = self.document.track.as_ref();
+        let shown = self.document.track.as_ref().filter(|track| track.model == self.card.id);
         self.run.is_none() && shown.is_some_and(|track| self.head() > 0 && self.head() < track.plan.visits.len())
     }
 
@@ -510,7 +524,12 @@ impl Editor {
 fn changes_the_picture(command: &Command) -> bool {
     matches!(
         command,
-        Command::Open(_) | Command::Undo | Command::Redo | Command::ExtendCanvas(_) | Command::TakeResult(_)
+        Command::Open(_)
+            | Command::Undo
+            | Command::Redo
+            | Command::ExtendCanvas(_)
+            | Command::TakeResult(_)
+            | Command::ChooseModel(_)
     )
 }
 

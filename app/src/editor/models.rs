@@ -1,6 +1,6 @@
-//! Which model is in use: those at hand, and taking another one.
+//! Which model is in use: those at hand, taking another one, and importing more.
 
-use andamento_model::library::{Card, MODELS};
+use andamento_model::library::{self, Card, Entry};
 
 use super::*;
 
@@ -9,27 +9,31 @@ use super::*;
 pub struct Offer {
     /// What it is.
     pub card: Card,
-    /// Whether it comes with the program.
-    pub bundled: bool,
+    /// The memory it needs, in bytes; none for bundled ones, which fit everywhere.
+    pub needs: Option<u64>,
 }
 
 /// Every model at hand, bundled ones first.
 ///
 /// # Errors
-/// If a bundled file is damaged.
-pub(super) fn offers() -> Result<Vec<Offer>> {
-    MODELS.iter().map(|model| Ok(Offer { card: model.card()?, bundled: true })).collect()
+/// If a bundled file is damaged, or the library cannot be read.
+pub(super) fn offers(shelf: &Shelf) -> Result<Vec<Offer>> {
+    let offer = |entry: &Entry| Ok(Offer { card: entry.card()?, needs: entry.needs().map(|needs| needs.total()) });
+    library::all(shelf)?.iter().map(offer).collect()
 }
 
-/// What the panel says when a model is taken: its own defaults, and the subject of the same name if it has one.
+/// What the panel says when a model is taken: its own defaults; the seed, the order and the subject stay where it knows
+/// them.
 pub(super) fn usual(card: &Card, abilities: &Abilities, before: Option<(&Settings, &Card)>) -> Settings {
     let named = |name: &String| card.subjects.iter().position(|subject| subject == name);
     let subject = before.and_then(|(settings, card)| named(card.subjects.get(settings.subject as usize)?));
-    let kept = before.map(|(settings, _)| settings.order).filter(|order| abilities.orders.allow(order).is_ok());
+    let orders = abilities.orders;
+    let follows = |order: &&str| orders.allow(order).is_ok() && orders.experimental(order).is_none();
+    let order = before.map(|(settings, _)| settings.order).filter(follows);
     let (seed, seed_locked) = before.map_or((FIRST_SEED, false), |(settings, _)| (settings.seed, settings.seed_locked));
     Settings {
         subject: subject.unwrap_or(0) as u32,
-        order: kept.filter(|order| abilities.orders.experimental(order).is_none()).unwrap_or(abilities.orders.native()),
+        order: order.unwrap_or(orders.native()),
         steps: card.defaults.steps,
         guidance: card.defaults.guidance.strength(),
         temperature: card.defaults.sampling.temperature,
@@ -48,8 +52,25 @@ impl Editor {
         let abilities = offer.card.abilities()?;
         self.worker.send(Job::Load { model: offer.card.id.clone(), device: self.device })?;
         self.settings = usual(&offer.card, &abilities, Some((&self.settings, &self.card)));
-        (self.card, self.abilities, self.engine) = (offer.card, abilities, Engine::Loading);
+        (self.card, self.abilities, self.engine) = (offer.card, abilities, Engine::Loading(0));
         self.aim();
+        Ok(())
+    }
+
+    /// Checkpoints were imported: the models among them are at hand now, and what was refused is told.
+    pub(super) fn imported(&mut self, ids: &[String], refused: &[Error]) -> Result<()> {
+        self.importing = None;
+        refused.iter().for_each(|error| self.complain(error));
+        let before: Vec<String> = self.offers.iter().map(|offer| offer.card.id.clone()).collect();
+        self.offers = offers(&self.shelf)?;
+        let new: Vec<&Offer> = self.offers.iter().filter(|offer| !before.contains(&offer.card.id)).collect();
+        let titles: Vec<&str> = new.iter().map(|offer| offer.card.title.as_str()).collect();
+        let remedy = match (titles.as_slice(), ids) {
+            (_, []) => return Ok(()),
+            ([], _) => "To paint, a generator needs its tokenizer, and the other way round: import both".into(),
+            (titles, _) => format!("{} can be chosen now", titles.join(", ")),
+        };
+        self.notify(false, "Import".into(), format!("{} is in the library", ids.join(", ")), remedy);
         Ok(())
     }
 }

@@ -137,7 +137,10 @@ impl Editor {
 
     /// Asks for a full decode of the step that is looked at, one at a time.
     pub(super) fn ask_for_redraw(&mut self) {
-        let Some(track) = self.document.track.clone().filter(|_| self.run.is_none()) else { return };
+        let Some(track) = self.document.track.clone().filter(|track| self.run.is_none() && track.model == self.card.id)
+        else {
+            return;
+        };
         let Some(steps) = self.timeline.head.filter(|_| self.timeline.asked.is_none()) else { return };
         let here = self.preview.as_ref().is_some_and(|preview| (preview.run, preview.steps) == (track.number, steps));
         if !here
@@ -150,6 +153,11 @@ impl Editor {
 
     pub(super) fn take_in(&mut self, event: worker::Event) {
         match event {
+            worker::Event::Loading(bytes) => {
+                if let Engine::Loading(read) = &mut self.engine {
+                    *read = bytes;
+                }
+            }
             worker::Event::Loaded { card, abilities, device, reason } => {
                 self.abilities = abilities;
                 self.card = *card;
@@ -178,6 +186,7 @@ impl Editor {
     }
 
     pub(super) fn planned(&mut self, number: u64, plan: Arc<Plan>, frame: Frame, guess: Arc<Vec<Token>>) {
+        let model = self.card.id.clone();
         let Some(run) = self.running(number) else { return };
         if run.phase == Phase::Preparing {
             run.phase = Phase::Decoding;
@@ -185,7 +194,7 @@ impl Editor {
         run.since = Instant::now();
         let guess = run.guess.clone().unwrap_or(guess);
         let (request, before, mask_id, steps) = (run.request.clone(), run.before, run.mask_id, run.earlier.clone());
-        run.track = Some(Track { number, request, before, mask_id, plan, frame, guess, steps });
+        run.track = Some(Track { number, model, request, before, mask_id, plan, frame, guess, steps });
     }
 
     pub(super) fn done(&mut self, number: u64, result: Option<(Picture, RgbaImage)>) {
@@ -226,7 +235,7 @@ impl Editor {
         self.timeline.asked = None;
         match number {
             Some(number) if self.running(number).is_some() => self.run = None,
-            None if self.engine == Engine::Loading => {
+            None if matches!(self.engine, Engine::Loading(_)) => {
                 self.engine = Engine::Failed(error.to_string());
             }
             _ => {}

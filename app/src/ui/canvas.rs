@@ -383,7 +383,7 @@ fn status_text(editor: &Editor) -> Option<String> {
     };
     if let Some(run) = &editor.run {
         let Some(track) = &run.track else {
-            let loading = editor.engine == Engine::Loading;
+            let loading = matches!(editor.engine, Engine::Loading(_));
             return Some(if loading { "waiting for the model" } else { "reading the picture into tokens" }.into());
         };
         let ((tokens, masked, steps), done) = (made(track, editor.head()), editor.head());

@@ -20,6 +20,8 @@ use crate::editor::Editor;
 
 /// A system dialog that is gone so soon was never there.
 const ABSENT: Duration = Duration::from_millis(700);
+/// How checkpoints are commonly named; what they are is told by their content.
+const CHECKPOINTS: [&str; 5] = ["safetensors", "pt", "pth", "bin", "ckpt"];
 /// What can be opened.
 const KINDS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
 
@@ -33,7 +35,7 @@ pub(super) struct Dialogs {
 
 /// The system's own dialog.
 struct System {
-    answer: Receiver<Option<PathBuf>>,
+    answer: Receiver<Option<Vec<PathBuf>>>,
     since: Instant,
 }
 
@@ -47,8 +49,8 @@ impl Dialogs {
         let Some(dialog) = self.shown.clone() else { return };
         if let Some(system) = &self.system {
             match system.answer.try_recv() {
-                Ok(Some(path)) => {
-                    commands.push(if dialog == Dialog::Open { Command::Open(path) } else { Command::SaveAs(path) });
+                Ok(Some(paths)) => {
+                    commands.extend(answered(&dialog, paths));
                     commands.push(Command::CloseDialog);
                 }
                 Ok(None) if system.since.elapsed() > ABSENT => commands.push(Command::CloseDialog),
@@ -65,6 +67,7 @@ impl Dialogs {
         let modal = Modal::new(Id::unique("dialog")).frame(frame).show(ctx, |ui| match dialog {
             Dialog::Open => self.ask(ui, editor, "Open a picture", "Open", commands),
             Dialog::Save => self.ask(ui, editor, "Save as", "Save", commands),
+            Dialog::Import => self.ask(ui, editor, "Import checkpoints", "Import", commands),
             Dialog::Keys => keys(ui, commands),
             Dialog::About => about(ui, editor, commands),
             Dialog::Leave => leave(ui, editor, commands),
@@ -85,7 +88,16 @@ impl Dialogs {
                     if folder.as_os_str().is_empty() { String::new() } else { format!("{}/", folder.display()) };
                 let dialog = AsyncFileDialog::new().set_title("Open a picture").add_filter("Pictures", &KINDS);
                 let answer = dialog.set_directory(folder).pick_file();
-                self.ask_system(ctx, async move { answer.await.map(|file| file.path().to_owned()) });
+                self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
+            }
+            Some(Dialog::Import) => {
+                self.path = String::new();
+                let dialog = AsyncFileDialog::new().set_title("Import checkpoints: a generator, and its tokenizer");
+                let answer =
+                    dialog.add_filter("Checkpoints", &CHECKPOINTS).add_filter("All files", &["*"]).pick_files();
+                let paths =
+                    async move { answer.await.map(|files| files.iter().map(|file| file.path().into()).collect()) };
+                self.ask_system(ctx, paths);
             }
             Some(Dialog::Save) => {
                 self.path = name.display().to_string();
@@ -93,13 +105,13 @@ impl Dialogs {
                 let dialog =
                     AsyncFileDialog::new().set_title("Save as").add_filter("PNG", &["png"]).set_file_name(file);
                 let answer = dialog.set_directory(name.parent().unwrap_or(Path::new("."))).save_file();
-                self.ask_system(ctx, async move { answer.await.map(|file| file.path().to_owned()) });
+                self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
             }
             Some(Dialog::Keys | Dialog::About | Dialog::Leave) | None => {}
         }
     }
 
-    fn ask_system(&mut self, ctx: &Context, answer: impl Future<Output = Option<PathBuf>> + Send + 'static) {
+    fn ask_system(&mut self, ctx: &Context, answer: impl Future<Output = Option<Vec<PathBuf>>> + Send + 'static) {
         let (outbox, inbox) = bounded(1);
         let ctx = ctx.clone();
         let thread = thread::Builder::new().name("andamento-dialog".into()).spawn(move || {
@@ -123,8 +135,12 @@ impl Dialogs {
             field.request_focus();
         }
         let path = PathBuf::from(self.path.trim());
-        let saving = self.shown == Some(Dialog::Save);
+        let (saving, importing) = (self.shown == Some(Dialog::Save), self.shown == Some(Dialog::Import));
         let (verb, hint) = match (saving, path.is_file()) {
+            _ if importing => (
+                verb,
+                "A checkpoint as its authors published it. Nothing in it is executed, and the file stays as it is.",
+            ),
             (true, true) if editor.document.is_source(&path) => {
                 (verb, "This is the picture that was opened: sources are never written to.")
             }
@@ -136,9 +152,19 @@ impl Dialogs {
         ui.add_space(8.0);
         buttons(ui, commands, |ui| main_button(ui, verb, !self.path.trim().is_empty()).clicked() || entered).then(
             || {
-                commands.push(if saving { Command::SaveAs(path) } else { Command::Open(path) });
+                commands.extend(self.shown.as_ref().and_then(|dialog| answered(dialog, vec![path])));
             },
         );
+    }
+}
+
+/// What a dialog's answer means.
+fn answered(dialog: &Dialog, mut paths: Vec<PathBuf>) -> Option<Command> {
+    match dialog {
+        Dialog::Open => paths.pop().map(Command::Open),
+        Dialog::Save => paths.pop().map(Command::SaveAs),
+        Dialog::Import => (!paths.is_empty()).then_some(Command::ImportModels(paths)),
+        Dialog::Keys | Dialog::About | Dialog::Leave => None,
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) const PAUSE: &str = "\u{E39E}";
 pub(super) const BACK: &str = "\u{E138}";
 /// One forward.
 pub(super) const FORWARD: &str = "\u{E13A}";
+/// Opens a list.
+pub(super) const DOWN: &str = "\u{E136}";
 /// Branch.
 pub(super) const BRANCH: &str = "\u{E278}";
 /// Locked.

@@ -39,6 +39,7 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
         edit(ui, editor, commands);
         select(ui, commands);
         generate(ui, editor, commands);
+        model(ui, editor, commands);
         view(ui, editor, commands);
         menu(ui, "Help", commands, |_| {
             vec![
@@ -49,6 +50,9 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.add_space(8.0);
             device(ui, editor);
+            if let Some(how_far) = &editor.importing {
+                chip(ui, how_far, "Import", "Checkpoints are being imported", Some(theme::BUSY));
+            }
             if chip(
                 ui,
                 &format!("{:.0} %", zoom * 100.0),
@@ -118,6 +122,18 @@ fn generate(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     });
 }
 
+fn model(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    menu(ui, "Model", commands, |_| {
+        let offers = editor.offers.iter().map(|offer| {
+            let chosen = offer.card.id == editor.card.id;
+            Item::new(&offer.card.title, &offer.card.family, Command::ChooseModel(offer.card.id.clone())).ticked(chosen)
+        });
+        let mut items: Vec<Item> = offers.collect();
+        items.push(Item::new("Import checkpoints…", "", Command::Ask(Dialog::Import)));
+        items
+    });
+}
+
 fn view(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let show = editor.show;
     let heat = |heat: Heat, name: &'static str| {
@@ -160,8 +176,9 @@ fn menu<'a>(ui: &mut Ui, name: &str, commands: &mut Vec<Command>, items: impl Fn
 
 fn device(ui: &mut Ui, editor: &Editor) {
     let (colour, text, tip) = match &editor.engine {
-        Engine::Loading => {
-            (theme::BUSY, format!("loading {}", editor.card.title), "The model is being loaded".to_owned())
+        Engine::Loading(bytes) => {
+            let read = if *bytes < 1 << 20 { String::new() } else { format!(", {} MB", bytes >> 20) };
+            (theme::BUSY, format!("loading {}{read}", editor.card.title), "The model is being loaded".to_owned())
         }
         Engine::Ready { device, reason } => {
             (theme::GOOD, device.clone(), format!("The model computes on this device: {reason}"))

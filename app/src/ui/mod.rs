@@ -6,6 +6,7 @@ mod handles;
 mod icons;
 mod keys;
 mod menu;
+mod models;
 mod notices;
 mod options;
 mod outline;
@@ -25,18 +26,19 @@ use std::time::{Duration, Instant};
 
 use andamento_model::Result;
 use andamento_model::device::DeviceChoice;
+use andamento_model::library::imported::Shelf;
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 use egui::{CentralPanel, Context, Frame, IconData, Key, Margin, Panel as Bar, Ui, ViewportBuilder, ViewportCommand};
 
 use crate::command::Command;
 use crate::editor::Editor;
-use crate::worker::{Source, bundled};
+use crate::worker::{Source, from_library};
 
 /// How often the window is drawn while tokens are made and nothing else asks for it.
 const FRAME: Duration = Duration::from_micros(16_600);
 
 /// How the window starts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct StartOptions {
     /// Where the model computes.
     pub device: DeviceChoice,
@@ -44,6 +46,8 @@ pub struct StartOptions {
     pub picture: Option<PathBuf>,
     /// The id of the model to load instead of the first.
     pub model: Option<String>,
+    /// Where imported models are kept.
+    pub shelf: Shelf,
 }
 
 /// Opens the window and returns when it is closed.
@@ -104,7 +108,8 @@ impl App {
     /// # Errors
     /// If there is no such model, or a bundled file is damaged.
     pub fn new(ctx: &Context, start: StartOptions) -> Result<Self> {
-        Self::with_source(ctx, start, Box::new(bundled))
+        let source = from_library(start.shelf.clone());
+        Self::with_source(ctx, start, source)
     }
 
     /// The same with another way to load models.
@@ -115,7 +120,7 @@ impl App {
         theme::apply(ctx);
         let waker = ctx.clone();
         let wake = Arc::new(move || waker.request_repaint());
-        let mut editor = Editor::new(start.model.as_deref(), start.device, source, wake)?;
+        let mut editor = Editor::new(start.model.as_deref(), start.device, start.shelf, source, wake)?;
         if let Some(picture) = start.picture {
             editor.apply(Command::Open(picture));
         }

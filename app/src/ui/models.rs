@@ -125,6 +125,10 @@ fn about(offer: &Offer) -> String {
         count if count < 1_000_000 => format!("{:.0} k · ", count as f32 / 1e3),
         count => format!("{:.1} M · ", count as f32 / 1e6),
     };
-    let origin = if offer.bundled { "bundled" } else { "imported" };
+    let origin = match offer.needs {
+        None => "bundled".into(),
+        Some(bytes) if bytes < 100 << 20 => format!("needs {} MB", (bytes >> 20).max(1)),
+        Some(bytes) => format!("needs {:.1} GB", bytes as f64 / (1u64 << 30) as f64),
+    };
     format!("{size}{0}×{0} tokens · {origin}", card.grid)
 }

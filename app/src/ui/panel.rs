@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use andamento_model::lattice::Grid;
 use andamento_model::network::Pace;
 use andamento_model::order::{ORDERS, Order};
+use andamento_model::sample::Guidance;
 use egui::{
     Align, Align2, Button, Color32, ColorImage, CornerRadius, CursorIcon, DragValue, Id, Layout, Popup,
     PopupCloseBehavior, Rect, Response, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextEdit, TextureHandle,
@@ -12,7 +13,7 @@ use egui::{
 };
 
 use super::widgets::{focus_ring, icon_button, key, section, slider};
-use super::{icons, theme};
+use super::{icons, models, theme};
 use crate::command::Command;
 use crate::editor::{Editor, Engine, Outcome, Settings};
 
@@ -42,7 +43,7 @@ impl Panel {
         let room = ui.available_height();
         ScrollArea::vertical().max_height((room - TAIL).max(120.0)).auto_shrink([false, true]).show(ui, |ui| {
             section(ui, "Model");
-            model(ui, editor);
+            models::show(ui, editor, commands);
             ui.add_space(5.0);
             section(ui, "Subject");
             self.subject(ui, editor, commands);
@@ -253,33 +254,6 @@ impl Panel {
     }
 }
 
-fn model(ui: &mut Ui, editor: &Editor) {
-    let card = &editor.card;
-    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 50.0), Sense::hover());
-    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("Model: {}", card.title)));
-    ui.painter().rect_filled(rect, theme::RADIUS, theme::CONTROL);
-    let left = rect.left_top() + vec2(11.0, 8.0);
-    ui.painter().text(left, Align2::LEFT_TOP, &card.title, theme::font(theme::BODY), theme::TEXT);
-    let size = match card.parameters {
-        0 => String::new(),
-        count => format!("{:.1} M · ", count as f32 / 1e6),
-    };
-    let about = format!("{size}{0}×{0} tokens · bundled", card.grid);
-    ui.painter().text(left + vec2(0.0, 19.0), Align2::LEFT_TOP, about, theme::font(theme::SMALL), theme::DIM);
-    ui.painter().text(
-        rect.right_top() + vec2(-11.0, 9.0),
-        Align2::RIGHT_TOP,
-        &card.family,
-        theme::font(theme::SMALL),
-        theme::DIM,
-    );
-    let tip = format!(
-        "{}: the model that comes with Andamento, of the {} family. It sees {} × {} pixels",
-        card.title, card.family, card.side, card.side
-    );
-    response.on_hover_text(tip);
-}
-
 /// A small picture of every order.
 fn orders(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let gaps = (ORDERS_PER_ROW - 1) as f32 * ui.spacing_mut().item_spacing.x.min(2.0);
@@ -300,7 +274,7 @@ fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32) -> boo
     let (settings, orders) = (editor.settings, editor.abilities.orders);
     let refusal = orders.allow(order.name).err();
     let sense = if refusal.is_none() { Sense::click() } else { Sense::hover() };
-    let (rect, response) = ui.allocate_exact_size(vec2(width, 64.0), sense);
+    let (rect, response) = ui.allocate_exact_size(vec2(width, 70.0), sense);
     let chosen = settings.order == order.name;
     response.widget_info(|| WidgetInfo::selected(Role::RadioButton, refusal.is_none(), chosen, order.title));
     let painter = ui.painter();
@@ -330,7 +304,11 @@ fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32) -> boo
         (false, None) => theme::mix(theme::DIM, theme::TEXT, 0.3),
         (false, Some(_)) => theme::FAINT,
     };
-    painter.text(rect.center_bottom() - vec2(0.0, 3.0), Align2::CENTER_BOTTOM, order.title, theme::font(9.8), colour);
+    // Titles of two words take two lines.
+    for (line, word) in order.title.split(' ').enumerate() {
+        let at = rect.center_top() + vec2(0.0, 50.0 + 9.0 * line as f32);
+        painter.text(at, Align2::CENTER_TOP, word, theme::font(9.5), colour);
+    }
     focus_ring(ui, &response, rect, 6);
     let clicked = response.clicked() && refusal.is_none();
     let note = match (refusal, orders.experimental(order.name)) {
@@ -358,8 +336,14 @@ fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             ui.add_enabled_ui(false, |ui| knob(ui, "Steps", editor.fixed_steps() as f64, (1.0, limit, 0), reason));
         }
     }
-    let tip = "How strongly the subject pulls (classifier-free guidance scale, from 1 rising to this); 1 is off";
-    if let Some(value) = knob(ui, "Guidance", f64::from(guidance), (1.0, 10.0, 1), tip) {
+    let (least, most, tip) = match editor.card.defaults.guidance {
+        Guidance::Linear { .. } | Guidance::Spatial { .. } => (1.0, 10.0, "from 1 rising to this; 1 is off"),
+        Guidance::Constant { .. } | Guidance::Factors { .. } => (1.0, 10.0, "the same throughout; 1 is off"),
+        Guidance::PowerCosine { .. } => (1.0, 20.0, "from 1 rising to this, late and steep; 1 is off"),
+        Guidance::Scales { .. } => (0.0, 10.0, "added to 1, growing with the scales; 0 is off"),
+    };
+    let tip = format!("How strongly the subject pulls (classifier-free guidance scale, {tip})");
+    if let Some(value) = knob(ui, "Guidance", f64::from(guidance), (least, most, 1), &tip) {
         commands.push(Command::Guidance(value as f32));
     }
     let tip = "Below 1 cautious, above 1 bold (divides the logits)";
@@ -433,7 +417,7 @@ fn bare<R>(ui: &mut Ui, show: impl FnOnce(&mut Ui) -> R) -> R {
     .inner
 }
 
-fn well(ui: &Ui, response: &Response, rect: Rect) {
+pub(super) fn well(ui: &Ui, response: &Response, rect: Rect) {
     let fill = if response.hovered() { theme::CONTROL_HOVERED } else { theme::CONTROL };
     ui.painter().rect_filled(rect, theme::RADIUS, fill);
     focus_ring(ui, response, rect, 6);

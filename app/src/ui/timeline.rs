@@ -91,7 +91,9 @@ fn curve(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let rail = Rect::from_min_max(pos2(rect.min.x, rect.max.y - 7.0), pos2(rect.max.x, rect.max.y - 4.0));
     painter.rect_filled(rail, CornerRadius::same(2), theme::CONTROL);
     let Some(track) = editor.track().filter(|_| steps > 0) else {
-        let text = "no run yet";
+        let other = editor.document.track.as_ref().filter(|_| editor.run.is_none());
+        let text = other
+            .map_or("no run yet".into(), |track| format!("made with {}: choose that model to look back", track.model));
         painter.text(
             rect.center() - vec2(0.0, 6.0),
             egui::Align2::CENTER_CENTER,

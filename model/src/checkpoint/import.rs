@@ -81,11 +81,10 @@ pub fn import(
         return Err(refused(cause, "Use the file as it was published"));
     }
     let sha256 = hash(file, length, progress)?;
-    let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let records = whole.into_iter().map(|(dict, known)| {
-        let (file, date) = (name.clone(), options.date.clone());
+        let (file, date) = (source.name(), options.date.clone());
         let origin = Origin { file, sha256: sha256.clone(), root: dict.root.clone(), date };
-        Writer { source: &source, dict: &dict, known: &known.named(&name), shelf }.write(origin, progress)
+        Writer { source: &source, dict: &dict, known: &known, shelf }.write(origin, progress)
     });
     records.collect()
 }

@@ -18,6 +18,8 @@ const MAX_AXIS: usize = 1 << 22;
 /// The names, types and shapes of tensors.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Manifest {
+    /// The file's name, which published files use to say what their tensors do not.
+    pub file: String,
     /// Every tensor by its name.
     pub tensors: BTreeMap<String, Entry>,
     /// `lvl_1L`, the scale of every position, where a file holds it: the one buffer that says what no shape does.
@@ -103,6 +105,11 @@ impl Source {
         &self.path
     }
 
+    /// The file's name.
+    pub(super) fn name(&self) -> String {
+        self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
     /// Everything in it.
     pub(super) fn manifest(&self) -> Manifest {
         let tensors = match &self.tensors {
@@ -118,7 +125,7 @@ impl Source {
                 .map(|(name, info)| (name, Entry { dtype: info.dtype, shape: info.shape.clone() }))
                 .collect(),
         };
-        Manifest { tensors, levels: None }
+        Manifest { file: self.name(), tensors, levels: None }
     }
 
     /// A tensor's numbers in row-major order, little-endian.
@@ -220,7 +227,7 @@ impl StateDict {
             }
         }
         let tensors = names.iter().filter_map(|(name, whole)| Some((name.clone(), all.tensors.get(whole)?.clone())));
-        let manifest = Manifest { tensors: tensors.collect(), levels: None };
+        let manifest = Manifest { file: all.file.clone(), tensors: tensors.collect(), levels: None };
         (!names.is_empty()).then(|| Self { root: root.into(), manifest, names })
     }
 

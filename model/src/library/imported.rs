@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::checkpoint::gate;
 use crate::checkpoint::import::{Progress, hash};
 use crate::checkpoint::recognise::Role;
+use crate::tokenizers;
 use crate::{Error, Result};
 
 /// What is known of an imported model; `record.json` beside its weights.
@@ -146,14 +147,17 @@ impl Shelf {
     /// # Errors
     /// Says which file is missing.
     pub fn tokenizer(&self, of: &Record) -> Result<Record> {
-        let Role::Generator { tokenizers, published_in, codes, .. } = &of.role else {
+        let Role::Generator { tokenizers, codes, .. } = &of.role else {
             return Err(Error::control("model", format!("{} is a tokenizer", of.id), "Choose a generator"));
         };
         let fitting = self.records()?.into_iter().filter_map(|record| Some((of.served_by(&record)?, record)));
         fitting.min_by_key(|(rank, _)| *rank).map(|(_, record)| record).ok_or_else(|| {
             let family = tokenizers.join(" or ");
             let cause = format!("it needs its tokenizer, a {family} with {codes} codes, which is not imported");
-            Error::file(&of.id, cause, format!("Import {published_in} with `andamento models import`"))
+            let file =
+                tokenizers.first().and_then(|family| tokenizers::by_name(family).ok()).map(|kind| kind.published_in);
+            let file = file.unwrap_or("it");
+            Error::file(&of.id, cause, format!("Import {file} with `andamento models import`"))
         })
     }
 

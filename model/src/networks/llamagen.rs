@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::LLAMAGEN_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, not_begun};
 use crate::plan::Visit;
@@ -92,7 +94,100 @@ pub const FAMILY: Family = Family {
         let config: TransformerConfig = configuration(config)?;
         Ok(config.raster_work(&plan.visits[step], streams).cost())
     },
+    recognise,
 };
+
+/// LlamaGen by its tensors; RandAR adds `pos_instruct_embeddings` to the same.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let (config, layout) = recognise_transformer(manifest)?;
+    if manifest.tensors.contains_key("pos_instruct_embeddings") {
+        return None;
+    }
+    // The tensors leave the resolution open, the published names do not: `c2i_B_256.pt`, `c2i_B_384.pt`. From XL on
+    // only models for 384 pixels were published.
+    let grid = match (manifest.file.contains("256"), manifest.file.contains("384")) {
+        (true, false) => 16,
+        (false, true) => 24,
+        _ if config.dim >= 1280 => 24,
+        _ => 16,
+    };
+    let published = PRESETS.iter().find(|(_, published, of)| *published == config && *of == grid);
+    let sequence = (grid * grid + 1) as u64;
+    Some(Recognised {
+        family: FAMILY.name,
+        size: published.map_or_else(|| format!("{}x{}", config.dim, config.n_layer), |(name, ..)| name.to_string()),
+        layout,
+        leftovers: LLAMAGEN_KEYS.leftovers,
+        licence: "MIT",
+        role: transformer_role(&config, grid, sequence),
+        config: to_value(&config),
+    })
+}
+
+/// A transformer of LlamaGen's make by its tensors: its sizes, and all tensors that it has.
+pub(crate) fn recognise_transformer(manifest: &Manifest) -> Option<(TransformerConfig, Layout)> {
+    let [vocab_size, dim] = *manifest.shape("tok_embeddings.weight")? else { return None };
+    let num_classes = manifest.axis("cls_embedding.embedding_table.weight", 0)?.checked_sub(1)?;
+    let hidden = manifest.axis("layers.0.feed_forward.w1.weight", 0)?;
+    let config = TransformerConfig {
+        dim,
+        n_layer: manifest.count("layers."),
+        n_head: heads(dim),
+        vocab_size,
+        num_classes,
+        multiple_of: multiple_of(dim, hidden)?,
+        norm_eps: default_norm_eps(),
+        rope_base: default_rope_base(),
+    };
+    let mut layout = Layout::default();
+    layout.weight("tok_embeddings", &[vocab_size, dim]);
+    layout.weight("cls_embedding.embedding_table", &[num_classes + 1, dim]);
+    (0..config.n_layer).for_each(|layer| block_layout(&mut layout, &format!("layers.{layer}"), dim, hidden));
+    layout.weight("norm", &[dim]);
+    layout.weight("output", &[vocab_size, dim]);
+    Some((config, layout))
+}
+
+/// The tensors of one block.
+pub(crate) fn block_layout(layout: &mut Layout, name: &str, dim: usize, hidden: usize) {
+    layout.weight(&format!("{name}.attention.wqkv"), &[3 * dim, dim]);
+    layout.weight(&format!("{name}.attention.wo"), &[dim, dim]);
+    layout.weight(&format!("{name}.feed_forward.w1"), &[hidden, dim]);
+    layout.weight(&format!("{name}.feed_forward.w3"), &[hidden, dim]);
+    layout.weight(&format!("{name}.feed_forward.w2"), &[dim, hidden]);
+    layout.weight(&format!("{name}.attention_norm"), &[dim]);
+    layout.weight(&format!("{name}.ffn_norm"), &[dim]);
+}
+
+/// What a generator of this make needs of its tokenizer and of memory, for a cache of `slots`.
+pub(crate) fn transformer_role(config: &TransformerConfig, grid: usize, slots: u64) -> Role {
+    // With 1024 codes RandAR was published for MaskGIT's tokenizer.
+    let tokenizers =
+        if config.vocab_size == 1024 { ["MaskGIT-VQGAN", "LlamaGen VQ"] } else { ["LlamaGen VQ", "MaskGIT-VQGAN"] };
+    Role::Generator {
+        tokenizers: tokenizers.map(String::from).into(),
+        codes: config.vocab_size,
+        classes: config.num_classes,
+        grid,
+        cache: 2 * (config.n_layer * config.dim) as u64 * slots,
+        activations: slots * (4 * config.dim + 2 * config.hidden_dim() + config.vocab_size) as u64,
+    }
+}
+
+/// The attention heads, which no shape tells: those of the published widths; others get heads of 64 numbers, as nearly all
+/// published ones have, or 4 heads where that does not divide.
+pub(crate) fn heads(dim: usize) -> usize {
+    match dim {
+        3200 => 32,
+        _ if dim.is_multiple_of(64) && dim >= 128 => dim / 64,
+        _ => 4,
+    }
+}
+
+/// What the width of SwiGLU was rounded up to (`gpt.py`, `find_multiple`).
+pub(crate) fn multiple_of(dim: usize, hidden: usize) -> Option<usize> {
+    (0..9).rev().map(|power| 1 << power).find(|of| (2 * 4 * dim / 3).div_ceil(*of) * of == hidden)
+}
 
 /// The sizes of a LlamaGen-style transformer; they follow `gpt.py`'s `ModelArgs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

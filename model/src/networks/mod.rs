@@ -4,6 +4,7 @@ pub mod llamagen;
 pub mod open_magvit2;
 pub mod randar;
 pub mod rar;
+pub mod tensorar;
 pub mod var;
 
 use burn::prelude::*;
@@ -13,6 +14,8 @@ use serde_json::Value;
 
 use crate::bench::Cost;
 use crate::checkpoint::Weights;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::Recognised;
 use crate::lattice::Grid;
 use crate::network::{Abilities, Network};
 use crate::plan::Plan;
@@ -33,6 +36,8 @@ pub struct Family {
     pub presets: fn() -> Vec<Preset>,
     /// What a step of a plan costs a network of this configuration, with so many streams.
     pub cost: fn(&Value, &Plan, usize, usize) -> Result<Cost>,
+    /// Knows a network of this family, and its sizes, by the names and shapes of its tensors.
+    pub recognise: fn(&Manifest) -> Option<Recognised>,
 }
 
 /// What a network is made of.
@@ -72,7 +77,8 @@ pub struct Preset {
 }
 
 /// Every family.
-pub const FAMILIES: &[Family] = &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, var::FAMILY, open_magvit2::FAMILY];
+pub const FAMILIES: &[Family] =
+    &[randar::FAMILY, llamagen::FAMILY, rar::FAMILY, var::FAMILY, open_magvit2::FAMILY, tensorar::FAMILY];
 
 /// Finds a family by its name, in upper or lower case.
 ///

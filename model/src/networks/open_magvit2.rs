@@ -21,12 +21,14 @@ use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
 use super::llamagen::{
-    Angles, Dropout, KvCache, LabelEmbedder, RasterDecoder, RasterRun, Rope, TransformerBlock, TransformerConfig, drop,
-    embedding, rms_norm, shifted, slots, through, through_cached, zero_head,
+    Angles, Dropout, KvCache, LabelEmbedder, RasterDecoder, RasterRun, Rope, TransformerBlock, TransformerConfig,
+    block_layout, drop, embedding, heads, multiple_of, rms_norm, shifted, slots, through, through_cached, zero_head,
 };
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::OPEN_MAGVIT2_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, not_begun};
 use crate::sample::{Guidance, Sampling};
@@ -102,7 +104,59 @@ pub const FAMILY: Family = Family {
         }
         Ok(cost)
     },
+    recognise,
 };
+
+/// Open-MAGVIT2 by its tensors: two factors per token.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let [first, dim] = *manifest.shape("pre_emb.weight")? else { return None };
+    let second = manifest.axis("post_emb.weight", 0)?;
+    let [spatial, factorized] = ["spatial_blocks.", "factorized_blocks."].map(|blocks| manifest.count(blocks));
+    let hidden = manifest.axis("spatial_blocks.0.feed_forward.w1.weight", 0)?;
+    let classes = manifest.axis("class_emb.embedding_table.weight", 0)?.checked_sub(1)?;
+    let multiple_of = multiple_of(dim, hidden)?;
+    if !first.is_power_of_two() || !second.is_power_of_two() {
+        return None;
+    }
+    let config = OpenMagvit2Config {
+        dim,
+        n_head: heads(dim),
+        spatial_n_layer: spatial,
+        factorized_n_layer: factorized,
+        factorized_bits: [first.ilog2() as usize, second.ilog2() as usize],
+        class_num: classes,
+        multiple_of,
+        norm_eps: 1e-5,
+        rope_base: 10_000.0,
+    };
+    let mut layout = Layout::default();
+    layout.weight("pre_emb", &[first, dim]);
+    layout.weight("post_emb", &[second, dim]);
+    layout.weight("class_emb.embedding_table", &[classes + 1, dim]);
+    (0..spatial).for_each(|block| block_layout(&mut layout, &format!("spatial_blocks.{block}"), dim, hidden));
+    (0..factorized).for_each(|block| block_layout(&mut layout, &format!("factorized_blocks.{block}"), dim, hidden));
+    layout.weight("norm", &[dim]);
+    layout.weight("head.0", &[first, dim]);
+    layout.weight("head.1", &[second, dim]);
+    let published = PRESETS.iter().find(|(_, published)| *published == config);
+    let tokens = 256;
+    Some(Recognised {
+        family: FAMILY.name,
+        size: published.map_or_else(|| format!("{dim}x{spatial}"), |(name, _)| name.to_string()),
+        config: to_value(&config),
+        layout,
+        leftovers: OPEN_MAGVIT2_KEYS.leftovers,
+        licence: "Apache-2.0",
+        role: Role::Generator {
+            tokenizers: vec!["Open-MAGVIT2 LFQ".into()],
+            codes: first.checked_mul(second)?,
+            classes,
+            grid: 16,
+            cache: (2 * spatial * (tokens + 1) * dim) as u64,
+            activations: (tokens * (4 * dim + 2 * hidden) + first + second) as u64,
+        },
+    })
+}
 
 /// Sizes of the network; the names are those of `gpt.py`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -224,21 +278,31 @@ impl OpenMagvit2 {
     ) -> [Tensor<3>; 2] {
         let [pre, _] = self.factors(codes.clone());
         let x = shifted(self.embed_classes(classes), self.embed_tokens(codes));
-        let [batch, sites, dim] = x.dims();
-        let angles = rope.at(slots(0..sites, &x.device()));
+        let angles = rope.at(slots(0..x.dims()[1], &x.device()));
         let hidden = through(&self.spatial_blocks, drop(x, dropout.token), &angles, dropout.residual);
+        self.factor_logits([hidden, self.pre_emb.forward(pre)], rope, dropout.residual)
+    }
 
-        let pairs: Tensor<4> = Tensor::stack(vec![hidden, self.pre_emb.forward(pre)], 2);
-        let angles = rope.at(slots(0..2, &pairs.device()));
-        let pairs = pairs.reshape([batch * sites, 2, dim]);
-        let pairs = self.norm.forward(through(&self.factorized_blocks, pairs, &angles, dropout.residual));
-        let slot = |index: usize| pairs.clone().slice(s![.., index..index + 1, ..]).reshape([batch, sites, dim]);
-        [self.head[0].forward(slot(0)), self.head[1].forward(slot(1))]
+    /// The factorised pass of many sites at once: it reads their hidden states and, for the logits of the second factor as
+    /// well, the vectors of their first factors, `[batch, sites, dim]` each. `[batch, sites, 2^bits]` for each factor.
+    pub(crate) fn factor_logits<const N: usize>(
+        &self,
+        read: [Tensor<3>; N],
+        rope: &Rope,
+        dropout: f64,
+    ) -> [Tensor<3>; N] {
+        let [batch, sites, dim] = read[0].dims();
+        let x: Tensor<4> = Tensor::stack(read.to_vec(), 2);
+        let x = x.reshape([batch * sites, N, dim]);
+        let angles = rope.at(slots(0..N, &x.device()));
+        let x = self.norm.forward(through(&self.factorized_blocks, x, &angles, dropout));
+        let slot = |index: usize| x.clone().slice(s![.., index..index + 1, ..]).reshape([batch, sites, dim]);
+        std::array::from_fn(|index| self.head[index].forward(slot(index)))
     }
 
     /// One slot of the factorised pass, whose earlier slots are in the caches: `x`, `[streams, 1, dim]`, to the logits of
     /// the factor of that index, `[streams, 1, 2^bits]`.
-    fn factor_logits(&self, factor: usize, x: Tensor<3>, rope: &Rope, caches: &mut [KvCache]) -> Tensor<3> {
+    fn next_factor(&self, factor: usize, x: Tensor<3>, rope: &Rope, caches: &mut [KvCache]) -> Tensor<3> {
         let angles = rope.at(slots(factor..factor + 1, &x.device()));
         let x = through_cached(&self.factorized_blocks, x, &angles, factor, caches);
         self.head[factor].forward(self.norm.forward(x))
@@ -313,7 +377,7 @@ impl Network for OpenMagvit2Network {
         let (streams, config) = (hidden.dims()[0], self.config.spatial());
         let cache = |_| config.cache(streams, 2, &self.device);
         let mut caches: Vec<KvCache> = (0..self.config.factorized_n_layer).map(cache).collect();
-        let logits = self.weights.factor_logits(0, hidden, &self.factor_rope, &mut caches);
+        let logits = self.weights.next_factor(0, hidden, &self.factor_rope, &mut caches);
         run.open = Some(caches);
         Ok(logits)
     }
@@ -327,7 +391,7 @@ impl Network for OpenMagvit2Network {
         let pre: Vec<i32> = factors.iter().map(|factor| *factor as i32).collect();
         let pre = Tensor::<1, Int>::from_data(pre.as_slice(), &self.device).unsqueeze();
         let x = self.weights.pre_emb.forward(pre).repeat_dim(0, run.spatial.streams());
-        Ok(Some(self.weights.factor_logits(1, x, &self.factor_rope, &mut caches)))
+        Ok(Some(self.weights.next_factor(1, x, &self.factor_rope, &mut caches)))
     }
 
     fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()> {

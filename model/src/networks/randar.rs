@@ -23,9 +23,14 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, s};
 
 pub use super::llamagen::Dropout;
-use super::llamagen::{KvCache, Rope, TransformerConfig, Trunk, causal_mask, drop, instruction_parameter, preset};
+use super::llamagen::{
+    KvCache, Rope, TransformerConfig, Trunk, causal_mask, drop, instruction_parameter, preset, recognise_transformer,
+    transformer_role,
+};
 use super::{Family, Preset, configuration, to_value};
 use crate::checkpoint::RANDAR_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::Recognised;
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -113,7 +118,27 @@ pub const FAMILY: Family = Family {
         };
         Ok(config.work(fed, asked, visible, streams).cost())
     },
+    recognise,
 };
+
+/// RandAR by its tensors: LlamaGen's and one more.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let (config, mut layout) = recognise_transformer(manifest)?;
+    manifest.shape("pos_instruct_embeddings")?;
+    layout.bare("pos_instruct_embeddings", &[1, config.dim]);
+    let published = PRESETS.iter().find(|published| published.config == config);
+    // Each token and its position instruction, and the class.
+    let role = transformer_role(&config, 16, 2 * 16 * 16 + 1);
+    Some(Recognised {
+        family: FAMILY.name,
+        size: published.map_or_else(|| format!("{}x{}", config.dim, config.n_layer), |published| published.name.into()),
+        layout,
+        leftovers: RANDAR_KEYS.leftovers,
+        licence: "MIT",
+        role,
+        config: to_value(&config),
+    })
+}
 
 /// The network's weights.
 #[derive(Module, Debug)]

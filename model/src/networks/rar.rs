@@ -29,6 +29,8 @@ use super::llamagen::{KvCache, attend, causal_mask, chunk, drop, merge_heads, no
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::RAR_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -38,12 +40,12 @@ use crate::schedule::Schedule;
 use crate::{Error, Result};
 
 /// Added to the variance in every norm.
-const EPSILON: f64 = 1e-6;
+pub(crate) const EPSILON: f64 = 1e-6;
 /// Rows of the position tables and of the table of indices beyond those of the picture (`rar.py`). Two are used.
 const SPARE_POSITIONS: usize = 1024;
 const SPARE_TIMESTEPS: usize = 100;
 /// The tokens before those of the picture: cls and class.
-const PREFIX: usize = 2;
+pub(crate) const PREFIX: usize = 2;
 
 /// The sizes of RAR; the names are those of `configs/training/generator/rar.yaml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +84,31 @@ impl RarConfig {
     /// Width of one attention head.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads
+    }
+
+    /// What a step does that feeds `fed` slots, asks for `asked` logits and sees `visible` slots.
+    pub(crate) fn work(&self, fed: usize, asked: usize, visible: usize, streams: usize) -> Work {
+        let dim = self.hidden_size;
+        let block = 4 * dim * dim + 2 * dim * self.intermediate_size;
+        let (blocks, head) = (self.num_hidden_layers * block, dim * self.codebook_size);
+        Work { blocks, head, layers: self.num_hidden_layers, width: dim, fed, asked, visible, streams }
+    }
+
+    /// Refuses a picture that is not of the trained size, which is `trained`.
+    ///
+    /// # Errors
+    /// Names the size.
+    pub(crate) fn check_grid(&self, trained: Grid, grid: Grid) -> Result<()> {
+        let Grid { rows, cols } = trained;
+        if trained.len() != self.image_seq_len {
+            let cause = format!("image_seq_len is {}, but {rows} × {cols} tokens", self.image_seq_len);
+            return Err(Error::control("model configuration", cause, "Correct the sizes in the configuration"));
+        }
+        if grid != trained {
+            let cause = format!("RAR learned its positions on {rows} × {cols} tokens");
+            return Err(Error::control("model", cause, "Frame a part of the trained size"));
+        }
+        Ok(())
     }
 
     /// Refuses sizes that the network cannot have.
@@ -161,22 +188,69 @@ pub const FAMILY: Family = Family {
     },
     cost: |config, plan, step, streams| {
         let config: RarConfig = configuration(config)?;
-        let (dim, visit) = (config.hidden_size, &plan.visits[step]);
-        let block = 4 * dim * dim + 2 * dim * config.intermediate_size;
+        let visit = &plan.visits[step];
         let fed = visit.told.len() + if step == 0 { PREFIX } else { 1 };
-        let work = Work {
-            blocks: config.num_hidden_layers * block,
-            head: dim * config.codebook_size,
-            layers: config.num_hidden_layers,
-            width: dim,
-            fed,
-            asked: 1,
-            visible: PREFIX + visit.known,
-            streams,
-        };
-        Ok(work.cost())
+        Ok(config.work(fed, 1, PREFIX + visit.known, streams).cost())
     },
+    recognise,
 };
+
+/// RAR by its tensors, which say every size.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let dim = manifest.axis("timesteps_embeddings", 2)?;
+    let depth = manifest.count("blocks.");
+    let head = manifest.axis("blocks.0.attn.q_norm.weight", 0).filter(|head| *head > 0)?;
+    let hidden = manifest.axis("blocks.0.mlp.fc1.weight", 0)?;
+    let codes = manifest.axis("lm_head.weight", 0)?;
+    let classes = manifest.axis("embeddings.weight", 0)?.checked_sub(codes + 2)?;
+    let tokens = manifest.axis("pos_embed", 1)?.checked_sub(SPARE_POSITIONS)?;
+    let config = RarConfig {
+        hidden_size: dim,
+        num_hidden_layers: depth,
+        num_attention_heads: dim / head,
+        intermediate_size: hidden,
+        image_seq_len: tokens,
+        codebook_size: codes,
+        condition_num_classes: classes,
+    };
+    let mut layout = Layout::default();
+    layout.bare("cls_token", &[1, 1, dim]);
+    layout.bare("pos_embed", &[1, tokens + SPARE_POSITIONS, dim]);
+    layout.bare("target_aware_pos_embed", &[1, tokens + SPARE_POSITIONS, dim]);
+    layout.bare("timesteps_embeddings", &[1, tokens + SPARE_TIMESTEPS, dim]);
+    layout.weight("embeddings", &[codes + classes + 2, dim]);
+    for block in (0..depth).map(|block| format!("blocks.{block}")) {
+        layout.norm(&format!("{block}.norm1"), dim);
+        layout.norm(&format!("{block}.norm2"), dim);
+        layout.linear(&format!("{block}.attn.qkv"), 3 * dim, dim);
+        layout.norm(&format!("{block}.attn.q_norm"), head);
+        layout.norm(&format!("{block}.attn.k_norm"), head);
+        layout.linear(&format!("{block}.attn.proj"), dim, dim);
+        layout.linear(&format!("{block}.mlp.fc1"), hidden, dim);
+        layout.linear(&format!("{block}.mlp.fc2"), dim, hidden);
+        layout.linear(&format!("{block}.adaLN_modulation.1"), 6 * dim, dim);
+    }
+    layout.linear("adaln_before_head.adaLN_modulation.1", 2 * dim, dim);
+    layout.linear("lm_head", codes, dim);
+    let published = PRESETS.iter().find(|(_, published, ..)| *published == config);
+    Some(Recognised {
+        family: FAMILY.name,
+        size: published.map_or_else(|| format!("{dim}x{depth}"), |(name, ..)| name.to_string()),
+        config: to_value(&config),
+        layout,
+        leftovers: RAR_KEYS.leftovers,
+        licence: "Apache-2.0",
+        role: Role::Generator {
+            tokenizers: vec!["MaskGIT-VQGAN".into()],
+            codes,
+            classes,
+            grid: tokens.isqrt(),
+            cache: (2 * depth * (tokens + PREFIX) * dim) as u64,
+            // The modulations of all positions are computed once, before the first token.
+            activations: ((tokens + PREFIX) * (6 * depth * dim + 2 * hidden) + codes) as u64,
+        },
+    })
+}
 
 /// The drop-out rates of training, both 0.1 as published; evaluation uses none.
 #[derive(Debug, Clone, Copy, Default)]
@@ -364,13 +438,17 @@ impl Rar {
         self.embeddings.forward((classes + self.first_class as i32).reshape([batch, 1]))
     }
 
+    /// The tokens before those of the picture, without their positions: `[batch]` to `[batch, 2, dim]`.
+    pub(crate) fn prefix(&self, classes: Tensor<1, Int>) -> Tensor<3> {
+        let class = self.class(classes);
+        Tensor::cat(vec![self.cls_token.val().expand(class.dims()), class], 1)
+    }
+
     /// The inputs of the first block. `classes` is `[batch]`, `tokens` is `[batch, tokens]` in the order of `positions`,
     /// `[batch, 2 + tokens or more, dim]`. `[batch, 2 + tokens, dim]`
     pub fn embed(&self, classes: Tensor<1, Int>, tokens: Tensor<2, Int>, positions: Tensor<3>) -> Tensor<3> {
         let [_, length] = tokens.dims();
-        let class = self.class(classes);
-        let cls = self.cls_token.val().expand(class.dims());
-        Tensor::cat(vec![cls, class, self.embeddings.forward(tokens)], 1)
+        Tensor::cat(vec![self.prefix(classes), self.embeddings.forward(tokens)], 1)
             + positions.slice(s![.., ..PREFIX + length, ..])
     }
 
@@ -393,26 +471,41 @@ impl Rar {
         positions: Tensor<3>,
         dropout: Dropout,
     ) -> Tensor<3> {
-        let mut x = self.embed(classes.clone(), tokens, positions);
-        let slots = x.dims()[1];
-        let conditions = self.conditions(classes, slots);
-        let mask = causal_mask(slots, &x.device());
-        for block in &self.blocks {
-            let attention = |attn: &Attention, x| attn.forward(x, &mask, dropout);
-            x = block.forward(x, &block.modulation(conditions.clone()), attention, dropout);
-        }
-        let head = self.adaln_before_head.modulation(conditions);
-        self.logits(x.slice(s![.., 1.., ..]), &head.slice(s![.., 1.., ..]))
+        let x = self.embed(classes.clone(), tokens, positions);
+        let modulations = self.modulations(classes, x.dims()[1]);
+        self.lm_head.forward(self.through(x, &modulations, dropout).slice(s![.., 1.., ..]))
     }
 
-    /// The last norm and the head: `[batch, slots, dim]` to logits `[batch, slots, vocab]`.
-    fn logits(&self, x: Tensor<3>, modulation: &Tensor<3>) -> Tensor<3> {
-        let [scale, shift] = chunk(modulation);
-        self.lm_head.forward(modulate(normalise(x), shift, scale))
+    /// Whole sequences through all blocks and the last norm: `x` is `[batch, slots, dim]`.
+    pub(crate) fn through(&self, x: Tensor<3>, modulations: &Modulations, dropout: Dropout) -> Tensor<3> {
+        let slots = x.dims()[1];
+        let mask = causal_mask(slots, &x.device());
+        let x = self.blocks.iter().zip(&modulations.blocks).fold(x, |x, (block, modulation)| {
+            block.forward(x, modulation, |attn, x| attn.forward(x, &mask, dropout), dropout)
+        });
+        last_norm(x, &modulations.head)
+    }
+
+    /// The slots `first..` of sequences whose earlier slots are in the caches, through all blocks and the last norm: `x` is
+    /// `[streams, slots, dim]`, the modulations are those of the whole sequences.
+    pub(crate) fn extend(
+        &self,
+        mut x: Tensor<3>,
+        first: usize,
+        modulations: &Modulations,
+        caches: &mut [KvCache],
+    ) -> Tensor<3> {
+        let end = first + x.dims()[1];
+        let here = |modulation: &Tensor<3>| modulation.clone().slice(s![.., first..end, ..]);
+        for ((block, modulation), cache) in self.blocks.iter().zip(&modulations.blocks).zip(caches) {
+            let attention = |attn: &Attention, x| attn.forward_cached(x, first, cache);
+            x = block.forward(x, &here(modulation), attention, Dropout::default());
+        }
+        last_norm(x, &here(&modulations.head))
     }
 
     /// The modulations of the first `slots` slots in every block and before the head.
-    fn modulations(&self, classes: Tensor<1, Int>, slots: usize) -> Modulations {
+    pub(crate) fn modulations(&self, classes: Tensor<1, Int>, slots: usize) -> Modulations {
         let conditions = self.conditions(classes, slots);
         Modulations {
             blocks: self.blocks.iter().map(|block| block.modulation(conditions.clone())).collect(),
@@ -424,6 +517,12 @@ impl Rar {
 /// `x` scaled and shifted, all `[batch, slots, dim]`.
 fn modulate(x: Tensor<3>, shift: Tensor<3>, scale: Tensor<3>) -> Tensor<3> {
     x * (scale + 1.0) + shift
+}
+
+/// The last norm, modulated: `x` is `[batch, slots, dim]`.
+fn last_norm(x: Tensor<3>, modulation: &Tensor<3>) -> Tensor<3> {
+    let [scale, shift] = chunk(modulation);
+    modulate(normalise(x), shift, scale)
 }
 
 /// A layer norm without weights: `[batch, slots, dim]`.
@@ -462,7 +561,7 @@ fn layer_norm(dim: usize, device: &Device) -> LayerNorm {
 
 /// AdaLN modulations of a run, `[streams, slots, 6 * dim]` for each block and `[streams, slots, 2 * dim]` for the head.
 #[derive(Debug, Clone)]
-struct Modulations {
+pub struct Modulations {
     blocks: Vec<Tensor<3>>,
     head: Tensor<3>,
 }
@@ -496,10 +595,7 @@ impl RarNetwork {
     /// # Errors
     /// If the grid has another number of tokens than the configuration.
     pub fn new(weights: Rar, config: RarConfig, grid: Grid, device: &Device) -> Result<Self> {
-        if grid.len() != config.image_seq_len {
-            let cause = format!("image_seq_len is {}, but {} × {} tokens", config.image_seq_len, grid.rows, grid.cols);
-            return Err(Error::control("model configuration", cause, "Correct the sizes in the configuration"));
-        }
+        config.check_grid(grid, grid)?;
         let spec = Spec {
             family: FAMILY.name,
             classes: config.condition_num_classes,
@@ -535,17 +631,10 @@ impl RarNetwork {
 
     /// Feeds what is pending; logits for `target`, `[streams, 1, vocab]`.
     fn feed(&self, run: &mut Run, target: Site) -> Tensor<3> {
-        let mut x = self.pending(run, target);
-        let (first, end) = (run.settled, PREFIX + run.told.len());
-        for ((block, modulation), cache) in self.weights.blocks.iter().zip(&run.modulations.blocks).zip(&mut run.cache)
-        {
-            let modulation = modulation.clone().slice(s![.., first..end, ..]);
-            let attention = |attn: &Attention, x| attn.forward_cached(x, first, cache);
-            x = block.forward(x, &modulation, attention, Dropout::default());
-        }
-        run.settled = end;
-        let head = run.modulations.head.clone().slice(s![.., end - 1..end, ..]);
-        self.weights.logits(x.slice(s![.., -1.., ..]), &head)
+        let x = self.pending(run, target);
+        let hidden = self.weights.extend(x, run.settled, &run.modulations, &mut run.cache);
+        run.settled = PREFIX + run.told.len();
+        self.weights.lm_head.forward(hidden.slice(s![.., -1.., ..]))
     }
 }
 
@@ -556,11 +645,10 @@ impl Network for RarNetwork {
 
     fn begin(&mut self, prompt: &Prompt, lattice: &Lattice) -> Result<()> {
         check_class(prompt.class, &self.spec)?;
-        if *lattice != self.spec.lattice {
-            let Grid { rows, cols } = self.spec.lattice.finest();
-            let cause = format!("RAR learned its positions on {rows} × {cols} tokens");
-            return Err(Error::control("model", cause, "Frame a part of the trained size"));
-        }
+        let [grid] = lattice.scales() else {
+            return Err(Error::control("model", "RAR works on one grid of tokens", "Choose a VQ tokenizer"));
+        };
+        self.config.check_grid(self.spec.lattice.finest(), *grid)?;
         let slots = 1 + lattice.len();
         let modulations = match self.run.take() {
             Some(run) if run.prompt == *prompt => run.modulations,

@@ -39,6 +39,8 @@ use super::llamagen::{KvCache, attend_in_tiles, merge_heads, split_heads};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::KeyMap;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -139,7 +141,91 @@ pub const FAMILY: Family = Family {
         };
         Ok(work.cost())
     },
+    recognise,
 };
+
+/// VAR by its tensors: AdaLN of its own per block or shared, with or without cosine attention.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let [1, tokens, dim] = *manifest.shape("pos_1LC")? else { return None };
+    let scales = manifest.axis("lvl_embed.weight", 0)?;
+    let depth = manifest.count("blocks.");
+    let codes = manifest.axis("head.weight", 0)?;
+    let code = manifest.axis("word_embed.weight", 1)?;
+    let classes = manifest.axis("class_emb.weight", 0)?.checked_sub(1)?;
+    let shared = manifest.tensors.contains_key("shared_ada_lin.1.weight");
+    let cosine = manifest.axis("blocks.0.attn.scale_mul_1H11", 1);
+    let heads = cosine.unwrap_or(if dim.is_multiple_of(64) { dim / 64 } else { depth });
+    let sides = patch_nums(manifest.levels.as_deref(), tokens, scales)?;
+    let grid = *sides.last()?;
+    let mut layout = Layout::default();
+    layout.bare("pos_start", &[1, sides.first()?.pow(2), dim]);
+    layout.bare("pos_1LC", &[1, tokens, dim]);
+    layout.linear("word_embed", dim, code);
+    layout.weight("class_emb", &[classes + 1, dim]);
+    layout.weight("lvl_embed", &[scales, dim]);
+    if shared {
+        layout.linear("shared_ada_lin.1", 6 * dim, dim);
+    }
+    for block in (0..depth).map(|block| format!("blocks.{block}")) {
+        if shared {
+            layout.bare(format!("{block}.ada_gss"), &[1, 1, 6, dim]);
+        } else {
+            layout.linear(&format!("{block}.ada_lin.1"), 6 * dim, dim);
+        }
+        if let Some(heads) = cosine {
+            layout.bare(format!("{block}.attn.scale_mul_1H11"), &[1, heads, 1, 1]);
+        }
+        layout.bare(format!("{block}.attn.q_bias"), &[dim]);
+        layout.bare(format!("{block}.attn.v_bias"), &[dim]);
+        layout.weight(&format!("{block}.attn.mat_qkv"), &[3 * dim, dim]);
+        layout.linear(&format!("{block}.attn.proj"), dim, dim);
+        layout.linear(&format!("{block}.ffn.fc1"), 4 * dim, dim);
+        layout.linear(&format!("{block}.ffn.fc2"), dim, 4 * dim);
+    }
+    layout.linear("head_nm.ada_lin.1", 2 * dim, dim);
+    layout.linear("head", codes, dim);
+    let config = VarConfig {
+        depth,
+        embed_dim: dim,
+        num_heads: heads,
+        num_classes: classes,
+        vocab_size: codes,
+        Cvae: code,
+        patch_nums: sides,
+        shared_aln: shared,
+        attn_l2_norm: cosine.is_some(),
+    };
+    Some(Recognised {
+        family: FAMILY.name,
+        size: if dim == 64 * depth { format!("d{depth}") } else { format!("{dim}x{depth}") },
+        config: to_value(&config),
+        layout,
+        leftovers: VAR_KEYS.leftovers,
+        licence: "MIT",
+        role: Role::Generator {
+            tokenizers: vec!["VAR VQVAE".into()],
+            codes,
+            classes,
+            grid,
+            cache: (2 * depth * tokens * dim) as u64,
+            activations: (grid * grid * (16 * dim + codes + heads * tokens)) as u64,
+        },
+    })
+}
+
+/// The sides of the scales: the roots of the run lengths of `lvl_1L`, or of the published list of as many scales and
+/// tokens where a file leaves that table out.
+fn patch_nums(levels: Option<&[i64]>, tokens: usize, scales: usize) -> Option<Vec<usize>> {
+    let sides: Vec<usize> = match levels {
+        Some(levels) => levels.chunk_by(|a, b| a == b).map(|run| run.len().isqrt()).collect(),
+        None => [PATCH_NUMS_256, PATCH_NUMS_512]
+            .into_iter()
+            .find(|sides| sides.iter().map(|side| side * side).sum::<usize>() == tokens)?
+            .into(),
+    };
+    let fits = sides.len() == scales && sides.iter().map(|side| side * side).sum::<usize>() == tokens;
+    fits.then_some(sides)
+}
 
 /// The released networks and their depths: d16 to d30 for 256 × 256 pixels, d36 for 512 × 512.
 pub const PRESETS: [(&str, usize); 5] = [("d16", 16), ("d20", 20), ("d24", 24), ("d30", 30), ("d36", 36)];

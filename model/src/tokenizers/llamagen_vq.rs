@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::TokenizerFamily;
 use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x3, group_norm, l2_normalise};
 use crate::checkpoint::VQ_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
 use crate::lattice::{Lattice, Token};
 use crate::networks::{configuration, to_value};
 use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
@@ -384,4 +386,92 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
         Ok(Box::new(LlamaGenVq::new(model, config, device)))
     },
     presets: || vec![("VQ-16", to_value(&VqConfig::vq_16())), ("VQ-8", to_value(&VqConfig::vq_8()))],
+    recognise,
+    published_in: "vq_ds16_c2i.pt",
 };
+
+/// The tokenizer by its tensors, whose number of levels is that of halvings.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let ch = manifest.axis("encoder.conv_in.weight", 0)?;
+    let encoder = levels(manifest, ch, "encoder.conv_blocks.", "res.0.conv1")?;
+    let mut decoder = levels(manifest, ch, "decoder.conv_blocks.", "res.0.conv1")?;
+    decoder.reverse();
+    let blocks = manifest.count("encoder.conv_blocks.0.res.");
+    let [codes, code] = *manifest.shape("quantize.embedding.weight")? else { return None };
+    let z = manifest.axis("quant_conv.weight", 1)?;
+    let mut layout = Layout::default();
+    let attention = |layout: &mut Layout, name: &str, width: usize| {
+        layout.norm(&format!("{name}.norm"), width);
+        ["q", "k", "v", "proj_out"].iter().for_each(|part| layout.conv(&format!("{name}.{part}"), width, width, 1));
+    };
+    let block = |layout: &mut Layout, name: &str, inputs: usize, outputs: usize| {
+        layout.res_block(name, inputs, outputs, true);
+        if inputs != outputs {
+            layout.conv(&format!("{name}.nin_shortcut"), outputs, inputs, 1);
+        }
+    };
+    let mid = |layout: &mut Layout, name: &str, width: usize| {
+        block(layout, &format!("{name}.mid.0"), width, width);
+        attention(layout, &format!("{name}.mid.1"), width);
+        block(layout, &format!("{name}.mid.2"), width, width);
+    };
+    let deepest = encoder.len() - 1;
+    let mut width = ch;
+    layout.conv("encoder.conv_in", ch, 3, 3);
+    for (level, mult) in encoder.iter().enumerate() {
+        let name = format!("encoder.conv_blocks.{level}");
+        for index in 0..blocks {
+            block(&mut layout, &format!("{name}.res.{index}"), width, ch * mult);
+            width = ch * mult;
+            if level == deepest {
+                attention(&mut layout, &format!("{name}.attn.{index}"), width);
+            }
+        }
+        if level < deepest {
+            layout.conv(&format!("{name}.downsample.conv"), width, width, 3);
+        }
+    }
+    mid(&mut layout, "encoder", width);
+    layout.norm("encoder.norm_out", width);
+    layout.conv("encoder.conv_out", z, width, 3);
+    layout.weight("quantize.embedding", &[codes, code]);
+    layout.conv("quant_conv", code, z, 1);
+    layout.conv("post_quant_conv", z, code, 1);
+    width = ch * decoder.last()?;
+    layout.conv("decoder.conv_in", width, z, 3);
+    mid(&mut layout, "decoder", width);
+    for (index, mult) in decoder.iter().rev().enumerate() {
+        let name = format!("decoder.conv_blocks.{index}");
+        for part in 0..=blocks {
+            block(&mut layout, &format!("{name}.res.{part}"), width, ch * mult);
+            width = ch * mult;
+            if index == 0 {
+                attention(&mut layout, &format!("{name}.attn.{part}"), width);
+            }
+        }
+        if index + 1 < decoder.len() {
+            layout.conv(&format!("{name}.upsample.conv"), width, width, 3);
+        }
+    }
+    layout.norm("decoder.norm_out", width);
+    layout.conv("decoder.conv_out", 3, width, 3);
+    let stride = 1 << (decoder.len() - 1);
+    let config = VqConfig {
+        ch,
+        encoder_ch_mult: encoder,
+        decoder_ch_mult: decoder,
+        num_res_blocks: blocks,
+        z_channels: z,
+        codebook_size: codes,
+        codebook_embed_dim: code,
+    };
+    Some(Recognised {
+        family: FAMILY.name,
+        size: if ch == 128 { stride.to_string() } else { format!("{stride}-ch{ch}") },
+        config: to_value(&config),
+        layout,
+        leftovers: VQ_KEYS.leftovers,
+        licence: "MIT",
+        role: Role::Tokenizer { codes, stride, per_pixel: 4 * ch as u64 },
+    })
+}

@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use super::TokenizerFamily;
 use super::layers::{GROUPS, conv1x1, conv3x3, doubled, group_norm};
 use crate::checkpoint::MASKGIT_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
 use crate::lattice::{Lattice, Token};
 use crate::networks::{configuration, to_value};
 use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
@@ -343,7 +345,69 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
         Ok(Box::new(MaskGitTokenizer::new(model, config, device)))
     },
     presets: || vec![("ImageNet", to_value(&MaskGitConfig::imagenet()))],
+    recognise,
+    published_in: "maskgit-vqgan-imagenet-f16-256.bin",
 };
+
+/// The tokenizer by its tensors: no attention, and shortcuts from a width to itself.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    manifest.shape("decoder.up.0.block.0.conv1.weight")?;
+    manifest.shape("encoder.mid.0.conv1.weight")?;
+    let ch = manifest.axis("encoder.conv_in.weight", 0)?;
+    let mults = levels(manifest, ch, "encoder.down.", "block.0.conv1")?;
+    let blocks = manifest.count("encoder.down.0.block.");
+    let [codes, z] = *manifest.shape("quantize.embedding.weight")? else { return None };
+    let mut layout = Layout::default();
+    let block = |layout: &mut Layout, name: &str, inputs: usize, outputs: usize| {
+        layout.res_block(name, inputs, outputs, false);
+        if inputs != outputs {
+            layout.weight(&format!("{name}.nin_shortcut"), &[outputs, outputs, 1, 1]);
+        }
+    };
+    let mut width = ch;
+    layout.weight("encoder.conv_in", &[ch, 3, 3, 3]);
+    for (level, mult) in mults.iter().enumerate() {
+        for index in 0..blocks {
+            block(&mut layout, &format!("encoder.down.{level}.block.{index}"), width, ch * mult);
+            width = ch * mult;
+        }
+    }
+    for part in ["encoder", "decoder"] {
+        (0..blocks).for_each(|index| block(&mut layout, &format!("{part}.mid.{index}"), width, width));
+    }
+    layout.norm("encoder.norm_out", width);
+    layout.conv("encoder.conv_out", z, width, 1);
+    layout.weight("quantize.embedding", &[codes, z]);
+    layout.conv("decoder.conv_in", width, z, 3);
+    for (level, mult) in mults.iter().enumerate().rev() {
+        for index in 0..blocks {
+            block(&mut layout, &format!("decoder.up.{level}.block.{index}"), width, ch * mult);
+            width = ch * mult;
+        }
+        if level > 0 {
+            layout.conv(&format!("decoder.up.{level}.upsample_conv"), width, width, 3);
+        }
+    }
+    layout.norm("decoder.norm_out", width);
+    layout.conv("decoder.conv_out", 3, width, 3);
+    let stride = 1 << (mults.len() - 1);
+    let config = MaskGitConfig {
+        hidden_channels: ch,
+        channel_mult: mults,
+        num_res_blocks: blocks,
+        z_channels: z,
+        codebook_size: codes,
+    };
+    Some(Recognised {
+        family: FAMILY.name,
+        size: if ch == 128 { stride.to_string() } else { format!("{stride}-ch{ch}") },
+        config: to_value(&config),
+        layout,
+        leftovers: MASKGIT_KEYS.leftovers,
+        licence: "Apache-2.0",
+        role: Role::Tokenizer { codes, stride, per_pixel: 4 * ch as u64 },
+    })
+}
 
 /// A convolution without a bias that keeps the sides; `kernel` is odd.
 fn unbiased(inputs: usize, outputs: usize, kernel: usize, device: &Device) -> Conv2d {

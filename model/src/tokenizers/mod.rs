@@ -10,6 +10,8 @@ use burn::prelude::*;
 use serde_json::Value;
 
 use crate::checkpoint::Weights;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::Recognised;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
@@ -21,6 +23,10 @@ pub struct TokenizerFamily {
     pub build: fn(&Value, &Weights, &Device) -> Result<Box<dyn Tokenizer>>,
     /// The published sizes with their configurations.
     pub presets: fn() -> Vec<(&'static str, Value)>,
+    /// Knows a tokenizer of this kind, and its sizes, by the names and shapes of its tensors.
+    pub recognise: fn(&Manifest) -> Option<Recognised>,
+    /// The file that it was published in.
+    pub published_in: &'static str,
 }
 
 /// Every kind of tokenizer.

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::TokenizerFamily;
 use super::layers::{GROUPS, ResBlock, conv1x1, conv3x3, group_norm};
 use crate::checkpoint::OPEN_MAGVIT2_KEYS;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
 use crate::lattice::{Lattice, Token};
 use crate::networks::{configuration, to_value};
 use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
@@ -348,4 +350,63 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
         Ok(Box::new(OpenMagvit2Lfq::new(model, config, device)))
     },
     presets: || vec![("LFQ-16", to_value(&LfqConfig::published()))],
+    recognise,
+    published_in: "imagenet_256_L.ckpt",
 };
+
+/// The tokenizer by its tensors; it has no codebook, its codes are the signs of its channels.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    manifest.shape("decoder.adaptive.0.gamma.weight")?;
+    let ch = manifest.axis("encoder.conv_in.weight", 0)?;
+    let mults = levels(manifest, ch, "encoder.down.", "block.0.conv1")?;
+    let blocks = manifest.count("encoder.down.0.block.");
+    let z = Some(manifest.axis("encoder.conv_out.weight", 0)?).filter(|bits| (1..=24).contains(bits))?;
+    let mut layout = Layout::default();
+    let block = |layout: &mut Layout, name: &str, inputs: usize, outputs: usize| {
+        layout.res_block(name, inputs, outputs, false);
+        if inputs != outputs {
+            layout.weight(&format!("{name}.nin_shortcut"), &[outputs, inputs, 1, 1]);
+        }
+    };
+    let mut width = ch;
+    layout.weight("encoder.conv_in", &[ch, 3, 3, 3]);
+    for (level, mult) in mults.iter().enumerate() {
+        for index in 0..blocks {
+            block(&mut layout, &format!("encoder.down.{level}.block.{index}"), width, ch * mult);
+            width = ch * mult;
+        }
+        if level + 1 < mults.len() {
+            layout.conv(&format!("encoder.down.{level}.downsample"), width, width, 3);
+        }
+    }
+    for part in ["encoder", "decoder"] {
+        (0..blocks).for_each(|index| block(&mut layout, &format!("{part}.mid_block.{index}"), width, width));
+    }
+    layout.norm("encoder.norm_out", width);
+    layout.conv("encoder.conv_out", z, width, 1);
+    layout.conv("decoder.conv_in", width, z, 3);
+    for (level, mult) in mults.iter().enumerate().rev() {
+        layout.linear(&format!("decoder.adaptive.{level}.gamma"), width, z);
+        layout.linear(&format!("decoder.adaptive.{level}.beta"), width, z);
+        for index in 0..blocks {
+            block(&mut layout, &format!("decoder.up.{level}.block.{index}"), width, ch * mult);
+            width = ch * mult;
+        }
+        if level > 0 {
+            layout.conv(&format!("decoder.up.{level}.upsample.conv1"), 4 * width, width, 3);
+        }
+    }
+    layout.norm("decoder.norm_out", width);
+    layout.conv("decoder.conv_out", 3, width, 3);
+    let stride = 1 << (mults.len() - 1);
+    let config = LfqConfig { ch, ch_mult: mults, num_res_blocks: blocks, z_channels: z };
+    Some(Recognised {
+        family: FAMILY.name,
+        size: if ch == 128 { format!("{stride}-{z}") } else { format!("{stride}-{z}-ch{ch}") },
+        config: to_value(&config),
+        layout,
+        leftovers: OPEN_MAGVIT2_KEYS.leftovers,
+        licence: "Apache-2.0",
+        role: Role::Tokenizer { codes: 1 << z, stride, per_pixel: 4 * ch as u64 },
+    })
+}

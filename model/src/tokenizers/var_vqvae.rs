@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use super::TokenizerFamily;
 use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x3, group_norm};
 use crate::checkpoint::KeyMap;
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
 use crate::lattice::{Grid, Lattice, Token};
 use crate::networks::{configuration, to_value};
 use crate::tokenizer::Tokenizer;
@@ -49,7 +51,97 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
         let published = [("256", &PATCH_NUMS_256), ("512", &PATCH_NUMS_512)];
         published.map(|(name, sides)| (name, to_value(&VqVaeConfig::published(sides)))).to_vec()
     },
+    recognise,
+    published_in: "vae_ch160v4096z32.pth",
 };
+
+/// The tokenizer by its tensors: attention after each block of the last level, and φ.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let shared = Some(manifest.count("quantize.quant_resi.qresi_ls.")).filter(|shared| *shared > 0)?;
+    let ch = manifest.axis("encoder.conv_in.weight", 0)?;
+    let mults = levels(manifest, ch, "encoder.down.", "block.0.conv1")?;
+    let blocks = manifest.count("encoder.down.0.block.");
+    let [codes, z] = *manifest.shape("quantize.embedding.weight")? else { return None };
+    let mut layout = Layout::default();
+    let attention = |layout: &mut Layout, name: &str, width: usize| {
+        layout.norm(&format!("{name}.norm"), width);
+        layout.conv(&format!("{name}.qkv"), 3 * width, width, 1);
+        layout.conv(&format!("{name}.proj_out"), width, width, 1);
+    };
+    let block = |layout: &mut Layout, name: &str, inputs: usize, outputs: usize| {
+        layout.res_block(name, inputs, outputs, true);
+        if inputs != outputs {
+            layout.conv(&format!("{name}.nin_shortcut"), outputs, inputs, 1);
+        }
+    };
+    let mid = |layout: &mut Layout, name: &str, width: usize| {
+        block(layout, &format!("{name}.mid.block_1"), width, width);
+        attention(layout, &format!("{name}.mid.attn_1"), width);
+        block(layout, &format!("{name}.mid.block_2"), width, width);
+    };
+    let last = mults.len() - 1;
+    let mut width = ch;
+    layout.conv("encoder.conv_in", ch, 3, 3);
+    for (level, mult) in mults.iter().enumerate() {
+        let name = format!("encoder.down.{level}");
+        for index in 0..blocks {
+            block(&mut layout, &format!("{name}.block.{index}"), width, ch * mult);
+            width = ch * mult;
+            if level == last {
+                attention(&mut layout, &format!("{name}.attn.{index}"), width);
+            }
+        }
+        if level < last {
+            layout.conv(&format!("{name}.downsample.conv"), width, width, 3);
+        }
+    }
+    mid(&mut layout, "encoder", width);
+    layout.norm("encoder.norm_out", width);
+    layout.conv("encoder.conv_out", z, width, 3);
+    layout.conv("quant_conv", z, z, 3);
+    layout.conv("post_quant_conv", z, z, 3);
+    layout.weight("quantize.embedding", &[codes, z]);
+    (0..shared).for_each(|index| layout.conv(&format!("quantize.quant_resi.qresi_ls.{index}"), z, z, 3));
+    layout.conv("decoder.conv_in", width, z, 3);
+    mid(&mut layout, "decoder", width);
+    for (level, mult) in mults.iter().enumerate().rev() {
+        let name = format!("decoder.up.{level}");
+        for index in 0..=blocks {
+            block(&mut layout, &format!("{name}.block.{index}"), width, ch * mult);
+            width = ch * mult;
+            if level == last {
+                attention(&mut layout, &format!("{name}.attn.{index}"), width);
+            }
+        }
+        if level > 0 {
+            layout.conv(&format!("{name}.upsample.conv"), width, width, 3);
+        }
+    }
+    layout.norm("decoder.norm_out", width);
+    layout.conv("decoder.conv_out", 3, width, 3);
+    // The scales are the generator's; a tokenizer on its own gets those of 256 pixels.
+    let scales = manifest.axis("quantize.ema_vocab_hit_SV", 0).unwrap_or(10);
+    let sides = if scales == 10 { PATCH_NUMS_256.into() } else { (1..=scales.min(64)).collect() };
+    let stride = 1 << last;
+    let config = VqVaeConfig {
+        ch,
+        ch_mult: mults,
+        num_res_blocks: blocks,
+        z_channels: z,
+        vocab_size: codes,
+        share_quant_resi: shared,
+        v_patch_nums: sides,
+    };
+    Some(Recognised {
+        family: FAMILY.name,
+        size: format!("ch{ch}v{codes}z{z}"),
+        config: to_value(&config),
+        layout,
+        leftovers: VQVAE_KEYS.leftovers,
+        licence: "MIT",
+        role: Role::Tokenizer { codes, stride, per_pixel: 4 * ch as u64 },
+    })
+}
 
 /// Sizes of the tokenizer; the names are those of `vqvae.py`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
