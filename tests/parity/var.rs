@@ -450,7 +450,6 @@ fn var_edits_pictures_on_the_whole_path() {
         let sampling = Sampling { smooth, ..Sampling::default() };
         let guidance = Guidance::Scales { scale: 1.5 };
         let request = Request {
-            extent: Extent::Trained,
             picture: Picture::new(canvas.clone().into()),
             mask: mask.clone(),
             frame: None,
@@ -622,7 +621,7 @@ const NEAR_TIE: f32 = 1e-4;
 
 #[test]
 #[ignore = "the published d16 takes about 120 s"]
-fn var_at_the_published_size() {
+fn var_at_real_size() {
     let device = Device::flex();
     let config = VarConfig::published(16);
     let scales = config.scales();
@@ -630,7 +629,7 @@ fn var_at_the_published_size() {
     let file = formula::weights(&formula::published_keys("var_d16"));
     let var = load(Var::new(&config, &device), file, &VAR_KEYS, "var_d16").expect("the published keys load");
     let tokenizer = VqVaeConfig::published(&config.patch_nums);
-    let mut keys = formula::published_keys("vqvae");
+    let mut keys = formula::published_keys("vae_ch160");
     keys.retain(|(name, _)| name.starts_with("quantize."));
     let quantizer = QuantizerAlone::new(&tokenizer, &device);
     let quantizer = load(quantizer, formula::weights(&keys), &QUANTIZER_KEYS, "vqvae").expect("the quantiser loads");
