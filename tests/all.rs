@@ -5,4 +5,5 @@ mod decoding;
 mod gpu;
 mod parity;
 mod pixels;
+mod scenes;
 mod window;

@@ -48,7 +48,8 @@ pub struct Decoding<'a> {
 
 impl<'a> Decoding<'a> {
     /// Starts on a plan, or goes on after `earlier` steps of it: networks only remember what they are told, and read all
-    /// of it in one pass at the next prediction.
+    /// of it in one pass at the next prediction. Mixtures of the smooth mode are not recorded: they are drawn again, which
+    /// gives the same ones for the same seed.
     ///
     /// # Errors
     /// If a control's value means nothing, or the network refuses class, lattice or tokens.
@@ -65,6 +66,10 @@ impl<'a> Decoding<'a> {
             let plan = decoding.plan.clone();
             let visit = plan.visits.get(decoding.next).ok_or_else(another_run)?;
             decoding.tell_given(visit)?;
+            if knobs.sampling.smooth {
+                let logits = decoding.network.predict(&visit.sites)?;
+                decoding.draw(visit, logits, 0)?;
+            }
             decoding.tell_made(visit, &step.made)?;
             decoding.next += 1;
         }

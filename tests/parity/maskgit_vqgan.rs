@@ -161,11 +161,11 @@ fn maskgit_vqgan_takes_any_multiple_of_its_stride() {
 
 #[test]
 #[ignore = "MaskGIT's tokenizer at its published size takes about 40 s"]
-fn maskgit_vqgan_at_its_real_size() {
+fn maskgit_vqgan_at_real_size() {
     let device = Device::flex();
     let golden = Golden::read(&goldens("real_size").join("maskgit.safetensors"));
     let config = MaskGitConfig::imagenet();
-    let bytes = formula::weights(&formula::published_keys("maskgit"));
+    let bytes = formula::weights(&formula::published_keys("maskgit_vqgan"));
     let model = load(MaskGitVqgan::new(&config, &device), bytes, &MASKGIT_KEYS, "maskgit").expect("the layout loads");
     let check = |name: &str, got: Tensor<4>| {
         let want = golden.get(name);

@@ -527,7 +527,7 @@ fn compare_real_size(golden: &Golden, prefix: &str, logits: Tensor<3>) {
 
 #[test]
 #[ignore = "RAR-B at its published size takes about 100 s and 2.2 GB"]
-fn rar_at_its_real_size() {
+fn rar_at_real_size() {
     let device = Device::flex();
     let golden = Golden::read(&goldens("real_size").join("rar_b.safetensors"));
     let (weights, config) = real_size(&device);

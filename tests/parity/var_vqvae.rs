@@ -213,7 +213,7 @@ fn vqvae_losses_and_gradients() {
 
 /// The published keys with the channels of a tokenizer whose `ch` is a fraction of the published 160.
 fn keys(ch: usize) -> Vec<(String, Vec<usize>)> {
-    let mut keys = formula::published_keys("vqvae");
+    let mut keys = formula::published_keys("vae_ch160");
     let sizes = keys.iter_mut().flat_map(|(_, shape)| shape);
     sizes.filter(|size| size.is_multiple_of(160)).for_each(|size| *size = *size / 160 * ch);
     keys
@@ -312,12 +312,12 @@ fn real_size(name: &str, ch: usize) {
 
 #[test]
 #[ignore = "the published structure with a fifth of the channels takes about 5 s"]
-fn vqvae_at_a_fifth_of_the_channels() {
+fn vqvae_at_a_fifth_of_real_size() {
     real_size("tiny_vqvae", 32);
 }
 
 #[test]
 #[ignore = "the published tokenizer takes about 60 s"]
-fn vqvae_at_the_published_size() {
+fn vqvae_at_real_size() {
     real_size("vqvae", 160);
 }

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use safetensors::{Dtype, View};
 
-/// The names and shapes of a published state dict, from `goldens/real_size/keys_{model}.txt` of the repository.
+/// The names and shapes of a published state dict, from `goldens/keys/keys_{model}.txt` of the repository.
 ///
 /// # Panics
 /// If there is no such list.
 pub fn published_keys(model: &str) -> Vec<(String, Vec<usize>)> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("goldens/real_size/keys_{model}.txt"));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("goldens/keys/keys_{model}.txt"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let keys = text.lines().map(|line| {
         let [name, _, shape] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("not a key: {line}") };

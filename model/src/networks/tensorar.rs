@@ -54,6 +54,8 @@ use super::rar::{self, Rar};
 use super::{Family, Parts, Preset, configuration};
 use crate::bench::Cost;
 use crate::checkpoint::TENSORAR_KEYS;
+use crate::checkpoint::manifest::{Entry, Manifest};
+use crate::checkpoint::recognise::{Layout, Recognised};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -107,7 +109,50 @@ pub const FAMILY: Family = Family {
         let config: TensorArConfig = configuration(config)?;
         Ok(config.cost(plan, step, streams))
     },
+    recognise,
 };
+
+/// TensorAR by its own tensors, around a base model that is recognised by what stands behind `base.`.
+fn recognise(manifest: &Manifest) -> Option<Recognised> {
+    let [k, dim] = *manifest.shape("input_encoder.positions")? else { return None };
+    let depth = manifest.count("input_encoder.layers.");
+    let of_base = |(name, entry): (&String, &Entry)| Some((name.strip_prefix("base.")?.to_string(), entry.clone()));
+    let tensors = manifest.tensors.iter().filter_map(of_base).collect();
+    let base = Manifest { file: manifest.file.clone(), tensors, levels: None };
+    let bases = [llamagen::FAMILY, rar::FAMILY, open_magvit2::FAMILY];
+    let found = bases.iter().find_map(|family| (family.recognise)(&base))?;
+    let config =
+        serde_json::json!({ "base": { "family": found.family, "config": found.config }, "k": k, "depth": depth });
+    let sizes: TensorArConfig = configuration(&config).ok().filter(|config: &TensorArConfig| config.check().is_ok())?;
+    let mut layout = Layout::default();
+    found.layout.0.iter().for_each(|(name, shape)| layout.bare(format!("base.{name}"), shape));
+    layout.bare("input_encoder.query", &[dim]);
+    for module in ["input_encoder", "output_decoder"] {
+        layout.bare(format!("{module}.positions"), &[k, dim]);
+        layout.bare(format!("{module}.gate"), &[dim]);
+        for layer in (0..depth).map(|layer| format!("{module}.layers.{layer}")) {
+            for name in ["wq", "wk", "wv", "wo"] {
+                layout.weight(&format!("{layer}.attention.{name}"), &[dim, dim]);
+            }
+            layout.weight(&format!("{layer}.feed_forward.w1"), &[4 * dim, dim]);
+            layout.weight(&format!("{layer}.feed_forward.w2"), &[dim, 4 * dim]);
+            layout.weight(&format!("{layer}.attention_norm"), &[dim]);
+            layout.weight(&format!("{layer}.ffn_norm"), &[dim]);
+        }
+    }
+    let size = format!("{}-{}-k{k}", found.family, found.size);
+    let published = PUBLISHED.iter().find(|(of, size, _)| *of == found.family && *size == found.size);
+    let as_published = published.filter(|_| (sizes.k, sizes.depth) == (4, 2)).map(|(.., name)| name.to_string());
+    Some(Recognised {
+        family: FAMILY.name,
+        size: as_published.unwrap_or(size),
+        config,
+        layout,
+        leftovers: found.leftovers,
+        licence: found.licence,
+        role: found.role,
+    })
+}
 
 /// The published model on a published base model, if there is one.
 fn published(family: &str, base: Preset) -> Option<Preset> {
