@@ -299,7 +299,7 @@ fn masked_sites_are_exactly_those_that_the_mask_touches() {
 fn a_frame_may_be_the_whole_canvas() {
     let trained = Lattice::grid(4, 4);
     for (width, height, grid) in [(64, 16, (4, 16)), (16, 64, (16, 4)), (100, 100, (4, 4)), (101, 40, (4, 11))] {
-        let lattice = Extent::Canvas.lattice(&trained, width, height);
+        let lattice = Extent::Canvas.lattice(&trained, width, height).expect("a lattice");
         let finest = lattice.finest();
         assert_eq!((finest.rows, finest.cols), grid, "{width} × {height}");
         let frame = Frame::whole(width, height, finest, 4);
@@ -308,8 +308,11 @@ fn a_frame_may_be_the_whole_canvas() {
         assert_eq!(frame.rect.intersect(canvas), canvas, "{width} × {height}: the frame holds the canvas");
         assert!(frame.rect.width <= width + 10 && frame.rect.height <= height + 10, "and little else");
     }
-    let refined = Extent::Refined(3).lattice(&trained, 7, 5);
+    let refined = Extent::Refined(3).lattice(&trained, 7, 5).expect("a lattice");
     assert_eq!((refined.finest(), refined.refinement()), (Grid::new(12, 12), 3));
+    assert!(Extent::Canvas.lattice(&trained, 1600, 100).is_ok(), "16 times the trained tokens");
+    let refusal = Extent::Canvas.lattice(&trained, 1, 100_000).expect_err("a canvas like a thread").to_string();
+    assert!(refusal.contains("canvas") && refusal.contains("1 × 100000"), "{refusal}");
 
     // At its own size and with nothing masked, the model sees the picture itself; what is masked is filled in.
     let image = RgbImage::from_fn(64, 16, |x, y| Rgb([x as u8 * 3, y as u8 * 9, 77]));

@@ -2,6 +2,7 @@
 
 use crate::lattice::{Grid, Lattice, Site};
 use crate::picture::{Mask, Picture, Rect};
+use crate::{Error, Result};
 use image::{Rgb, RgbImage};
 use std::ops::Range;
 
@@ -18,6 +19,9 @@ const LEAST_CONTEXT: f64 = 1.25;
 /// What stands in when nothing is known, and behind what is transparent.
 const MID_GREY: f32 = 127.5;
 
+/// The most tokens that a canvas may need, as a multiple of those in training; RandAR's largest have four times as many.
+const MOST_EXTENDED: usize = 16;
+
 /// On how many tokens a model works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -33,19 +37,28 @@ pub enum Extent {
 
 impl Extent {
     /// The lattice for a canvas of so many pixels, given the trained one.
-    pub fn lattice(&self, trained: &Lattice, width: u32, height: u32) -> Lattice {
+    ///
+    /// # Errors
+    /// If a canvas is so oblong that it needs more than 16 times the trained number of tokens.
+    pub fn lattice(&self, trained: &Lattice, width: u32, height: u32) -> Result<Lattice> {
         let Grid { rows, cols } = trained.finest();
         // Where the longer side does not divide evenly, the last token reaches beyond the canvas.
         let along = |tokens: usize| {
             let (shorter, longer) = (u64::from(width.min(height)).max(1), u64::from(width.max(height)));
             (longer * tokens as u64).div_ceil(shorter) as usize
         };
-        match self {
+        let lattice = match self {
             Self::Trained => trained.clone(),
             Self::Refined(factor) => Lattice::refined(trained.finest(), *factor),
             Self::Canvas if width >= height => Lattice::grid(rows, along(cols)),
             Self::Canvas => Lattice::grid(along(rows), cols),
+        };
+        let most = MOST_EXTENDED * trained.len();
+        if lattice.len() > most {
+            let cause = format!("{width} × {height} needs {} tokens at once, more than {most}", lattice.len());
+            return Err(Error::control("canvas", cause, "Choose a less oblong one, or a square of it"));
         }
+        Ok(lattice)
     }
 }
 

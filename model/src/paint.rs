@@ -45,7 +45,7 @@ impl Request {
     /// The frame the model will see, and the tokens it will work on, given those of its own picture and their stride.
     ///
     /// # Errors
-    /// If the mask is empty or of another size than the picture.
+    /// If the mask is empty or of another size than the picture, or the canvas is too oblong to be seen at once.
     pub fn frame(&self, trained: &Lattice, stride: u32) -> Result<(Frame, Lattice)> {
         let (width, height) = (self.picture.width(), self.picture.height());
         if (self.mask.width(), self.mask.height()) != (width, height) {
@@ -56,7 +56,7 @@ impl Request {
         let Some(bounds) = self.mask.bounds() else {
             return Err(Error::control("mask", "it is empty: nothing may change", "Paint white what should change"));
         };
-        let lattice = self.extent.lattice(trained, width, height);
+        let lattice = self.extent.lattice(trained, width, height)?;
         let grid = lattice.finest();
         let placed = || match self.extent {
             Extent::Canvas => Frame::whole(width, height, grid, stride),

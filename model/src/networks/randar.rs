@@ -245,9 +245,6 @@ pub fn ntk_rope(grid: Grid, factor: usize, boundary: usize, head_dim: usize, bas
     Rope::with_positions(grid.rows, grid.cols, head_dim, base, position, device)
 }
 
-/// The most tokens that a canvas may need, as a multiple of those in training; the paper's largest have four times as many.
-const MOST_EXTENDED: usize = 16;
-
 /// The most bytes of a storage buffer that every adapter binds (wgpu's default limit).
 const LARGEST_BINDING: usize = 128 << 20;
 
@@ -482,11 +479,6 @@ impl Network for RandArNetwork {
         if !grid.rows.is_multiple_of(factor) || !grid.cols.is_multiple_of(factor) {
             let cause = format!("{} × {} tokens are not {factor} times a coarser grid", grid.rows, grid.cols);
             return Err(Error::control("canvas", cause, "Choose a multiple of the trained size"));
-        }
-        let most = MOST_EXTENDED * self.spec.lattice.len();
-        if grid.len() > most {
-            let cause = format!("it needs {} tokens, and this model can make {most}", grid.len());
-            return Err(Error::control("canvas", cause, "Choose a less oblong one"));
         }
         let (prompt, lattice) = (*prompt, lattice.clone());
         self.run = Some(Run { lattice, prompt, dropped: Vec::new(), told: Vec::new(), pass: None });
