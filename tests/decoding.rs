@@ -1,5 +1,7 @@
 //! Properties of orders, schedules, plans and runs, and what must be true of the bundled model.
 
+use std::collections::BTreeSet;
+
 use andamento_model::decode::Knobs;
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::frame::Extent;
@@ -12,6 +14,7 @@ use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Moment, Sampling};
 use andamento_model::schedule::Schedule;
+use andamento_model::tokenizer::{to_picture, to_samples};
 use andamento_model::train::{HELD_OUT, scenes};
 
 #[test]
@@ -256,6 +259,28 @@ fn the_bundled_model_is_what_its_card_says() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/models");
     let size = |name: &str| std::fs::metadata(folder.join(name).join("weights.safetensors")).expect("weights").len();
     assert!(size("scenes-vq") + size("scenes-randar") < 24 << 20, "the bundled pair is too large");
+}
+
+/// Held-out scenes come back through the bundled tokenizer about as faithfully as its card says.
+#[test]
+fn the_bundled_tokenizer_is_as_good_as_its_card_says() {
+    let model = MODELS[0].load(choose(DeviceChoice::Cpu).expect("a processor")).expect("loads");
+    let (lattice, device) = (model.lattice(), model.tokenizer.device());
+    let (mut decibels, mut used) = (0.0, BTreeSet::new());
+    let scenes = 2 * scenes::CLASSES;
+    for number in 0..scenes {
+        let scene = scenes::scene(number % scenes::CLASSES, HELD_OUT + number as u64, model.card.side);
+        let tokens = model.tokenizer.encode(to_samples(&scene, device)).expect("encodes");
+        let again = model.tokenizer.decode(&lattice, &tokens).and_then(to_picture).expect("decodes");
+        let off =
+            scene.as_raw().iter().zip(again.as_raw()).map(|(a, b)| f64::from(i32::from(*a) - i32::from(*b)).powi(2));
+        decibels += 10.0 * (255.0f64.powi(2) / (off.sum::<f64>() / scene.as_raw().len() as f64)).log10();
+        used.extend(tokens);
+    }
+    let (psnr, codes) = (decibels / scenes as f64, used.len() as f64 / model.tokenizer.codes() as f64);
+    println!("{psnr:.2} dB, {:.0} % of the codes", codes * 100.0);
+    assert!(psnr >= 23.0, "{psnr:.2} dB");
+    assert!(codes >= 0.7, "{:.0} % of the codes", codes * 100.0);
 }
 
 /// A hole in the middle of held-out scenes is filled nearer to the truth than by the surroundings' mean colour.

@@ -104,7 +104,7 @@ impl Card {
         self.network.get("patch_nums").and_then(Value::as_array).map_or(1, Vec::len)
     }
 
-    /// The card of a published size, for measuring speed with fresh weights. Its classes have numbers for names.
+    /// The card of a published size, for measuring speed with fresh weights.
     ///
     /// # Errors
     /// Names the families and sizes that exist.
@@ -128,7 +128,7 @@ impl Card {
             side: *side,
             grid: *grid,
             parameters: 0,
-            subjects: (0..1000).map(|class| class.to_string()).collect(),
+            subjects: IMAGENET.lines().map(str::to_string).collect(),
             defaults: Defaults { steps: *steps, guidance: *guidance, sampling: *sampling },
             network: config.clone(),
             tokenizer: TokenizerCard { kind: (*kind).into(), config: tokenizer },
@@ -328,7 +328,8 @@ fn card(generator: &Record, tokenizer: &Record) -> Result<Card> {
         return Err(Error::control("model", format!("{} has no published size", generator.family), "Report this"));
     };
     let names: Vec<_> = IMAGENET.lines().map(str::to_string).collect();
-    let subjects = if *classes == names.len() { names } else { (0..*classes).map(|class| class.to_string()).collect() };
+    let numbered = || (0..*classes).map(|class| format!("class {class}")).collect();
+    let subjects = if *classes == names.len() { names } else { numbered() };
     let mut config = tokenizer.config.clone();
     // A tokenizer of scales works in those of its generator.
     if let (Some(own), Some(scales)) = (config.get_mut("v_patch_nums"), generator.config.get("patch_nums")) {
