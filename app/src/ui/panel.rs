@@ -12,7 +12,7 @@ use andamento_model::sample::{Guidance, Sampling};
 use egui::{
     Align, Align2, Button, Color32, ColorImage, CornerRadius, CursorIcon, DragValue, Id, Layout, Mesh, Popup,
     PopupCloseBehavior, Rect, Response, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextEdit, TextureHandle,
-    TextureOptions, Ui, UiBuilder, WidgetInfo, pos2, vec2,
+    TextureOptions, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use super::widgets::{focus_ring, icon_button, key, section, segment, slider, toggle};
@@ -26,10 +26,14 @@ const ORDERS_PER_ROW: usize = 6;
 const SMALL_GRID: usize = 6;
 /// How long Generate pulses at the start, in seconds.
 const PULSE: f32 = 2.4;
-/// What stays in sight below what can be scrolled: Generate and the results,
-const TAIL: f32 = 158.0;
-/// or a word on where they will be.
-const TAIL_WITHOUT_RESULTS: f32 = 104.0;
+/// What stays in sight below what can be scrolled beside the results: Generate and a heading.
+const TAIL: f32 = 96.0;
+/// A panel less high than this has smaller pictures of orders and results.
+const SHORT: f32 = 600.0;
+/// The side of a result,
+const RESULT: f32 = 62.0;
+/// and in a short panel.
+const SMALL_RESULT: f32 = 42.0;
 /// Over so many points what can be scrolled fades out where it goes on.
 const FADE: f32 = 22.0;
 /// Width of the names of the controls.
@@ -47,8 +51,9 @@ const DETAILS: [(Extent, &str, &str); 3] = [
     (
         Extent::Refined(2),
         "2× finer",
-        "The same square on four times as many tokens: sharper and slower (resolution extrapolation). \
-         Takes the order Layout first: finer tokens follow once the coarse ones are made",
+        "The same square on four times as many tokens: finer, and four times the work. How well that goes depends on the \
+         model, which learned from coarser pictures (resolution extrapolation). Takes the order Layout first: finer \
+         tokens follow once the coarse ones are made",
     ),
     (
         Extent::Canvas,
@@ -75,9 +80,11 @@ impl Panel {
     /// Shows the panel.
     pub(super) fn show(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         // Seen at rest as well, so that what lies below is not overlooked.
-        ui.spacing_mut().scroll.dormant_handle_opacity = 0.5;
-        let tail = if editor.results.is_empty() { TAIL_WITHOUT_RESULTS } else { TAIL };
-        let room = (ui.available_height() - tail).max(120.0);
+        ui.spacing_mut().scroll.dormant_handle_opacity = 0.25;
+        let short = ui.available_height() < SHORT;
+        let side = if short { SMALL_RESULT } else { RESULT };
+        let results = if editor.results.is_empty() { 8.0 } else { side };
+        let room = (ui.available_height() - TAIL - results).max(120.0);
         let scrolled = ScrollArea::vertical().max_height(room).auto_shrink([false, true]).show(ui, |ui| {
             section(ui, "Model");
             models::show(ui, editor, commands);
@@ -85,8 +92,7 @@ impl Panel {
             section(ui, "Subject");
             self.subject(ui, editor, commands);
             ui.add_space(5.0);
-            section(ui, "Generation order");
-            orders(ui, editor, commands);
+            orders(ui, editor, short, commands);
             ui.add_space(5.0);
             section(ui, "Sampling");
             sampling(ui, editor, commands);
@@ -97,7 +103,7 @@ impl Panel {
         self.generate(ui, editor, commands);
         ui.add_space(6.0);
         section(ui, "Variations");
-        self.results(ui, editor, commands);
+        self.results(ui, editor, side, commands);
         let rest = ui.available_rect_before_wrap();
         if rest.height() > HINTS + 16.0 {
             let place = Rect::from_min_max(pos2(rest.min.x, rest.max.y - HINTS), rest.max);
@@ -268,7 +274,7 @@ impl Panel {
     }
 
     /// The results of this picture, newest first.
-    fn results(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    fn results(&mut self, ui: &mut Ui, editor: &Editor, side: f32, commands: &mut Vec<Command>) {
         if editor.results.is_empty() {
             ui.label(RichText::new("What you generate is collected here").size(theme::SMALL).color(theme::DIM));
             return;
@@ -278,20 +284,27 @@ impl Panel {
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = 8.0;
                 for (number, outcome) in editor.results.iter().enumerate().rev() {
-                    self.result(ui, editor, number, outcome, commands);
+                    self.result(ui, editor, (number, outcome), side, commands);
                 }
             });
         });
     }
 
-    fn result(&mut self, ui: &mut Ui, editor: &Editor, number: usize, outcome: &Outcome, commands: &mut Vec<Command>) {
+    fn result(
+        &mut self,
+        ui: &mut Ui,
+        editor: &Editor,
+        (number, outcome): (usize, &Outcome),
+        side: f32,
+        commands: &mut Vec<Command>,
+    ) {
         let id = outcome.document.picture_id;
         let texture = self.thumbnails.entry(id).or_insert_with(|| {
             let size = [outcome.thumbnail.width() as usize, outcome.thumbnail.height() as usize];
             let image = ColorImage::from_rgba_unmultiplied(size, outcome.thumbnail.as_raw());
             ui.ctx().load_texture("result", image, TextureOptions::LINEAR)
         });
-        let (rect, response) = ui.allocate_exact_size(vec2(62.0, 62.0), Sense::click());
+        let (rect, response) = ui.allocate_exact_size(Vec2::splat(side), Sense::click());
         let present = editor.document.picture_id == id;
         let name = format!("Result {}", number + 1);
         response.widget_info(|| WidgetInfo::selected(Role::Button, true, present, &name));
@@ -323,15 +336,20 @@ impl Panel {
     }
 }
 
-/// A small picture of every order.
-fn orders(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    let gaps = (ORDERS_PER_ROW - 1) as f32 * ui.spacing_mut().item_spacing.x.min(2.0);
-    let width = (ui.available_width() - gaps) / ORDERS_PER_ROW as f32;
+/// A small picture of every order; without room, smaller ones in one row, and the title of the chosen one alone.
+fn orders(ui: &mut Ui, editor: &Editor, short: bool, commands: &mut Vec<Command>) {
+    let heading = section(ui, "Generation order").rect;
+    if let Some(chosen) = ORDERS.iter().find(|order| short && order.name == editor.settings.order) {
+        let at = pos2(ui.max_rect().max.x, heading.center().y);
+        ui.painter().text(at, Align2::RIGHT_CENTER, chosen.title, theme::font(theme::SMALL), theme::TEXT);
+    }
+    let per_row = if short { ORDERS.len() } else { ORDERS_PER_ROW };
+    let width = (ui.available_width() - 2.0 * (per_row - 1) as f32) / per_row as f32;
     ui.spacing_mut().item_spacing = vec2(2.0, 4.0);
-    for row in ORDERS.chunks(ORDERS_PER_ROW) {
+    for row in ORDERS.chunks(per_row) {
         ui.horizontal(|ui| {
             for order in row {
-                if order_picture(ui, order, editor, width) {
+                if order_picture(ui, order, editor, width, short) {
                     commands.push(Command::Order(order.name));
                 }
             }
@@ -339,11 +357,12 @@ fn orders(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     }
 }
 
-fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32) -> bool {
+fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32, short: bool) -> bool {
     let (settings, orders) = (editor.settings, editor.abilities.orders);
     let refusal = editor.check_order(order.name).err();
     let sense = if refusal.is_none() { Sense::click() } else { Sense::hover() };
-    let (rect, response) = ui.allocate_exact_size(vec2(width, 66.0), sense);
+    let (height, cell) = if short { (28.0, 3.6) } else { (68.0, 6.6) };
+    let (rect, response) = ui.allocate_exact_size(vec2(width, height), sense);
     let chosen = settings.order == order.name;
     response.widget_info(|| WidgetInfo::selected(Role::RadioButton, refusal.is_none(), chosen, order.title));
     let painter = ui.painter();
@@ -360,13 +379,12 @@ fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32) -> boo
     }
     let fade = if refusal.is_none() { 1.0 } else { 0.22 };
     let sites = order.arrange(Grid::new(SMALL_GRID, SMALL_GRID), settings.seed);
-    let cell = 6.6;
-    let corner = rect.center_top() + vec2(-cell * SMALL_GRID as f32 / 2.0, 5.0);
+    let corner = rect.center_top() + vec2(-cell * SMALL_GRID as f32 / 2.0, if short { 3.2 } else { 5.0 });
     for (rank, site) in sites.iter().enumerate() {
         let (row, col) = (*site as usize / SMALL_GRID, *site as usize % SMALL_GRID);
         let at = corner + vec2(col as f32, row as f32) * cell;
         let colour = theme::rank(rank as f32 / (sites.len() - 1) as f32);
-        painter.rect_filled(Rect::from_min_size(at, vec2(5.7, 5.7)), 1.0, colour.gamma_multiply(fade));
+        painter.rect_filled(Rect::from_min_size(at, Vec2::splat(0.86 * cell)), 1.0, colour.gamma_multiply(fade));
     }
     let colour = match (chosen, &refusal) {
         (true, _) => theme::TEXT,
@@ -374,7 +392,7 @@ fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32) -> boo
         (false, Some(_)) => theme::FAINT,
     };
     // Titles of two words take two lines.
-    for (line, word) in order.title.split(' ').enumerate() {
+    for (line, word) in order.title.split(' ').enumerate().filter(|_| !short) {
         let at = rect.center_top() + vec2(0.0, 47.0 + 9.0 * line as f32);
         painter.text(at, Align2::CENTER_TOP, word, theme::font(9.5), colour);
     }

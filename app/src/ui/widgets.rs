@@ -12,9 +12,9 @@ use super::theme;
 const KNOB: f32 = 6.5;
 
 /// The heading of a section.
-pub(super) fn section(ui: &mut Ui, text: &str) {
+pub(super) fn section(ui: &mut Ui, text: &str) -> Response {
     let text = egui::RichText::new(text.to_uppercase()).size(11.0).extra_letter_spacing(1.1).color(theme::DIM);
-    ui.label(text);
+    ui.label(text)
 }
 
 /// A button that shows an icon; `name` is its accessible name and, with the key, its tooltip.
