@@ -79,8 +79,9 @@ pub(super) struct Panel {
 impl Panel {
     /// Shows the panel.
     pub(super) fn show(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-        // Seen at rest as well, so that what lies below is not overlooked.
-        ui.spacing_mut().scroll.dormant_handle_opacity = 0.25;
+        // Seen at rest as well, so that what lies below is not overlooked, and beside the controls.
+        let scroll = &mut ui.spacing_mut().scroll;
+        (scroll.dormant_handle_opacity, scroll.bar_outer_margin, scroll.bar_width) = (0.3, -8.0, 5.0);
         let short = ui.available_height() < SHORT;
         let side = if short { SMALL_RESULT } else { RESULT };
         let results = if editor.results.is_empty() { 8.0 } else { side };
@@ -280,7 +281,7 @@ impl Panel {
             return;
         }
         self.thumbnails.retain(|id, _| editor.results.iter().any(|outcome| outcome.document.picture_id == *id));
-        ScrollArea::horizontal().auto_shrink([false, true]).show(ui, |ui| {
+        ScrollArea::horizontal().id_salt("results").auto_shrink([false, true]).show(ui, |ui| {
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = 8.0;
                 for (number, outcome) in editor.results.iter().enumerate().rev() {
