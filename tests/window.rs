@@ -312,11 +312,13 @@ fn letters_in_a_text_field_are_no_commands() {
 #[test]
 fn everything_that_can_be_pressed_has_a_name() {
     let mut window = window(None);
-    window.step();
+    click(&mut window, "More");
     let unnamed = window.unnamed_widgets();
     assert!(unnamed.is_empty(), "{unnamed:#?}");
     for name in
         ["Brush", "Eraser", "Extend canvas", "Hand", "Generate", "Stop", "Timeline", "Seed", "Steps", "Guidance"]
+            .into_iter()
+            .chain(["Detail: one frame", "Context", "Choices", "Coverage", "Smooth", "More"])
     {
         assert!(window.query_by_label(name).is_some(), "{name}");
     }
@@ -566,6 +568,8 @@ fn every_family_paints_from_the_registry_alone() {
             window.get_by_label("Smooth").click_accesskit();
             window.run_steps(2);
             assert!(run(&mut window).knobs.sampling.smooth, "{title}: mixtures were asked for");
+            window.state_mut().editor.apply(Command::Rewind(1));
+            assert!(!window.state().editor.can_branch(), "{title}: mixtures are not kept");
             let mixed = window.state().editor.document.picture.clone();
             assert_ne!(bytes(&mixed), bytes(&after.picture), "{title}: and they look different");
             smooth.push(offer.card.family.clone());

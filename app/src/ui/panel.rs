@@ -619,6 +619,7 @@ fn name(ui: &mut Ui, text: &str, width: f32) -> Response {
 fn bare<R>(ui: &mut Ui, show: impl FnOnce(&mut Ui) -> R) -> R {
     ui.scope(|ui| {
         ui.spacing_mut().button_padding = vec2(2.0, 2.0);
+        ui.spacing_mut().interact_size.x = 16.0;
         ui.visuals_mut().widgets.inactive.weak_bg_fill = Color32::TRANSPARENT;
         show(ui)
     })
