@@ -12,9 +12,14 @@ use andamento::history::History;
 use andamento::ui::{App, StartOptions};
 use andamento::worker::{self, Event, Job, Worker};
 use andamento_model::device::{self, DeviceChoice};
+use andamento_model::frame::Extent;
+use andamento_model::lattice::Grid;
 use andamento_model::library::imported::Shelf;
 use andamento_model::networks::FAMILIES;
+use andamento_model::paint::Request;
 use andamento_model::picture::{Mask, Picture, Rect};
+use andamento_model::sample::Guidance;
+use andamento_model::schedule::Schedule;
 use andamento_model::{library, order};
 use andamento_tests::goldens;
 use egui::accesskit::Role;
@@ -307,11 +312,13 @@ fn letters_in_a_text_field_are_no_commands() {
 #[test]
 fn everything_that_can_be_pressed_has_a_name() {
     let mut window = window(None);
-    window.step();
+    click(&mut window, "More");
     let unnamed = window.unnamed_widgets();
     assert!(unnamed.is_empty(), "{unnamed:#?}");
     for name in
         ["Brush", "Eraser", "Extend canvas", "Hand", "Generate", "Stop", "Timeline", "Seed", "Steps", "Guidance"]
+            .into_iter()
+            .chain(["Detail: one frame", "Context", "Choices", "Coverage", "Smooth", "More"])
     {
         assert!(window.query_by_label(name).is_some(), "{name}");
     }
@@ -365,6 +372,101 @@ fn two_hundred_strokes_can_be_taken_back() {
     }
 }
 
+/// Whatever the command line offers for a run can be set by name in the window, and is in the request of the run.
+#[test]
+fn every_control_is_in_the_request_of_a_run() {
+    let mut window = window(None);
+    assert!(window.query_by_label("Context").is_none(), "what is seldom needed is closed at first");
+    click(&mut window, "More");
+    window.run_steps(20);
+    let (grid, steps) = (window.state().editor.card.grid, 12);
+    window.state_mut().editor.apply(Command::Steps(steps));
+    for slider in ["Context", "Choices", "Coverage"] {
+        click(&mut window, slider);
+    }
+    window.state_mut().editor.apply(Command::LockSeed(true));
+    window.state_mut().editor.apply(Command::Temperature(0.9));
+
+    // Twice as fine: the aim follows, and the order that it demands is the only one.
+    click(&mut window, "Detail: 2× finer");
+    let editor = &window.state().editor;
+    let aim = editor.aim.clone().expect("the sample has a mask");
+    assert_eq!((editor.settings.extent, editor.settings.order), (Extent::Refined(2), "hierarchical"));
+    assert_eq!(aim.grid, Grid::new(2 * grid, 2 * grid));
+    assert_eq!(aim.masked.len(), 4 * grid * grid);
+    assert_eq!(aim.frame.size, [2 * editor.card.side; 2], "seen at twice the size");
+    assert!(editor.notices.iter().any(|notice| notice.cause.contains("Layout first")), "{:?}", editor.notices);
+    for order in &order::ORDERS {
+        let disabled = window.get_by_label(order.title).accesskit_node().is_disabled();
+        assert_eq!(disabled, order.name != "hierarchical", "{}", order.title);
+    }
+    refused(&mut window, Command::Order("raster"), "order");
+
+    let settings = window.state().editor.settings;
+    assert!((settings.context - 3.0).abs() < 0.2 && settings.sampling.top_k > 500, "{settings:?}");
+    assert!((settings.sampling.top_p - 0.5).abs() < 0.1, "{settings:?}");
+    let request = run(&mut window);
+    assert_eq!((request.extent, request.order.as_str()), (Extent::Refined(2), "hierarchical"));
+    assert_eq!(request.schedule, Schedule::Cosine { steps });
+    let Guidance::Spatial { class, context, dropped } = request.knobs.guidance else {
+        panic!("{:?} has no context", request.knobs.guidance)
+    };
+    assert_eq!((class[1], context, dropped), (settings.guidance, [1.0, settings.context], 0.5));
+    assert_eq!(request.knobs.sampling, settings.sampling);
+    assert_eq!((request.knobs.sampling.temperature, request.knobs.seed), (0.9, settings.seed));
+    let track = window.state().editor.document.track.clone().expect("a run");
+    assert_eq!(track.plan.lattice.finest(), aim.grid);
+    assert!(!track.plan.dropped.is_empty());
+
+    // The whole canvas: as many tokens as it has room for. What is off is not asked for.
+    window.state_mut().editor.apply(Command::Context(1.0));
+    let (side, rest) = (window.state().editor.document.picture.height(), 0.5);
+    window.state_mut().editor.apply(Command::ExtendCanvas([0, 0, (side as f32 * rest) as u32, 0]));
+    click(&mut window, "Detail: whole canvas");
+    let aim = window.state().editor.aim.clone().expect("what was added is masked");
+    assert_eq!(aim.grid, Grid::new(grid, grid + grid / 2));
+    assert_eq!(aim.frame.rect, window.state().editor.document.picture.rect());
+    let request = run(&mut window);
+    assert_eq!((request.extent, request.knobs.guidance.dropped()), (Extent::Canvas, None));
+
+    // What cannot be honoured is grey, and refused with the reason.
+    assert!(window.get_by_label("Smooth").accesskit_node().is_disabled());
+    refused(&mut window, Command::Smooth(true), "smooth");
+    window.state_mut().editor.apply(Command::Guidance(1.0));
+    window.step();
+    assert!(window.get_by_label("Context").accesskit_node().is_disabled(), "it stands beside guidance");
+    refused(&mut window, Command::Context(2.0), "context");
+    window.state_mut().editor.apply(Command::ExtendCanvas([0, 0, 16 * side, 0]));
+    window.step();
+    assert!(window.get_by_label("Detail: whole canvas").accesskit_node().is_disabled(), "it is too oblong");
+    assert!(window.state().editor.cannot_generate().is_some_and(|reason| reason.contains("tokens at once")));
+    click(&mut window, "Detail: one frame");
+    assert_eq!(window.state().editor.cannot_generate(), None);
+}
+
+/// Presses Generate, waits, and returns what was asked for.
+fn run(window: &mut Harness<'_, App>) -> Request {
+    click(window, "Generate");
+    until(window, "the run is done", |editor| editor.run.is_none());
+    let bad: Vec<_> = window.state().editor.notices.iter().filter(|notice| notice.bad).collect();
+    assert!(bad.is_empty(), "{bad:?}");
+    let track = window.state().editor.document.track.clone().expect("a run");
+    assert!(track.is_complete());
+    // The strip of results takes its place.
+    window.run_steps(4);
+    Request::clone(&track.request)
+}
+
+/// Asks for something that cannot be honoured, and reads why.
+fn refused(window: &mut Harness<'_, App>, command: Command, about: &str) {
+    let before = window.state().editor.settings;
+    window.state_mut().editor.apply(command);
+    let told = window.state().editor.notices.last().cloned().expect("a notice");
+    assert!(told.bad && told.about == about && !told.cause.is_empty(), "{told:?}");
+    assert_eq!(window.state().editor.settings, before, "nothing was set");
+    window.state_mut().editor.apply(Command::Dismiss(told.number));
+}
+
 /// Every family that has a published file among the goldens is imported, chosen and painted with, in its own way; the
 /// window knows none of them by name.
 #[test]
@@ -401,6 +503,9 @@ fn every_family_paints_from_the_registry_alone() {
     for family in &families {
         assert!(offers[bundled..].iter().any(|offer| offer.card.family == *family), "no {family} was imported");
     }
+    click(&mut window, "More");
+    window.run_steps(20);
+    let mut smooth = Vec::new();
     for offer in &offers[bundled..] {
         let title = &offer.card.title;
         window.state_mut().editor.apply(Command::ChooseModel(offer.card.id.clone()));
@@ -444,12 +549,34 @@ fn every_family_paints_from_the_registry_alone() {
                 order.title
             );
         }
-        if let Some(refused) = order::ORDERS.iter().find(|order| orders.allow(order.name).is_err()) {
-            window.state_mut().editor.apply(Command::Order(refused.name));
-            let told = window.state().editor.notices.last().cloned().expect("a notice");
-            assert!(told.bad && told.about == "order", "{told:?}");
-            window.state_mut().editor.apply(Command::Dismiss(told.number));
+        if let Some(other) = order::ORDERS.iter().find(|order| orders.allow(order.name).is_err()) {
+            refused(&mut window, Command::Order(other.name), "order");
+        }
+        let abilities = window.state().editor.abilities;
+        let disabled = |window: &Harness<'_, App>, name: &str| window.get_by_label(name).accesskit_node().is_disabled();
+        for (extent, name) in [(Extent::Refined(2), "Detail: 2× finer"), (Extent::Canvas, "Detail: whole canvas")] {
+            let refusal = abilities.check_extent(extent);
+            assert_eq!(disabled(&window, name), refusal.is_err(), "{title}: {name}");
+            if refusal.is_err() {
+                refused(&mut window, Command::Extent(extent), "canvas");
+            }
+        }
+        assert_eq!(disabled(&window, "Context"), abilities.check_context().is_err(), "{title}: Context");
+        assert_eq!(disabled(&window, "Smooth"), abilities.smooth.is_err(), "{title}: Smooth");
+        if abilities.smooth.is_ok() {
+            // It may have been scrolled out of sight.
+            window.get_by_label("Smooth").click_accesskit();
+            window.run_steps(2);
+            assert!(run(&mut window).knobs.sampling.smooth, "{title}: mixtures were asked for");
+            window.state_mut().editor.apply(Command::Rewind(1));
+            assert!(!window.state().editor.can_branch(), "{title}: mixtures are not kept");
+            let mixed = window.state().editor.document.picture.clone();
+            assert_ne!(bytes(&mixed), bytes(&after.picture), "{title}: and they look different");
+            smooth.push(offer.card.family.clone());
+        } else {
+            refused(&mut window, Command::Smooth(true), "smooth");
         }
     }
+    assert_eq!(smooth, ["VAR"]);
     std::fs::remove_dir_all(folder).expect("the folder is removed");
 }

@@ -317,7 +317,7 @@ impl Run {
             (None, false) => Extent::Trained,
         };
         abilities.check_extent(extent)?;
-        let native = if self.refine.is_some() { "hierarchical" } else { abilities.orders.native() };
+        let native = extent.order().unwrap_or(abilities.orders.native());
         let order = order::by_name(self.order.as_deref().unwrap_or(native))?;
         let schedule = match (self.steps, abilities.pace) {
             (Some(0), _) => return Err(Error::control("--steps", "0 steps make nothing", "Use 1 or more")),
@@ -345,8 +345,7 @@ impl Run {
                 let cause = format!("{scale} is not between 0 and 100");
                 return Err(Error::control("--scg", cause, "Use 1 for none"));
             }
-            // The shares of the published code, and of the paper at the trained size.
-            Some(scale) => guidance.with_context(scale, if self.refine.is_some() { 0.5 } else { 0.25 })?,
+            Some(scale) => guidance.with_context(scale, extent.dropped())?,
         };
         let usual = card.defaults.sampling;
         let sampling = Sampling {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use andamento_model::frame::Extent;
+
 /// What the pointer does on the canvas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
@@ -114,12 +116,22 @@ pub enum Command {
     Subject(u32),
     /// The generation order, by name.
     Order(&'static str),
+    /// On how many tokens the model works. A refined picture takes the order that it demands.
+    Extent(Extent),
     /// Steps for a whole picture.
     Steps(usize),
     /// Guidance scale.
     Guidance(f32),
+    /// Scale of spatial contextual guidance; 1 is off.
+    Context(f32),
     /// Temperature.
     Temperature(f32),
+    /// Only so many of the likeliest codes; 0 is all.
+    TopK(usize),
+    /// Only the likeliest codes that reach this probability together; 1 is all.
+    TopP(f32),
+    /// Mixes codes instead of choosing one, or does not.
+    Smooth(bool),
     /// Where the randomness starts.
     Seed(u64),
     /// Another seed.
@@ -154,6 +166,8 @@ pub enum Command {
     ShowMask(bool),
     /// Colours the tokens.
     ShowHeat(Option<Heat>),
+    /// Opens or closes the controls that are seldom needed.
+    ShowMore(bool),
     /// Shows the picture as it was opened, while held.
     ShowOriginal(bool),
     /// Puts away a notice, by its number.

@@ -56,6 +56,9 @@ impl<'a> Decoding<'a> {
     pub fn start(network: &'a mut dyn Network, plan: Arc<Plan>, knobs: Knobs, earlier: &[Step]) -> Result<Self> {
         knobs.sampling.check()?;
         network.spec().abilities.check(&knobs.sampling)?;
+        if knobs.guidance.dropped().is_some() {
+            network.spec().abilities.check_context()?;
+        }
         let guided = knobs.guidance.is_on() && (knobs.class as usize) < network.spec().classes;
         network.begin(&Prompt { class: knobs.class, guided }, &plan.lattice)?;
         if guided && !plan.dropped.is_empty() {

@@ -60,6 +60,44 @@ impl Extent {
         }
         Ok(lattice)
     }
+
+    /// Where a model looks on a canvas of so many pixels whose mask lies within `bounds`, and the tokens it works on there,
+    /// given those of its own picture and their stride.
+    ///
+    /// # Errors
+    /// If the canvas is too oblong to be seen at once.
+    pub fn frame(
+        &self,
+        bounds: Rect,
+        (width, height): (u32, u32),
+        trained: &Lattice,
+        stride: u32,
+    ) -> Result<(Frame, Lattice)> {
+        let lattice = self.lattice(trained, width, height)?;
+        let grid = lattice.finest();
+        let frame = match self {
+            Self::Canvas => Frame::whole(width, height, grid, stride),
+            Self::Trained | Self::Refined(_) => Frame::around(bounds, width, height, stride * grid.rows as u32),
+        };
+        Ok((frame, lattice))
+    }
+
+    /// The only order in which it can be worked on, where there is one: a refined picture starts with its coarse tokens.
+    pub fn order(&self) -> Option<&'static str> {
+        match self {
+            Self::Refined(_) => Some("hierarchical"),
+            Self::Trained | Self::Canvas => None,
+        }
+    }
+
+    /// The share of tokens that spatial contextual guidance drops: that of the published code where the resolution is
+    /// extrapolated, that of the paper elsewhere.
+    pub fn dropped(&self) -> f32 {
+        match self {
+            Self::Refined(_) => 0.5,
+            Self::Trained | Self::Canvas => 0.25,
+        }
+    }
 }
 
 /// A part of the canvas, and the size at which the model sees it.

@@ -137,6 +137,18 @@ impl Abilities {
         Err(Error::control("canvas", cause, "Choose RandAR, or the trained size"))
     }
 
+    /// Refuses spatial contextual guidance where the model cannot honour it.
+    ///
+    /// # Errors
+    /// Names the reason.
+    pub fn check_context(&self) -> Result<()> {
+        if self.orders == Orders::Any {
+            return Ok(());
+        }
+        let cause = "only models that make tokens in any order can be run without a part of them";
+        Err(Error::control("context", cause, "Choose RandAR, or set it to 1"))
+    }
+
     /// Refuses an order or schedule that the model cannot honour.
     ///
     /// # Errors

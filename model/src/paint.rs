@@ -56,13 +56,8 @@ impl Request {
         let Some(bounds) = self.mask.bounds() else {
             return Err(Error::control("mask", "it is empty: nothing may change", "Paint white what should change"));
         };
-        let lattice = self.extent.lattice(trained, width, height)?;
-        let grid = lattice.finest();
-        let placed = || match self.extent {
-            Extent::Canvas => Frame::whole(width, height, grid, stride),
-            Extent::Trained | Extent::Refined(_) => Frame::around(bounds, width, height, stride * grid.rows as u32),
-        };
-        Ok((self.frame.unwrap_or_else(placed), lattice))
+        let (placed, lattice) = self.extent.frame(bounds, (width, height), trained, stride)?;
+        Ok((self.frame.unwrap_or(placed), lattice))
     }
 }
 

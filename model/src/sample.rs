@@ -114,6 +114,14 @@ impl Guidance {
         Ok(Self::Spatial { class, context: [1.0, scale], dropped })
     }
 
+    /// The last scale of spatial contextual guidance; 1 where there is none.
+    pub fn context(&self) -> f32 {
+        match *self {
+            Self::Spatial { context: [_, end], .. } => end,
+            _ => 1.0,
+        }
+    }
+
     /// Of spatial contextual guidance that is on, the share of tokens that are dropped.
     pub fn dropped(&self) -> Option<f32> {
         match *self {

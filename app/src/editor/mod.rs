@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::device::DeviceChoice;
 use andamento_model::frame::{Extent, Frame};
-use andamento_model::lattice::Token;
+use andamento_model::lattice::{Grid, Lattice, Token};
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, MODELS};
 use andamento_model::network::Abilities;
@@ -24,7 +24,7 @@ use andamento_model::order;
 use andamento_model::paint::Request;
 use andamento_model::picture::{Picture, Rect};
 use andamento_model::plan::Plan;
-use andamento_model::sample::Sampling;
+use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::{Error, Result};
 use image::RgbaImage;
@@ -41,6 +41,10 @@ pub const MAX_BRUSH: f32 = 2000.0;
 const BRUSH: f32 = 0.125;
 /// The limits of the zoom, in screen points per canvas pixel.
 pub const ZOOMS: (f32, f32) = (0.02, 40.0);
+/// The strongest spatial contextual guidance.
+pub const MOST_CONTEXT: f32 = 5.0;
+/// The least probability that the codes to choose from reach together.
+pub const LEAST_TOP_P: f32 = 0.01;
 /// The seed at the start.
 const FIRST_SEED: u64 = 20_411;
 /// The largest seed that is drawn by itself: short enough to read out.
@@ -74,10 +78,14 @@ pub struct Settings {
     pub order: &'static str,
     /// Steps for a whole picture.
     pub steps: usize,
+    /// On how many tokens the model works.
+    pub extent: Extent,
     /// Guidance scale.
     pub guidance: f32,
-    /// Temperature.
-    pub temperature: f32,
+    /// Scale of spatial contextual guidance; 1 is off.
+    pub context: f32,
+    /// Temperature, top-k, top-p and the smooth mode.
+    pub sampling: Sampling,
     /// Where the randomness starts.
     pub seed: u64,
     /// Whether the next run takes the same seed.
@@ -95,6 +103,8 @@ pub struct Show {
     pub mask: bool,
     /// A number per token.
     pub heat: Option<Heat>,
+    /// The controls that are seldom needed.
+    pub more: bool,
     /// The picture as it was opened.
     pub original: bool,
 }
@@ -209,7 +219,9 @@ struct Stroke {
 pub struct Aim {
     /// The square.
     pub frame: Frame,
-    /// For every site whether it will be made.
+    /// Its tokens.
+    pub grid: Grid,
+    /// For every site of the grid whether it will be made.
     pub masked: Vec<bool>,
 }
 
@@ -296,7 +308,7 @@ impl Editor {
             settings,
             view: View { zoom: 1.0, centre: (0.0, 0.0), fit: true },
             pixels_per_point: 1.0,
-            show: Show { image: true, tokens: true, mask: true, heat: None, original: false },
+            show: Show { image: true, tokens: true, mask: true, heat: None, more: false, original: false },
             card,
             abilities,
             offers: models::offers(&shelf)?,
@@ -394,12 +406,24 @@ impl Editor {
             Command::Subject(_) => {}
             Command::Order(name) => {
                 let name = order::by_name(name)?.name;
-                self.abilities.check_course(name, self.abilities.schedule(None))?;
+                self.check_order(name)?;
                 self.settings.order = name;
             }
             Command::Steps(steps) => self.settings.steps = steps.clamp(1, self.sites()),
+            Command::Extent(extent) => return self.take_extent(extent),
             Command::Guidance(scale) => self.settings.guidance = scale.clamp(0.0, 30.0),
-            Command::Temperature(temperature) => self.settings.temperature = temperature.clamp(0.0, 2.0),
+            Command::Context(scale) => {
+                self.check_context()?;
+                self.settings.context = scale.clamp(1.0, MOST_CONTEXT);
+            }
+            Command::Temperature(temperature) => self.settings.sampling.temperature = temperature.clamp(0.0, 2.0),
+            Command::TopK(codes) => self.settings.sampling.top_k = codes,
+            Command::TopP(share) => self.settings.sampling.top_p = share.clamp(LEAST_TOP_P, 1.0),
+            Command::Smooth(smooth) => {
+                let sampling = Sampling { smooth, ..self.settings.sampling };
+                self.abilities.check(&sampling)?;
+                self.settings.sampling = sampling;
+            }
             Command::Seed(seed) => self.settings.seed = seed,
             Command::RollSeed => self.settings.seed = roll(),
             Command::LockSeed(locked) => self.settings.seed_locked = locked,
@@ -420,6 +444,7 @@ impl Editor {
             Command::ShowTokens(on) => self.show.tokens = on,
             Command::ShowMask(on) => self.show.mask = on,
             Command::ShowHeat(heat) => self.show.heat = heat,
+            Command::ShowMore(on) => self.show.more = on,
             Command::ShowOriginal(on) => self.show.original = on,
             Command::Dismiss(number) => self.notices.retain(|notice| notice.number != number),
             Command::Escape => return self.escape(),
@@ -469,20 +494,24 @@ impl Editor {
         match (&self.engine, &self.run) {
             (Engine::Failed(cause), _) => Some(format!("The model could not be loaded: {cause}")),
             (_, Some(_)) => Some("A run is on: stop it first (Shift+X)".into()),
-            _ if self.aim.is_none() => Some("Nothing may change yet: paint over what should change".into()),
-            _ => None,
+            _ if self.document.mask.is_empty() => Some("Nothing may change yet: paint over what should change".into()),
+            _ => self.lattice().err().map(cause),
         }
     }
 
     /// Whether there is a run that can go on from the head.
     pub fn can_branch(&self) -> bool {
         let shown = self.document.track.as_ref().filter(|track| track.model == self.card.id);
-        self.run.is_none() && shown.is_some_and(|track| self.head() > 0 && self.head() < track.plan.visits.len())
+        let possible = |track: &Arc<Track>| {
+            let made_of_mixtures = track.request.knobs.sampling.smooth && self.timeline.head.is_some();
+            !made_of_mixtures && self.head() > 0 && self.head() < track.plan.visits.len()
+        };
+        self.run.is_none() && shown.is_some_and(possible)
     }
 
-    /// Tokens of a whole picture.
+    /// Tokens of a whole picture, as many as were chosen.
     pub fn sites(&self) -> usize {
-        self.card.grid * self.card.grid
+        self.lattice().unwrap_or_else(|_| self.trained()).len()
     }
 
     fn complain(&mut self, error: &Error) {
@@ -531,6 +560,13 @@ fn changes_the_picture(command: &Command) -> bool {
             | Command::TakeResult(_)
             | Command::ChooseModel(_)
     )
+}
+
+/// Why something was refused, without what it is about.
+pub(crate) fn cause(error: Error) -> String {
+    match error {
+        Error::File { cause, .. } | Error::Control { cause, .. } | Error::Device { cause, .. } => cause,
+    }
 }
 
 /// A seed that nobody chose.

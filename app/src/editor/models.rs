@@ -22,21 +22,24 @@ pub(super) fn offers(shelf: &Shelf) -> Result<Vec<Offer>> {
     library::all(shelf)?.iter().map(offer).collect()
 }
 
-/// What the panel says when a model is taken: its own defaults; the seed, the order and the subject stay where it knows
-/// them.
+/// What the panel says when a model is taken: its own defaults; the seed, the order, the number of tokens and the subject
+/// stay where it knows them.
 pub(super) fn usual(card: &Card, abilities: &Abilities, before: Option<(&Settings, &Card)>) -> Settings {
     let named = |name: &String| card.subjects.iter().position(|subject| subject == name);
     let subject = before.and_then(|(settings, card)| named(card.subjects.get(settings.subject as usize)?));
     let orders = abilities.orders;
     let follows = |order: &&str| orders.allow(order).is_ok() && orders.experimental(order).is_none();
     let order = before.map(|(settings, _)| settings.order).filter(follows);
+    let allowed = |extent: &Extent| abilities.check_extent(*extent).is_ok();
     let (seed, seed_locked) = before.map_or((FIRST_SEED, false), |(settings, _)| (settings.seed, settings.seed_locked));
     Settings {
         subject: subject.unwrap_or(0) as u32,
         order: order.unwrap_or(orders.native()),
         steps: card.defaults.steps,
+        extent: before.map(|(settings, _)| settings.extent).filter(allowed).unwrap_or_default(),
         guidance: card.defaults.guidance.strength(),
-        temperature: card.defaults.sampling.temperature,
+        context: card.defaults.guidance.context(),
+        sampling: card.defaults.sampling,
         seed,
         seed_locked,
     }

@@ -15,11 +15,11 @@ impl Editor {
             picture: self.document.picture.clone(),
             mask: self.document.mask.clone(),
             frame: None,
-            extent: Extent::Trained,
+            extent: self.settings.extent,
             order: self.settings.order.into(),
             order_seed: self.settings.seed,
             schedule: self.abilities.schedule(Some(self.settings.steps)),
-            knobs: self.knobs(self.settings.seed),
+            knobs: self.knobs(self.settings.extent)?,
         };
         let ids = (self.document.picture_id, self.document.mask_id);
         self.start(request, ids, Vec::new(), None)
@@ -35,7 +35,11 @@ impl Editor {
         if !self.settings.seed_locked && self.timeline.head.is_some() {
             self.settings.seed = roll();
         }
-        request.knobs = self.knobs(self.settings.seed);
+        // Mixtures of the smooth mode are not kept: they come out the same again with the same knobs only.
+        if !request.knobs.sampling.smooth {
+            request.knobs = self.knobs(request.extent)?;
+            request.knobs.sampling.smooth = false;
+        }
         if self.head() < track.steps.len() && request.knobs == track.request.knobs {
             let remedy = "Unlock the seed, or change subject, guidance or temperature first";
             return Err(Error::control("Branch here", "the same settings would make the same tokens again", remedy));
@@ -61,11 +65,19 @@ impl Editor {
         }
     }
 
-    pub(super) fn knobs(&self, seed: u64) -> Knobs {
-        let usual = self.card.defaults;
-        let sampling = Sampling { temperature: self.settings.temperature, ..usual.sampling };
-        let guidance = usual.guidance.with_strength(self.settings.guidance);
-        Knobs { class: self.settings.subject, guidance, sampling, seed }
+    /// Guidance by the class, as the panel says.
+    pub(super) fn guidance(&self) -> Guidance {
+        self.card.defaults.guidance.with_strength(self.settings.guidance)
+    }
+
+    /// All that the panel says of how tokens are drawn.
+    fn knobs(&self, extent: Extent) -> Result<Knobs> {
+        let Settings { subject, context, sampling, seed, .. } = self.settings;
+        let mut guidance = self.guidance();
+        if context.max(guidance.context()) > 1.0 {
+            guidance = guidance.with_context(context, extent.dropped())?;
+        }
+        Ok(Knobs { class: subject, guidance, sampling, seed })
     }
 
     pub(super) fn start(

@@ -13,7 +13,7 @@ use super::textures::{MaskTexture, PictureTexture, PreviewTexture};
 use super::widgets::{tag, white};
 use super::{theme, tokens};
 use crate::command::{Command, Tool};
-use crate::editor::{Brush, Editor, Engine, Phase};
+use crate::editor::{Brush, Editor, Engine, Phase, cause};
 
 /// How fast the wheel zooms.
 const WHEEL: f32 = 0.0025;
@@ -241,7 +241,7 @@ impl Canvas {
         }
         let at_rest = editor.run.is_none() && !rewound;
         if editor.show.mask {
-            if (at_rest && !document.is_fulfilled()) || editor.is_stroking() {
+            if (at_rest && !editor.is_fulfilled()) || editor.is_stroking() {
                 self.mask.paint(painter, screen, theme::ACCENT.gamma_multiply(0.26));
             }
             self.paint_outline(painter, screen);
@@ -249,7 +249,7 @@ impl Canvas {
         if editor.show.tokens {
             match track.filter(|_| !at_rest) {
                 Some(track) => tokens::show(painter, screen, editor, track, head),
-                None if !document.is_fulfilled() => tokens::show_aim(painter, screen, editor),
+                None if !editor.is_fulfilled() => tokens::show_aim(painter, screen, editor),
                 None => {}
             }
         }
@@ -321,7 +321,7 @@ impl Canvas {
     fn paint_frame(&self, painter: &Painter, screen: &Screen, editor: &Editor, area: egui::Rect) {
         let frame = match editor.track().filter(|_| editor.run.is_some() || editor.timeline.head.is_some()) {
             Some(track) => Some(track.frame),
-            None => editor.aim.as_ref().map(|aim| aim.frame).filter(|_| !editor.document.is_fulfilled()),
+            None => editor.aim.as_ref().map(|aim| aim.frame).filter(|_| !editor.is_fulfilled()),
         };
         let Some(frame) = frame else { return };
         let rect = screen.rect(frame.rect);
@@ -410,9 +410,10 @@ fn status_text(editor: &Editor) -> Option<String> {
         return Some(format!("{what} {} / {steps} · {tokens} of {masked} masked tokens", editor.head()));
     }
     if editor.aim.is_none() && !editor.is_stroking() {
-        return Some("paint over what should change, or drag an edge outwards".into());
+        let refusal = editor.lattice().err().filter(|_| !editor.document.mask.is_empty());
+        return Some(refusal.map_or("paint over what should change, or drag an edge outwards".into(), cause));
     }
-    let aim = editor.aim.as_ref().filter(|_| !editor.document.is_fulfilled())?;
+    let aim = editor.aim.as_ref().filter(|_| !editor.is_fulfilled())?;
     let masked = aim.masked.iter().filter(|masked| **masked).count();
     let plan = format!("{masked} of {} tokens will be made", aim.masked.len());
     // A frame that is not the whole canvas wears its own label.

@@ -185,8 +185,12 @@ pub(super) fn dashes(painter: &Painter, area: Rect) {
 /// Canvas pixels along a side of a token, as the frame lies now.
 fn cell(editor: &Editor) -> u32 {
     let (width, height) = (editor.document.picture.width(), editor.document.picture.height());
-    let side = editor.aim.as_ref().map_or(width.max(height), |aim| aim.frame.rect.width);
-    (side / editor.card.grid.max(1) as u32).max(1)
+    let (side, tokens) = match (&editor.aim, editor.lattice()) {
+        (Some(aim), _) => (aim.frame.rect.width, aim.grid.cols),
+        (None, Ok(lattice)) => (width.max(height), lattice.finest().cols.max(lattice.finest().rows)),
+        (None, Err(_)) => (width.max(height), editor.card.grid),
+    };
+    (side / tokens.max(1) as u32).max(1)
 }
 
 /// Whole tokens.

@@ -2,12 +2,12 @@
 
 use andamento_model::networks::FAMILIES;
 use egui::{
-    Align2, Button, CornerRadius, CursorIcon, Popup, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui,
-    UiBuilder, WidgetInfo, vec2,
+    Align2, Button, CursorIcon, Popup, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, Ui, WidgetInfo,
+    vec2,
 };
 
 use super::panel::well;
-use super::widgets::focus_ring;
+use super::widgets::{focus_ring, segment};
 use super::{icons, theme};
 use crate::command::{Command, Dialog};
 use crate::editor::{Editor, Offer};
@@ -40,30 +40,13 @@ fn families(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         let offer = editor.offers.iter().find(|offer| offer.card.family == family.name);
         let chosen = editor.card.family == family.name;
         let enabled = offer.is_some();
-        let sense = if enabled { Sense::click() } else { Sense::hover() };
-        let mut child = ui.new_child(UiBuilder::new().max_rect(place));
-        let (_, response) = child.allocate_exact_size(place.size(), sense);
-        response.widget_info(|| WidgetInfo::selected(Role::RadioButton, enabled, chosen, family.name));
-        let fill = match (chosen, response.hovered() && enabled) {
-            (true, _) => theme::CONTROL_HOVERED,
-            (false, true) => theme::CONTROL,
-            (false, false) => theme::WELL,
-        };
-        ui.painter().rect_filled(place, CornerRadius::same(5), fill);
-        let colour = match (chosen, enabled) {
-            (true, _) => theme::TEXT,
-            (false, true) => theme::mix(theme::DIM, theme::TEXT, 0.4),
-            (false, false) => theme::FAINT,
-        };
-        ui.painter().text(place.center(), Align2::CENTER_CENTER, family.name, theme::font(12.5), colour);
-        focus_ring(ui, &response, place, 5);
+        let response = segment(ui, place, family.name, family.name, (enabled, chosen));
         if response.clicked() && !chosen {
             commands.extend(offer.map(|offer| Command::ChooseModel(offer.card.id.clone())));
         }
         let missing = "\nNo model of this family is here yet: import a checkpoint (Model menu)";
         let tip = format!("{}{}", family.paper, if enabled { "" } else { missing });
-        let cursor = if enabled { CursorIcon::PointingHand } else { CursorIcon::NotAllowed };
-        response.on_hover_cursor(cursor).on_hover_text(tip);
+        response.on_hover_text(tip);
     }
 }
 

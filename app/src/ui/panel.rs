@@ -1,21 +1,24 @@
 //! The panel on the right: model, subject, order, sampling, Generate, results.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use andamento_model::Error;
+use andamento_model::frame::Extent;
 use andamento_model::lattice::Grid;
 use andamento_model::network::Pace;
 use andamento_model::order::{ORDERS, Order};
-use andamento_model::sample::Guidance;
+use andamento_model::sample::{Guidance, Sampling};
 use egui::{
-    Align, Align2, Button, Color32, ColorImage, CornerRadius, CursorIcon, DragValue, Id, Layout, Popup,
+    Align, Align2, Button, Color32, ColorImage, CornerRadius, CursorIcon, DragValue, Id, Layout, Mesh, Popup,
     PopupCloseBehavior, Rect, Response, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextEdit, TextureHandle,
-    TextureOptions, Ui, UiBuilder, WidgetInfo, pos2, vec2,
+    TextureOptions, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2,
 };
 
-use super::widgets::{focus_ring, icon_button, key, section, slider};
+use super::widgets::{focus_ring, icon_button, key, section, segment, slider, toggle};
 use super::{icons, models, theme};
 use crate::command::Command;
-use crate::editor::{Editor, Engine, Outcome, Settings};
+use crate::editor::{Editor, Engine, LEAST_TOP_P, MOST_CONTEXT, Outcome, Settings, cause};
 
 /// Small pictures of orders beside each other.
 const ORDERS_PER_ROW: usize = 6;
@@ -23,8 +26,42 @@ const ORDERS_PER_ROW: usize = 6;
 const SMALL_GRID: usize = 6;
 /// How long Generate pulses at the start, in seconds.
 const PULSE: f32 = 2.4;
-/// What stays in sight below what can be scrolled: Generate and the results.
-const TAIL: f32 = 158.0;
+/// What stays in sight below what can be scrolled beside the results: Generate and a heading.
+const TAIL: f32 = 96.0;
+/// A panel less high than this has smaller pictures of orders and results.
+const SHORT: f32 = 600.0;
+/// The side of a result,
+const RESULT: f32 = 62.0;
+/// and in a short panel.
+const SMALL_RESULT: f32 = 42.0;
+/// Over so many points what can be scrolled fades out where it goes on.
+const FADE: f32 = 22.0;
+/// Width of the names of the controls.
+const NAME: f32 = 92.0;
+/// The most codes that top-k offers, unless the model has more of its own: the most that papers used.
+const MOST_CODES: f64 = 2000.0;
+
+/// How much of the canvas the model sees, and how finely: what is meant, its name, and its tooltip.
+const DETAILS: [(Extent, &str, &str); 3] = [
+    (
+        Extent::Trained,
+        "one frame",
+        "A square of the canvas around the mask, on as many tokens as the model was trained with",
+    ),
+    (
+        Extent::Refined(2),
+        "2× finer",
+        "The same square on four times as many tokens: finer, and four times the work. How well that goes depends on the \
+         model, which learned from coarser pictures (resolution extrapolation). Takes the order Layout first: finer \
+         tokens follow once the coarse ones are made",
+    ),
+    (
+        Extent::Canvas,
+        "whole canvas",
+        "The whole canvas at once, however long it is; its shorter side has as many tokens as in training \
+         (outpainting: extrapolated RoPE with full attention)",
+    ),
+];
 
 /// Height of the hints at the end, if there is room.
 const HINTS: f32 = 44.0;
@@ -35,30 +72,39 @@ pub(super) struct Panel {
     wanted: String,
     thumbnails: HashMap<u64, TextureHandle>,
     pulse: Option<f32>,
+    /// The controls that are seldom needed were just opened, and may lie out of sight.
+    opened: bool,
 }
 
 impl Panel {
     /// Shows the panel.
     pub(super) fn show(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-        let room = ui.available_height();
-        ScrollArea::vertical().max_height((room - TAIL).max(120.0)).auto_shrink([false, true]).show(ui, |ui| {
+        // Seen at rest as well, so that what lies below is not overlooked, and beside the controls.
+        let scroll = &mut ui.spacing_mut().scroll;
+        (scroll.dormant_handle_opacity, scroll.bar_outer_margin, scroll.bar_width) = (0.3, -8.0, 5.0);
+        let short = ui.available_height() < SHORT;
+        let side = if short { SMALL_RESULT } else { RESULT };
+        let results = if editor.results.is_empty() { 8.0 } else { side };
+        let room = (ui.available_height() - TAIL - results).max(120.0);
+        let scrolled = ScrollArea::vertical().max_height(room).auto_shrink([false, true]).show(ui, |ui| {
             section(ui, "Model");
             models::show(ui, editor, commands);
             ui.add_space(5.0);
             section(ui, "Subject");
             self.subject(ui, editor, commands);
             ui.add_space(5.0);
-            section(ui, "Generation order");
-            orders(ui, editor, commands);
+            orders(ui, editor, short, commands);
             ui.add_space(5.0);
             section(ui, "Sampling");
             sampling(ui, editor, commands);
+            self.more(ui, editor, commands);
         });
+        fade(ui, scrolled.inner_rect, scrolled.state.clamped_offset().y, scrolled.content_size.y);
         ui.add_space(6.0);
         self.generate(ui, editor, commands);
         ui.add_space(6.0);
         section(ui, "Variations");
-        self.results(ui, editor, commands);
+        self.results(ui, editor, side, commands);
         let rest = ui.available_rect_before_wrap();
         if rest.height() > HINTS + 16.0 {
             let place = Rect::from_min_max(pos2(rest.min.x, rest.max.y - HINTS), rest.max);
@@ -131,6 +177,36 @@ impl Panel {
             .on_hover_text("What shall be painted (the class that conditions the model)");
     }
 
+    /// The controls that are seldom needed, behind their heading.
+    fn more(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+        let open = editor.show.more;
+        let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 22.0), Sense::click());
+        response.widget_info(|| WidgetInfo::selected(Role::DisclosureTriangle, true, open, "More"));
+        let colour = if response.hovered() { theme::TEXT } else { theme::DIM };
+        let icon = if open { icons::DOWN } else { icons::FORWARD };
+        let left = rect.left_center();
+        let painter = ui.painter();
+        painter.text(left, Align2::LEFT_CENTER, icon, theme::icon_font(12.0), colour);
+        painter.text(left + vec2(17.0, 0.0), Align2::LEFT_CENTER, "More", theme::font(13.0), colour);
+        if !open && is_unusual(editor) {
+            painter.text(rect.right_center(), Align2::RIGHT_CENTER, "changed", theme::font(13.0), theme::ACCENT);
+        }
+        focus_ring(ui, &response, rect, 4);
+        if response.clicked() {
+            commands.push(Command::ShowMore(!open));
+            self.opened = !open;
+        }
+        response
+            .on_hover_cursor(CursorIcon::PointingHand)
+            .on_hover_text("Context, choices, coverage, smooth: seldom needed, as each model has its own values");
+        if open {
+            seldom(ui, editor, commands);
+            if std::mem::take(&mut self.opened) {
+                ui.scroll_to_cursor(Some(Align::BOTTOM));
+            }
+        }
+    }
+
     fn generate(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         let refusal = editor.cannot_generate();
         let enabled = refusal.is_none();
@@ -199,30 +275,37 @@ impl Panel {
     }
 
     /// The results of this picture, newest first.
-    fn results(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    fn results(&mut self, ui: &mut Ui, editor: &Editor, side: f32, commands: &mut Vec<Command>) {
         if editor.results.is_empty() {
             ui.label(RichText::new("What you generate is collected here").size(theme::SMALL).color(theme::DIM));
             return;
         }
         self.thumbnails.retain(|id, _| editor.results.iter().any(|outcome| outcome.document.picture_id == *id));
-        ScrollArea::horizontal().auto_shrink([false, true]).show(ui, |ui| {
+        ScrollArea::horizontal().id_salt("results").auto_shrink([false, true]).show(ui, |ui| {
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = 8.0;
                 for (number, outcome) in editor.results.iter().enumerate().rev() {
-                    self.result(ui, editor, number, outcome, commands);
+                    self.result(ui, editor, (number, outcome), side, commands);
                 }
             });
         });
     }
 
-    fn result(&mut self, ui: &mut Ui, editor: &Editor, number: usize, outcome: &Outcome, commands: &mut Vec<Command>) {
+    fn result(
+        &mut self,
+        ui: &mut Ui,
+        editor: &Editor,
+        (number, outcome): (usize, &Outcome),
+        side: f32,
+        commands: &mut Vec<Command>,
+    ) {
         let id = outcome.document.picture_id;
         let texture = self.thumbnails.entry(id).or_insert_with(|| {
             let size = [outcome.thumbnail.width() as usize, outcome.thumbnail.height() as usize];
             let image = ColorImage::from_rgba_unmultiplied(size, outcome.thumbnail.as_raw());
             ui.ctx().load_texture("result", image, TextureOptions::LINEAR)
         });
-        let (rect, response) = ui.allocate_exact_size(vec2(62.0, 62.0), Sense::click());
+        let (rect, response) = ui.allocate_exact_size(Vec2::splat(side), Sense::click());
         let present = editor.document.picture_id == id;
         let name = format!("Result {}", number + 1);
         response.widget_info(|| WidgetInfo::selected(Role::Button, true, present, &name));
@@ -254,15 +337,20 @@ impl Panel {
     }
 }
 
-/// A small picture of every order.
-fn orders(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    let gaps = (ORDERS_PER_ROW - 1) as f32 * ui.spacing_mut().item_spacing.x.min(2.0);
-    let width = (ui.available_width() - gaps) / ORDERS_PER_ROW as f32;
+/// A small picture of every order; without room, smaller ones in one row, and the title of the chosen one alone.
+fn orders(ui: &mut Ui, editor: &Editor, short: bool, commands: &mut Vec<Command>) {
+    let heading = section(ui, "Generation order").rect;
+    if let Some(chosen) = ORDERS.iter().find(|order| short && order.name == editor.settings.order) {
+        let at = pos2(ui.max_rect().max.x, heading.center().y);
+        ui.painter().text(at, Align2::RIGHT_CENTER, chosen.title, theme::font(theme::SMALL), theme::TEXT);
+    }
+    let per_row = if short { ORDERS.len() } else { ORDERS_PER_ROW };
+    let width = (ui.available_width() - 2.0 * (per_row - 1) as f32) / per_row as f32;
     ui.spacing_mut().item_spacing = vec2(2.0, 4.0);
-    for row in ORDERS.chunks(ORDERS_PER_ROW) {
+    for row in ORDERS.chunks(per_row) {
         ui.horizontal(|ui| {
             for order in row {
-                if order_picture(ui, order, editor, width) {
+                if order_picture(ui, order, editor, width, short) {
                     commands.push(Command::Order(order.name));
                 }
             }
@@ -270,11 +358,12 @@ fn orders(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     }
 }
 
-fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32) -> bool {
+fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32, short: bool) -> bool {
     let (settings, orders) = (editor.settings, editor.abilities.orders);
-    let refusal = orders.allow(order.name).err();
+    let refusal = editor.check_order(order.name).err();
     let sense = if refusal.is_none() { Sense::click() } else { Sense::hover() };
-    let (rect, response) = ui.allocate_exact_size(vec2(width, 70.0), sense);
+    let (height, cell) = if short { (28.0, 3.6) } else { (68.0, 6.6) };
+    let (rect, response) = ui.allocate_exact_size(vec2(width, height), sense);
     let chosen = settings.order == order.name;
     response.widget_info(|| WidgetInfo::selected(Role::RadioButton, refusal.is_none(), chosen, order.title));
     let painter = ui.painter();
@@ -291,49 +380,50 @@ fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32) -> boo
     }
     let fade = if refusal.is_none() { 1.0 } else { 0.22 };
     let sites = order.arrange(Grid::new(SMALL_GRID, SMALL_GRID), settings.seed);
-    let cell = 7.2;
-    let corner = rect.center_top() + vec2(-cell * SMALL_GRID as f32 / 2.0, 5.0);
+    let corner = rect.center_top() + vec2(-cell * SMALL_GRID as f32 / 2.0, if short { 3.2 } else { 5.0 });
     for (rank, site) in sites.iter().enumerate() {
         let (row, col) = (*site as usize / SMALL_GRID, *site as usize % SMALL_GRID);
         let at = corner + vec2(col as f32, row as f32) * cell;
         let colour = theme::rank(rank as f32 / (sites.len() - 1) as f32);
-        painter.rect_filled(Rect::from_min_size(at, vec2(6.2, 6.2)), 1.0, colour.gamma_multiply(fade));
+        painter.rect_filled(Rect::from_min_size(at, Vec2::splat(0.86 * cell)), 1.0, colour.gamma_multiply(fade));
     }
-    let colour = match (chosen, refusal) {
+    let colour = match (chosen, &refusal) {
         (true, _) => theme::TEXT,
         (false, None) => theme::mix(theme::DIM, theme::TEXT, 0.3),
         (false, Some(_)) => theme::FAINT,
     };
     // Titles of two words take two lines.
-    for (line, word) in order.title.split(' ').enumerate() {
-        let at = rect.center_top() + vec2(0.0, 50.0 + 9.0 * line as f32);
+    for (line, word) in order.title.split(' ').enumerate().filter(|_| !short) {
+        let at = rect.center_top() + vec2(0.0, 47.0 + 9.0 * line as f32);
         painter.text(at, Align2::CENTER_TOP, word, theme::font(9.5), colour);
     }
     focus_ring(ui, &response, rect, 6);
     let clicked = response.clicked() && refusal.is_none();
+    let cursor = if refusal.is_none() { CursorIcon::PointingHand } else { CursorIcon::NotAllowed };
     let note = match (refusal, orders.experimental(order.name)) {
-        (Some(reason), _) => format!("\nNot with {}: {reason}", editor.card.title),
+        (Some(error), _) => format!("\n{}", not_now(error)),
         (None, Some(label)) => format!("\nExperimental: {label}"),
         (None, None) => String::new(),
     };
-    let cursor = if refusal.is_none() { CursorIcon::PointingHand } else { CursorIcon::NotAllowed };
     response.on_hover_cursor(cursor).on_hover_text(format!("{}\n{}{note}", order.title, order.about));
     clicked
 }
 
 fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    let Settings { steps, guidance, temperature, seed, seed_locked, .. } = editor.settings;
+    let Settings { steps, guidance, sampling, seed, seed_locked, .. } = editor.settings;
     ui.spacing_mut().item_spacing.y = 2.0;
+    detail(ui, editor, commands);
     let limit = editor.sites() as f64;
     let tip = "Runs of the model for a whole picture; a masked part takes its share. Few are fast, many are careful (parallel decoding along a cosine)";
     match editor.abilities.pace {
         Pace::Free => {
-            if let Some(value) = knob(ui, "Steps", steps as f64, (1.0, limit, 0), tip) {
+            if let Some(value) = Knob::new("Steps", 1.0, limit, 0, tip).show(ui, steps as f64) {
                 commands.push(Command::Steps(value as usize));
             }
         }
         Pace::Fixed { reason, .. } => {
-            ui.add_enabled_ui(false, |ui| knob(ui, "Steps", editor.fixed_steps() as f64, (1.0, limit, 0), reason));
+            let knob = Knob::new("Steps", 1.0, limit, 0, reason);
+            ui.add_enabled_ui(false, |ui| knob.show(ui, editor.fixed_steps() as f64));
         }
     }
     let (least, most, tip) = match editor.card.defaults.guidance {
@@ -343,16 +433,17 @@ fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         Guidance::Scales { .. } => (0.0, 10.0, "added to 1, growing with the scales; 0 is off"),
     };
     let tip = format!("How strongly the subject pulls (classifier-free guidance scale, {tip})");
-    if let Some(value) = knob(ui, "Guidance", f64::from(guidance), (least, most, 1), &tip) {
+    if let Some(value) = Knob::new("Guidance", least, most, 1, &tip).show(ui, f64::from(guidance)) {
         commands.push(Command::Guidance(value as f32));
     }
     let tip = "Below 1 cautious, above 1 bold (divides the logits)";
-    if let Some(value) = knob(ui, "Temperature", f64::from(temperature), (0.1, 2.0, 2), tip) {
+    let temperature = f64::from(sampling.temperature);
+    if let Some(value) = Knob::new("Temperature", 0.1, 2.0, 2, tip).show(ui, temperature) {
         commands.push(Command::Temperature(value as f32));
     }
     ui.horizontal(|ui| {
         ui.set_height(24.0);
-        name(ui, "Seed");
+        name(ui, "Seed", NAME);
         let size = vec2(26.0, 22.0);
         let (icon, action, tip) = if seed_locked {
             (icons::LOCKED, "Unlock seed", "Locked: every run takes this seed. Click to take a new one for each run")
@@ -382,27 +473,144 @@ fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     });
 }
 
-/// A slider with its name on the left and its number on the right.
-fn knob(ui: &mut Ui, label: &str, value: f64, (least, most, decimals): (f64, f64, usize), tip: &str) -> Option<f64> {
-    let mut slid = value;
-    let mut typed = value;
+/// How much of the canvas the model sees, and how finely.
+fn detail(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     ui.horizontal(|ui| {
-        ui.set_height(22.0);
-        name(ui, label).on_hover_text(tip);
-        ui.spacing_mut().slider_width = ui.available_width() - 62.0;
-        slider(ui, &mut slid, least, most, label).on_hover_text(tip);
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let drag = DragValue::new(&mut typed).range(least..=most).fixed_decimals(decimals);
-            let drag = drag.speed((most - least) / 300.0);
-            bare(ui, |ui| ui.add(drag)).accessible_name(format!("{label} (number)")).on_hover_text(tip);
-        });
+        ui.set_height(28.0);
+        ui.spacing_mut().item_spacing.x = 0.0;
+        let font = theme::font(12.5);
+        let widths =
+            DETAILS.map(|(_, title, _)| ui.painter().layout_no_wrap(title.into(), font.clone(), theme::TEXT).size().x);
+        // As far as the names leave room, the well begins where the sliders do.
+        let room = ui.available_width();
+        let wide = (room - NAME - 6.0).max(widths.iter().sum::<f32>() + 40.0);
+        name(ui, "Detail", room - wide).on_hover_text("How much of the canvas the model sees at once, and how finely");
+        let (rect, _) = ui.allocate_exact_size(vec2(wide, 28.0), Sense::hover());
+        ui.painter().rect_filled(rect, theme::RADIUS, theme::WELL);
+        let rect = rect.shrink(2.0);
+        let spare = (rect.width() - widths.iter().sum::<f32>()) / DETAILS.len() as f32;
+        let mut left = rect.min.x;
+        for ((extent, title, about), width) in DETAILS.iter().zip(widths) {
+            let right = left + width + spare;
+            let place = Rect::from_min_max(pos2(left, rect.min.y), pos2(right, rect.max.y)).shrink2(vec2(1.0, 0.5));
+            left = right;
+            let (refusal, chosen) = (editor.check_extent(*extent).err(), editor.settings.extent == *extent);
+            let response = segment(ui, place, title, &format!("Detail: {title}"), (refusal.is_none(), chosen));
+            if response.clicked() && !chosen {
+                commands.push(Command::Extent(*extent));
+            }
+            let note = refusal.map_or(String::new(), |error| format!("\n{}", not_now(error)));
+            response.on_hover_text(format!("{about}{note}"));
+        }
     });
-    let rounded = |value: f64| (value * 10f64.powi(decimals as i32)).round() / 10f64.powi(decimals as i32);
-    [slid, typed].into_iter().find(|new| (new - value).abs() > 1e-9).map(rounded)
 }
 
-fn name(ui: &mut Ui, text: &str) -> Response {
-    let (rect, response) = ui.allocate_exact_size(vec2(92.0, 20.0), Sense::hover());
+/// The controls that are seldom needed.
+fn seldom(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let Settings { context, sampling, .. } = editor.settings;
+    let tip = "How strongly the surroundings pull: all tokens against a part of them (spatial contextual guidance, SCG; \
+               from 1 rising to this)";
+    let refusal = editor.check_context().err();
+    let knob = Knob::new("Context", 1.0, f64::from(MOST_CONTEXT), 1, tip).at_rest(1.0, "off");
+    if let Some(value) = knob.refused(refusal).show(ui, f64::from(context)) {
+        commands.push(Command::Context(value as f32));
+    }
+    let tip = "From how many of the likeliest codes each token is drawn (top-k)";
+    let most = MOST_CODES.max(sampling.top_k as f64);
+    let knob = Knob::new("Choices", 0.0, most, 0, tip).at_rest(0.0, "all");
+    if let Some(value) = knob.show(ui, sampling.top_k as f64) {
+        commands.push(Command::TopK(value as usize));
+    }
+    let tip = "Draws from the likeliest codes that reach this probability together (top-p, nucleus sampling)";
+    let knob = Knob::new("Coverage", f64::from(LEAST_TOP_P), 1.0, 2, tip).at_rest(1.0, "all");
+    if let Some(value) = knob.show(ui, f64::from(sampling.top_p)) {
+        commands.push(Command::TopP(value as f32));
+    }
+    let refusal = editor.abilities.check(&Sampling { smooth: true, ..sampling }).err();
+    ui.add_enabled_ui(refusal.is_none(), |ui| {
+        let tip = "Mixes codes instead of choosing one: softer pictures (VAR's smooth mode, Gumbel softmax)";
+        let tip = refusal.map_or(tip.into(), |error| format!("{tip}\n{}", not_now(error)));
+        ui.horizontal(|ui| {
+            ui.set_height(22.0);
+            name(ui, "Smooth", NAME).on_hover_text(&tip).on_disabled_hover_text(&tip);
+            if toggle(ui, sampling.smooth, "Smooth", &tip) {
+                commands.push(Command::Smooth(!sampling.smooth));
+            }
+        });
+    });
+}
+
+/// Whether a control that is seldom needed says something else than the model's own values.
+fn is_unusual(editor: &Editor) -> bool {
+    let (settings, usual) = (editor.settings, editor.card.defaults);
+    let usual_temperature = Sampling { temperature: settings.sampling.temperature, ..usual.sampling };
+    settings.sampling != usual_temperature || (settings.context - usual.guidance.context()).abs() > f32::EPSILON
+}
+
+/// Why a control is grey, for its tooltip.
+fn not_now(error: Error) -> String {
+    format!("Not available: {}", cause(error))
+}
+
+/// A slider with its name on the left and its number on the right.
+struct Knob<'a> {
+    label: &'static str,
+    range: (f64, f64),
+    decimals: usize,
+    /// The value at which it does nothing, and the word for that.
+    rest: Option<(f64, &'static str)>,
+    enabled: bool,
+    tip: Cow<'a, str>,
+}
+
+impl<'a> Knob<'a> {
+    fn new(label: &'static str, least: f64, most: f64, decimals: usize, tip: &'a str) -> Self {
+        Self { label, range: (least, most), decimals, rest: None, enabled: true, tip: tip.into() }
+    }
+
+    fn at_rest(self, value: f64, word: &'static str) -> Self {
+        Self { rest: Some((value, word)), ..self }
+    }
+
+    /// Greyed out, with the reason, where there is one.
+    fn refused(self, refusal: Option<Error>) -> Self {
+        let Some(error) = refusal else { return self };
+        let tip = format!("{}\n{}", self.tip, not_now(error)).into();
+        Self { enabled: false, tip, ..self }
+    }
+
+    /// Shows it, and returns what it was set to.
+    fn show(&self, ui: &mut Ui, value: f64) -> Option<f64> {
+        let (least, most) = self.range;
+        let (mut slid, mut typed) = (value, value);
+        let told = |response: Response| response.on_hover_text(&*self.tip).on_disabled_hover_text(&*self.tip);
+        let row = |ui: &mut Ui| {
+            ui.set_height(22.0);
+            told(name(ui, self.label, NAME));
+            ui.spacing_mut().slider_width = ui.available_width() - 62.0;
+            told(slider(ui, &mut slid, least, most, self.label));
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                let drag = DragValue::new(&mut typed).range(least..=most).speed((most - least) / 300.0);
+                let drag = drag.custom_formatter(|value, _| self.text(value)).max_decimals(self.decimals);
+                told(bare(ui, |ui| ui.add(drag)).accessible_name(format!("{} (number)", self.label)));
+            });
+        };
+        ui.add_enabled_ui(self.enabled, |ui| ui.horizontal(row));
+        let unit = 10f64.powi(self.decimals as i32);
+        let rounded = |value: f64| ((value * unit).round() / unit).clamp(least, most);
+        [slid, typed].into_iter().find(|new| (new - value).abs() > 1e-9).map(rounded)
+    }
+
+    fn text(&self, value: f64) -> String {
+        match self.rest {
+            Some((rest, word)) if (value - rest).abs() < 1e-9 => word.into(),
+            _ => format!("{value:.*}", self.decimals),
+        }
+    }
+}
+
+fn name(ui: &mut Ui, text: &str, width: f32) -> Response {
+    let (rect, response) = ui.allocate_exact_size(vec2(width, 20.0), Sense::hover());
     ui.painter().text(rect.left_center(), Align2::LEFT_CENTER, text, theme::font(theme::BODY), theme::TEXT);
     response
 }
@@ -411,6 +619,7 @@ fn name(ui: &mut Ui, text: &str) -> Response {
 fn bare<R>(ui: &mut Ui, show: impl FnOnce(&mut Ui) -> R) -> R {
     ui.scope(|ui| {
         ui.spacing_mut().button_padding = vec2(2.0, 2.0);
+        ui.spacing_mut().interact_size.x = 16.0;
         ui.visuals_mut().widgets.inactive.weak_bg_fill = Color32::TRANSPARENT;
         show(ui)
     })
@@ -421,6 +630,26 @@ pub(super) fn well(ui: &Ui, response: &Response, rect: Rect) {
     let fill = if response.hovered() { theme::CONTROL_HOVERED } else { theme::CONTROL };
     ui.painter().rect_filled(rect, theme::RADIUS, fill);
     focus_ring(ui, response, rect, 6);
+}
+
+/// Fades out what can be scrolled where it goes on beyond its rectangle.
+fn fade(ui: &Ui, rect: Rect, offset: f32, height: f32) {
+    let shade = |edge: f32, inner: f32| {
+        let mut mesh = Mesh::default();
+        for (y, colour) in [(edge, theme::PANEL), (inner, Color32::TRANSPARENT)] {
+            mesh.colored_vertex(pos2(rect.min.x, y), colour);
+            mesh.colored_vertex(pos2(rect.max.x, y), colour);
+        }
+        mesh.add_triangle(0, 1, 2);
+        mesh.add_triangle(1, 2, 3);
+        ui.painter().add(mesh);
+    };
+    if offset > 0.5 {
+        shade(rect.min.y, rect.min.y + FADE);
+    }
+    if offset + rect.height() < height - 0.5 {
+        shade(rect.max.y, rect.max.y - FADE);
+    }
 }
 
 fn hints(ui: &mut Ui) {

@@ -77,7 +77,10 @@ fn branch(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     }
     let tip = "Keeps the steps up to here and makes the rest anew with the subject, guidance and temperature in the panel. \
                Mask, order and steps stay those of the run; the seed too, where it decides the order";
-    response.on_hover_text(tip).on_disabled_hover_text(format!("{tip}.\nRewind a finished run first"));
+    let smooth = editor.track().is_some_and(|track| track.request.knobs.sampling.smooth);
+    let missing =
+        if smooth { "Not available: the mixtures of a smooth run are not kept" } else { "Rewind a finished run first" };
+    response.on_hover_text(tip).on_disabled_hover_text(format!("{tip}.\n{missing}"));
 }
 
 /// Mean uncertainty per step, and the head that can be dragged.

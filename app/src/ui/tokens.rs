@@ -1,6 +1,6 @@
 //! The token grid: what is still to come, what was just made, and numbers per token as colours.
 
-use andamento_model::lattice::Site;
+use andamento_model::lattice::{Grid, Site};
 use andamento_model::picture::Rect;
 use andamento_model::sample::Made;
 use egui::{Align2, Mesh, Painter, Shape, Stroke, StrokeKind, Vec2};
@@ -70,9 +70,9 @@ fn to_come(track: &Track, head: usize) -> Vec<Site> {
 /// Draws the tokens that would be made if Generate were pressed.
 pub(super) fn show_aim(painter: &Painter, screen: &Screen, editor: &Editor) {
     let Some(aim) = &editor.aim else { return };
-    let (grid, canvas) = (editor.card.grid, editor.document.picture.rect());
+    let (Grid { rows, cols }, canvas) = (aim.grid, editor.document.picture.rect());
     for site in (0..aim.masked.len()).filter(|site| aim.masked[*site]) {
-        let rect = aim.frame.site_rect(site / grid, site % grid, grid, grid).intersect(canvas);
+        let rect = aim.frame.site_rect(site / cols, site % cols, rows, cols).intersect(canvas);
         painter.rect_stroke(screen.rect(rect), 0.0, line(0.3), StrokeKind::Inside);
     }
 }

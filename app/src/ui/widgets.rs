@@ -3,7 +3,7 @@
 use egui::accesskit::Action;
 use egui::{
     Align2, Button, Color32, CornerRadius, CursorIcon, EventFilter, Key, PointerButton, Rect, Response, Role, Sense,
-    Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Stroke, StrokeKind, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use super::theme;
@@ -12,9 +12,9 @@ use super::theme;
 const KNOB: f32 = 6.5;
 
 /// The heading of a section.
-pub(super) fn section(ui: &mut Ui, text: &str) {
+pub(super) fn section(ui: &mut Ui, text: &str) -> Response {
     let text = egui::RichText::new(text.to_uppercase()).size(11.0).extra_letter_spacing(1.1).color(theme::DIM);
-    ui.label(text);
+    ui.label(text)
 }
 
 /// A button that shows an icon; `name` is its accessible name and, with the key, its tooltip.
@@ -41,6 +41,43 @@ pub(super) fn pill(ui: &mut Ui, on: bool, text: &str, tip: &str) -> bool {
     ui.painter().text(rect.center(), Align2::CENTER_CENTER, text, theme::font(13.0), colour);
     let clicked = response.clicked();
     response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip);
+    clicked
+}
+
+/// One of several choices beside each other, in a well.
+pub(super) fn segment(ui: &mut Ui, place: Rect, text: &str, name: &str, (enabled, chosen): (bool, bool)) -> Response {
+    let mut child = ui.new_child(UiBuilder::new().max_rect(place));
+    let sense = if enabled { Sense::click() } else { Sense::hover() };
+    let (_, response) = child.allocate_exact_size(place.size(), sense);
+    response.widget_info(|| WidgetInfo::selected(Role::RadioButton, enabled, chosen, name));
+    let fill = match (chosen, response.hovered() && enabled) {
+        (true, _) => theme::CONTROL_HOVERED,
+        (false, true) => theme::CONTROL,
+        (false, false) => theme::WELL,
+    };
+    ui.painter().rect_filled(place, CornerRadius::same(5), fill);
+    let colour = match (chosen, enabled) {
+        (true, _) => theme::TEXT,
+        (false, true) => theme::mix(theme::DIM, theme::TEXT, 0.4),
+        (false, false) => theme::FAINT,
+    };
+    ui.painter().text(place.center(), Align2::CENTER_CENTER, text, theme::font(12.5), colour);
+    focus_ring(ui, &response, place, 5);
+    response.on_hover_cursor(if enabled { CursorIcon::PointingHand } else { CursorIcon::NotAllowed })
+}
+
+/// A switch: a rail with a knob that is left for off and right for on. Returns whether it was clicked.
+pub(super) fn toggle(ui: &mut Ui, on: bool, name: &str, tip: &str) -> bool {
+    let (rect, response) = ui.allocate_exact_size(vec2(32.0, 18.0), Sense::click());
+    response.widget_info(|| WidgetInfo::selected(Role::CheckBox, ui.is_enabled(), on, name));
+    let rail = rect.shrink2(vec2(1.0, 1.0));
+    let (fill, x) = if on { (theme::ACCENT, rail.max.x - 8.0) } else { (theme::CONTROL_HOVERED, rail.min.x + 8.0) };
+    ui.painter().rect_filled(rail, CornerRadius::same(8), fill);
+    let colour = if response.hovered() { Color32::WHITE } else { Color32::from_gray(225) };
+    ui.painter().circle_filled(pos2(x, rail.center().y), KNOB - 0.5, colour);
+    focus_ring(ui, &response, rail, 8);
+    let clicked = response.clicked();
+    response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip).on_disabled_hover_text(tip);
     clicked
 }
 
