@@ -252,7 +252,25 @@ fn bad_input_is_named() {
         (with("-o nowhere/o.png"), 1, "nowhere"),
         (with("--model nothing -o o.png"), 2, "nothing"),
         ("outpaint --image in.png".into(), 2, "outpaint"),
+        (with("--cfg -1 -o o.png"), 2, "--cfg"),
+        (with("--cfg 3 -o o.png"), 2, "--class"),
+        (with("--class 1 --cfg-power 1 -o o.png"), 2, "--cfg-power"),
+        (with("--class 1 --cfg-schedule power-cosine --cfg-power nan -o o.png"), 2, "--cfg-power"),
+        (with("--class 1 --cfg-schedule scales -o o.png"), 2, "scales"),
+        (with("--class 1 --cfg 1 --scg 2 -o o.png"), 2, "--scg"),
+        (with("--ledger nowhere/run.json -o o.png"), 1, "nowhere"),
+        (with("--ledger in.png -o o.png"), 2, "--ledger"),
+        (with("--ledger o.png -o o.png"), 2, "--ledger"),
+        ("generate --refine 40000 -o o.png".into(), 2, "refinement by 40000"),
+        ("outpaint --image in.png --left 4294967295 --right 1".into(), 2, "200 megapixels"),
         ("bench --size huge".into(), 2, "huge"),
+        ("bench --family nothing".into(), 2, "RandAR, LlamaGen"),
+        ("bench --family rar --size huge".into(), 2, "RAR has no “huge”. Choose one of S, B"),
+        ("bench --family var --size bundled".into(), 2, "d16"),
+        ("bench --family llamagen --steps 5".into(), 2, "--steps"),
+        ("bench --steps 0".into(), 2, "--steps"),
+        ("bench --seconds nan".into(), 2, "--seconds"),
+        ("bench --cfg nan".into(), 2, "--cfg"),
         ("train missing.toml".into(), 1, "missing.toml"),
         ("paint".into(), 1, "paint"),
         ("orders --device toaster".into(), 2, "toaster"),
@@ -397,6 +415,44 @@ fn imported_models_are_listed_verified_painted_with_and_removed() {
     assert!(text.contains("randar-192x6 now lacks its tokenizer"), "{text}");
     folder.fails(&format!("models remove llamagen-vq-8-ch32 {home}"), 2, "randar-192x6");
     folder.fails(&format!("models import {home}"), 2, "FILE");
+}
+
+#[test]
+fn smooth_pictures_of_an_imported_var_replay_and_what_it_cannot_do_is_refused() {
+    let folder = Folder::new("var");
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens/var");
+    let [generator, tokenizer] = ["var.pth", "vae.pth"].map(|name| goldens.join(name).display().to_string());
+    let imported: serde_json::Value =
+        serde_json::from_str(&folder.succeeds(&format!("models import {generator} --json"))).expect("JSON");
+    let id = imported["imported"][0]["id"].as_str().expect("an id");
+    assert!(folder.succeeds("models").contains("needs its tokenizer"), "the list hides what is lacking");
+    folder.fails(&format!("generate --model {id} -o a.png"), 1, "VAR VQVAE");
+    folder.succeeds(&format!("models import {tokenizer}"));
+    assert!(!folder.succeeds("models").contains("needs its tokenizer"));
+    folder.fails("generate --model nothing -o a.png", 2, id);
+
+    photograph(90, 70).save(folder.file("in.png")).expect("picture");
+    disc(90, 70).save(folder.file("mask.png")).expect("mask");
+    let arguments = format!("inpaint --model {id} --image in.png --mask mask.png --class 1 --seed 4");
+    folder.succeeds(&format!("{arguments} --smooth --ledger run.json -o a.png"));
+    folder.succeeds(&format!("{arguments} -o b.png"));
+    folder.succeeds("replay run.json -o c.png");
+    folder.succeeds("replay run.json --verify -o d.png");
+    let [a, b, c, d] = ["a.png", "b.png", "c.png", "d.png"].map(|name| open(&folder.file(name)));
+    changed(&open(&folder.file("in.png")), &a, &disc(90, 70));
+    assert_ne!(a.as_bytes(), b.as_bytes(), "the smooth mode changed nothing");
+    assert_eq!(a.as_bytes(), c.as_bytes(), "the replay differs");
+    assert_eq!(a.as_bytes(), d.as_bytes(), "the verified replay differs");
+    for (rest, names) in [
+        ("--order raster", "scales"),
+        ("--steps 5", "--steps"),
+        ("--refine 2", "RandAR"),
+        ("--whole", "RandAR"),
+        ("--scg 2", "RandAR"),
+        ("--cfg-power 1", "--cfg-power"),
+    ] {
+        folder.fails(&format!("{arguments} {rest} -o e.png"), 2, names);
+    }
 }
 
 #[test]

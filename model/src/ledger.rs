@@ -9,7 +9,7 @@ use crate::decode::{Knobs, Step};
 use crate::frame::{Extent, Frame};
 use crate::lattice::{Lattice, Site, Token};
 use crate::library::Model;
-use crate::paint::Request;
+use crate::paint::{Request, paint};
 use crate::picture::{Mask, Picture};
 use crate::plan::Plan;
 use crate::sample::Made;
@@ -171,12 +171,16 @@ impl Ledger {
         })
     }
 
-    /// The same picture again from the tokens alone, without the generator. `picture` is the canvas it was made on.
+    /// The same picture again from the tokens alone, without the generator; that has to run where codes were mixed, as
+    /// mixtures are not recorded. `picture` is the canvas it was made on.
     ///
     /// # Errors
     /// If the canvas has another size, or the tokens are not this model's.
-    pub fn replay(&self, model: &Model, picture: &Picture) -> Result<Picture> {
+    pub fn replay(&self, model: &mut Model, picture: &Picture) -> Result<Picture> {
         let request = self.request(picture.clone())?;
+        if request.knobs.sampling.smooth {
+            return paint(model, &request, &self.steps)?.so_far();
+        }
         request.frame(&model.lattice(), model.card.stride())?;
         let mut tokens = vec![0; self.lattice.len()];
         self.given.iter().for_each(|(site, token)| tokens[site.index()] = *token);

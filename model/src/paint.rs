@@ -90,6 +90,7 @@ pub fn paint<'a>(model: &'a mut Model, request: &Request, earlier: &[Step]) -> R
     let abilities = model.network.spec().abilities;
     abilities.check_course(&request.order, request.schedule)?;
     abilities.check_extent(request.extent)?;
+    abilities.check_guidance(&request.knobs.guidance)?;
     let (frame, lattice) = request.frame(&model.lattice(), model.card.stride())?;
     let grid = lattice.finest();
     let masked = lattice.masked(&frame.masked_sites(&request.mask, grid.rows, grid.cols));
