@@ -131,6 +131,10 @@ fn a_ledger_replays_the_picture() {
         serde_json::from_slice(&std::fs::read(folder.file("run.json")).expect("ledger")).expect("JSON");
     assert_eq!(frames, ledger["steps"].as_array().expect("steps").len(), "a picture per step");
 
+    folder.fails("replay run.json -o in.png", 2, "in.png is the source itself");
+    let text = std::fs::read_to_string(folder.file("run.json")).expect("ledger");
+    std::fs::write(folder.file("foreign.json"), text.replace("scenes-randar", "randar-xl")).expect("ledger");
+    folder.fails("replay foreign.json -o d.png", 1, "randar-xl");
     photograph(201, 160).save(folder.file("in.png")).expect("another picture");
     folder.fails("replay run.json -o d.png", 1, "in.png");
     std::fs::write(folder.file("text.json"), "hello").expect("text");
@@ -453,6 +457,30 @@ fn smooth_pictures_of_an_imported_var_replay_and_what_it_cannot_do_is_refused() 
     ] {
         folder.fails(&format!("{arguments} {rest} -o e.png"), 2, names);
     }
+}
+
+#[test]
+fn an_imported_rar_follows_another_order_and_says_that_it_is_an_experiment() {
+    let folder = Folder::new("rar");
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens");
+    let files = ["rar/rar.bin", "maskgit_vqgan/maskgit-vqgan.bin"].map(|name| goldens.join(name).display().to_string());
+    let imported = folder.succeeds(&format!("models import {} --json", files.join(" ")));
+    let imported: serde_json::Value = serde_json::from_str(&imported).expect("JSON");
+    let id = imported["imported"][0]["id"].as_str().expect("an id");
+    let run = |rest: &str| {
+        let output = folder.run(&format!("generate --model {id} --class 1 --seed 1 {rest}"));
+        assert!(output.status.success(), "{rest}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    assert!(run("--order spiral-in -o a.png").contains("Experimental"), "the order passes without a word");
+    assert!(!run("-o b.png").contains("Experimental"));
+    // A power of its own for the schedule that is RAR's anyway.
+    run("--cfg 8 --cfg-power 0 -o c.png");
+    run("--cfg 8 --cfg-schedule constant -o d.png");
+    run("--cfg 8 --cfg-power 3 -o e.png");
+    let [c, d, e] = ["c.png", "d.png", "e.png"].map(|name| std::fs::read(folder.file(name)).expect("result"));
+    assert_eq!(c, d, "a power of 0 is constant guidance");
+    assert_ne!(c, e, "the power changed nothing");
 }
 
 #[test]

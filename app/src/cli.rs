@@ -327,6 +327,9 @@ impl Run {
             (None, _) => abilities.schedule(order.random.then_some(card.defaults.steps)),
         };
         abilities.check_course(order.name, schedule)?;
+        if let Some(note) = abilities.orders.experimental(order.name) {
+            eprintln!("order {}: {note}", order.name);
+        }
         let guidance = self.guidance(card.defaults.guidance, &abilities)?;
         let usual = card.defaults.sampling;
         let sampling = Sampling {
@@ -487,11 +490,7 @@ fn check_output(output: &Path, source: Option<&Path>) -> Result<()> {
 
 /// Refuses, before anything is computed, a ledger that could not be written or would replace a picture.
 fn check_ledger(file: &Path, job: &Job) -> Result<()> {
-    let replaces = match &job.source {
-        Source::File { path, .. } => same_file(file, Path::new(path)),
-        Source::Blank { .. } => false,
-    };
-    if replaces || file == job.output {
+    if job.source.file().is_some_and(|source| same_file(file, source)) || file == job.output {
         let cause = format!("{} is a picture of this run", file.display());
         return Err(Error::control("--ledger", cause, "Choose another name, such as run.json"));
     }
@@ -546,17 +545,24 @@ impl Replay {
         let text = std::fs::read_to_string(&self.ledger)
             .map_err(|error| Error::file(&self.ledger, error, "Name a file that `--ledger` wrote"))?;
         let ledger = Ledger::from_json(&text, &self.ledger)?;
-        let picture = self.canvas(&ledger.source)?;
-        let entry = library::find(&ledger.model, &setting.shelf)?;
+        let picture = self.canvas(&ledger)?;
+        let entry = library::find(&ledger.model, &setting.shelf).map_err(|error| match error {
+            Error::Control { .. } => {
+                let cause = format!("it was made with {}, which is not here", ledger.model);
+                Error::file(&self.ledger, cause, "Import that model with `andamento models import`")
+            }
+            other => other,
+        })?;
         if entry.hash() != ledger.model_hash {
             let cause = format!("it was made with other weights of {}", ledger.model);
-            return Err(Error::file(&self.ledger, cause, "Use the version of Andamento that made it"));
+            let remedy = "Import those, or use the version of Andamento that made it";
+            return Err(Error::file(&self.ledger, cause, remedy));
         }
         let output = match &self.output {
             Some(output) => output.clone(),
             None => crate::document::next_free_name(&self.ledger.with_extension("png")),
         };
-        check_output(&output, self.image.as_deref())?;
+        check_output(&output, self.image.as_deref().or(ledger.source.file()))?;
         check_folder(&output)?;
         let mut model = load(&entry, setting)?;
         if self.verify {
@@ -572,19 +578,24 @@ impl Replay {
         Ok(())
     }
 
-    fn canvas(&self, source: &Source) -> Result<Picture> {
-        match source {
+    fn canvas(&self, ledger: &Ledger) -> Result<Picture> {
+        match &ledger.source {
             Source::Blank { width, height } => {
+                let mask = ledger.mask()?;
+                if (mask.width(), mask.height()) != (*width, *height) {
+                    let cause = format!("its canvas is {width} × {height}, its mask is not");
+                    return Err(Error::file(&self.ledger, cause, "Use a file that `--ledger` wrote"));
+                }
                 Ok(Picture::new(image::RgbImage::from_pixel(*width, *height, image::Rgb([128; 3])).into()))
             }
             Source::File { path, sha256, extended: [left, top, right, bottom] } => {
-                let file = self.image.clone().unwrap_or_else(|| path.into());
+                let file = self.image.as_deref().unwrap_or(Path::new(path));
                 let remedy = "Name the source picture with --image";
-                let bytes = std::fs::read(&file).map_err(|error| Error::file(&file, error, remedy))?;
+                let bytes = std::fs::read(file).map_err(|error| Error::file(file, error, remedy))?;
                 if library::sha256(&bytes) != *sha256 {
-                    return Err(Error::file(&file, "it is not the picture that the ledger was made on", remedy));
+                    return Err(Error::file(file, "it is not the picture that the ledger was made on", remedy));
                 }
-                Picture::open(&file)?.extended(*left, *top, *right, *bottom)
+                Picture::open(file)?.extended(*left, *top, *right, *bottom)
             }
         }
     }

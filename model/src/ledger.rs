@@ -1,5 +1,7 @@
 //! What was made: every token with its site, probability, step and origin, and all that is needed to make it again.
 
+use std::path::Path;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,16 @@ pub enum Source {
         /// Pixels added on the left, top, right and bottom.
         extended: [u32; 4],
     },
+}
+
+impl Source {
+    /// The picture's file, where there is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Blank { .. } => None,
+            Self::File { path, .. } => Some(Path::new(path)),
+        }
+    }
 }
 
 /// A finished or stopped run.
@@ -116,7 +128,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If it is not a ledger of a known version, or does not fill its lattice.
-    pub fn from_json(json: &str, file: impl AsRef<std::path::Path>) -> Result<Self> {
+    pub fn from_json(json: &str, file: impl AsRef<Path>) -> Result<Self> {
         let refuse = |cause: String| Error::file(&file, cause, "Use a file that `--ledger` wrote");
         let ledger: Self = serde_json::from_str(json).map_err(|error| refuse(format!("not a ledger: {error}")))?;
         if ledger.version != VERSION {
