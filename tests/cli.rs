@@ -135,6 +135,15 @@ fn a_ledger_replays_the_picture() {
     let text = std::fs::read_to_string(folder.file("run.json")).expect("ledger");
     std::fs::write(folder.file("foreign.json"), text.replace("scenes-randar", "randar-xl")).expect("ledger");
     folder.fails("replay foreign.json -o d.png", 1, "randar-xl");
+    let whole: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let [mut tall, mut vast, mut coded] = [whole.clone(), whole.clone(), whole];
+    tall["lattice"]["scales"][0]["rows"] = 4_000_000_000_u64.into();
+    vast["frame"]["size"] = serde_json::json!([4_000_000_000_u32, 4_000_000_000_u32]);
+    coded["given"][0][1] = 4_000_000_000_u32.into();
+    for (name, ledger) in [("tall.json", tall), ("vast.json", vast), ("coded.json", coded)] {
+        std::fs::write(folder.file(name), ledger.to_string()).expect("ledger");
+        folder.fails(&format!("replay {name} -o d.png"), 1, name);
+    }
     photograph(201, 160).save(folder.file("in.png")).expect("another picture");
     folder.fails("replay run.json -o d.png", 1, "in.png");
     std::fs::write(folder.file("text.json"), "hello").expect("text");

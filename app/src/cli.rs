@@ -565,10 +565,17 @@ impl Replay {
         check_output(&output, self.image.as_deref().or(ledger.source.file()))?;
         check_folder(&output)?;
         let mut model = load(&entry, setting)?;
+        // What the model refuses then is no argument of this call, but stands in the ledger.
+        let damaged = |error| match error {
+            Error::Control { control, cause, remedy } => {
+                Error::file(&self.ledger, format!("{control}: {cause}"), remedy)
+            }
+            other => other,
+        };
         if self.verify {
-            self.compare(&mut model, &ledger, &picture)?;
+            self.compare(&mut model, &ledger, &picture).map_err(damaged)?;
         }
-        let result = ledger.replay(&mut model, &picture)?;
+        let result = ledger.replay(&mut model, &picture).map_err(damaged)?;
         save_atomically(&output, &result.png_bytes()?)?;
         if setting.as_json {
             println!("{:#}", json!({ "output": output, "verified": self.verify }));

@@ -135,6 +135,10 @@ impl Ledger {
             return Err(refuse(format!("its version is {}, this program reads {VERSION}", ledger.version)));
         }
         let sites = ledger.lattice.len();
+        let written = ledger.given.len() + ledger.steps.iter().map(|step| step.made.len()).sum::<usize>();
+        if sites > written {
+            return Err(refuse(format!("of {sites} tokens it has {written}: the run was not finished")));
+        }
         let mut seen = vec![false; sites];
         let given = ledger.given.iter().map(|(site, _)| (*site, false));
         let made = ledger.steps.iter().flat_map(|step| &step.made).map(|made| (made.site, ledger.schedule.revises()));

@@ -45,7 +45,8 @@ impl Request {
     /// The frame the model will see, and the tokens it will work on, given those of its own picture and their stride.
     ///
     /// # Errors
-    /// If the mask is empty or of another size than the picture, or the canvas is too oblong to be seen at once.
+    /// If the mask is empty or of another size than the picture, the canvas is too oblong to be seen at once, or a given
+    /// frame is seen at another size than that of the tokens.
     pub fn frame(&self, trained: &Lattice, stride: u32) -> Result<(Frame, Lattice)> {
         let (width, height) = (self.picture.width(), self.picture.height());
         if (self.mask.width(), self.mask.height()) != (width, height) {
@@ -62,7 +63,13 @@ impl Request {
             Extent::Canvas => Frame::whole(width, height, grid, stride),
             Extent::Trained | Extent::Refined(_) => Frame::around(bounds, width, height, stride * grid.rows as u32),
         };
-        Ok((self.frame.unwrap_or_else(placed), lattice))
+        let frame = self.frame.unwrap_or_else(placed);
+        let size = [grid.cols as u32 * stride, grid.rows as u32 * stride];
+        if frame.size != size {
+            let cause = format!("it is seen at {:?}, and the model's tokens cover {size:?}", frame.size);
+            return Err(Error::control("frame", cause, "Place it again"));
+        }
+        Ok((frame, lattice))
     }
 }
 
