@@ -131,6 +131,19 @@ fn a_ledger_replays_the_picture() {
         serde_json::from_slice(&std::fs::read(folder.file("run.json")).expect("ledger")).expect("JSON");
     assert_eq!(frames, ledger["steps"].as_array().expect("steps").len(), "a picture per step");
 
+    folder.fails("replay run.json -o in.png", 2, "in.png is the source itself");
+    let text = std::fs::read_to_string(folder.file("run.json")).expect("ledger");
+    std::fs::write(folder.file("foreign.json"), text.replace("scenes-randar", "randar-xl")).expect("ledger");
+    folder.fails("replay foreign.json -o d.png", 1, "randar-xl");
+    let whole: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let [mut tall, mut vast, mut coded] = [whole.clone(), whole.clone(), whole];
+    tall["lattice"]["scales"][0]["rows"] = 4_000_000_000_u64.into();
+    vast["frame"]["size"] = serde_json::json!([4_000_000_000_u32, 4_000_000_000_u32]);
+    coded["given"][0][1] = 4_000_000_000_u32.into();
+    for (name, ledger) in [("tall.json", tall), ("vast.json", vast), ("coded.json", coded)] {
+        std::fs::write(folder.file(name), ledger.to_string()).expect("ledger");
+        folder.fails(&format!("replay {name} -o d.png"), 1, name);
+    }
     photograph(201, 160).save(folder.file("in.png")).expect("another picture");
     folder.fails("replay run.json -o d.png", 1, "in.png");
     std::fs::write(folder.file("text.json"), "hello").expect("text");
@@ -252,7 +265,25 @@ fn bad_input_is_named() {
         (with("-o nowhere/o.png"), 1, "nowhere"),
         (with("--model nothing -o o.png"), 2, "nothing"),
         ("outpaint --image in.png".into(), 2, "outpaint"),
+        (with("--cfg -1 -o o.png"), 2, "--cfg"),
+        (with("--cfg 3 -o o.png"), 2, "--class"),
+        (with("--class 1 --cfg-power 1 -o o.png"), 2, "--cfg-power"),
+        (with("--class 1 --cfg-schedule power-cosine --cfg-power nan -o o.png"), 2, "--cfg-power"),
+        (with("--class 1 --cfg-schedule scales -o o.png"), 2, "scales"),
+        (with("--class 1 --cfg 1 --scg 2 -o o.png"), 2, "--scg"),
+        (with("--ledger nowhere/run.json -o o.png"), 1, "nowhere"),
+        (with("--ledger in.png -o o.png"), 2, "--ledger"),
+        (with("--ledger o.png -o o.png"), 2, "--ledger"),
+        ("generate --refine 40000 -o o.png".into(), 2, "refinement by 40000"),
+        ("outpaint --image in.png --left 4294967295 --right 1".into(), 2, "200 megapixels"),
         ("bench --size huge".into(), 2, "huge"),
+        ("bench --family nothing".into(), 2, "RandAR, LlamaGen"),
+        ("bench --family rar --size huge".into(), 2, "RAR has no “huge”. Choose one of S, B"),
+        ("bench --family var --size bundled".into(), 2, "d16"),
+        ("bench --family llamagen --steps 5".into(), 2, "--steps"),
+        ("bench --steps 0".into(), 2, "--steps"),
+        ("bench --seconds nan".into(), 2, "--seconds"),
+        ("bench --cfg nan".into(), 2, "--cfg"),
         ("train missing.toml".into(), 1, "missing.toml"),
         ("paint".into(), 1, "paint"),
         ("orders --device toaster".into(), 2, "toaster"),
@@ -397,6 +428,68 @@ fn imported_models_are_listed_verified_painted_with_and_removed() {
     assert!(text.contains("randar-192x6 now lacks its tokenizer"), "{text}");
     folder.fails(&format!("models remove llamagen-vq-8-ch32 {home}"), 2, "randar-192x6");
     folder.fails(&format!("models import {home}"), 2, "FILE");
+}
+
+#[test]
+fn smooth_pictures_of_an_imported_var_replay_and_what_it_cannot_do_is_refused() {
+    let folder = Folder::new("var");
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens/var");
+    let [generator, tokenizer] = ["var.pth", "vae.pth"].map(|name| goldens.join(name).display().to_string());
+    let imported: serde_json::Value =
+        serde_json::from_str(&folder.succeeds(&format!("models import {generator} --json"))).expect("JSON");
+    let id = imported["imported"][0]["id"].as_str().expect("an id");
+    assert!(folder.succeeds("models").contains("needs its tokenizer"), "the list hides what is lacking");
+    folder.fails(&format!("generate --model {id} -o a.png"), 1, "VAR VQVAE");
+    folder.succeeds(&format!("models import {tokenizer}"));
+    assert!(!folder.succeeds("models").contains("needs its tokenizer"));
+    folder.fails("generate --model nothing -o a.png", 2, id);
+
+    photograph(90, 70).save(folder.file("in.png")).expect("picture");
+    disc(90, 70).save(folder.file("mask.png")).expect("mask");
+    let arguments = format!("inpaint --model {id} --image in.png --mask mask.png --class 1 --seed 4");
+    folder.succeeds(&format!("{arguments} --smooth --ledger run.json -o a.png"));
+    folder.succeeds(&format!("{arguments} -o b.png"));
+    folder.succeeds("replay run.json -o c.png");
+    folder.succeeds("replay run.json --verify -o d.png");
+    let [a, b, c, d] = ["a.png", "b.png", "c.png", "d.png"].map(|name| open(&folder.file(name)));
+    changed(&open(&folder.file("in.png")), &a, &disc(90, 70));
+    assert_ne!(a.as_bytes(), b.as_bytes(), "the smooth mode changed nothing");
+    assert_eq!(a.as_bytes(), c.as_bytes(), "the replay differs");
+    assert_eq!(a.as_bytes(), d.as_bytes(), "the verified replay differs");
+    for (rest, names) in [
+        ("--order raster", "scales"),
+        ("--steps 5", "--steps"),
+        ("--refine 2", "RandAR"),
+        ("--whole", "RandAR"),
+        ("--scg 2", "RandAR"),
+        ("--cfg-power 1", "--cfg-power"),
+    ] {
+        folder.fails(&format!("{arguments} {rest} -o e.png"), 2, names);
+    }
+}
+
+#[test]
+fn an_imported_rar_follows_another_order_and_says_that_it_is_an_experiment() {
+    let folder = Folder::new("rar");
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens");
+    let files = ["rar/rar.bin", "maskgit_vqgan/maskgit-vqgan.bin"].map(|name| goldens.join(name).display().to_string());
+    let imported = folder.succeeds(&format!("models import {} --json", files.join(" ")));
+    let imported: serde_json::Value = serde_json::from_str(&imported).expect("JSON");
+    let id = imported["imported"][0]["id"].as_str().expect("an id");
+    let run = |rest: &str| {
+        let output = folder.run(&format!("generate --model {id} --class 1 --seed 1 {rest}"));
+        assert!(output.status.success(), "{rest}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    assert!(run("--order spiral-in -o a.png").contains("Experimental"), "the order passes without a word");
+    assert!(!run("-o b.png").contains("Experimental"));
+    // A power of its own for the schedule that is RAR's anyway.
+    run("--cfg 8 --cfg-power 0 -o c.png");
+    run("--cfg 8 --cfg-schedule constant -o d.png");
+    run("--cfg 8 --cfg-power 3 -o e.png");
+    let [c, d, e] = ["c.png", "d.png", "e.png"].map(|name| std::fs::read(folder.file(name)).expect("result"));
+    assert_eq!(c, d, "a power of 0 is constant guidance");
+    assert_ne!(c, e, "the power changed nothing");
 }
 
 #[test]

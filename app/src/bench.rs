@@ -1,57 +1,94 @@
 //! `andamento bench`: how fast a family and size is on a device, with random weights, beside what the device can do.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
-use andamento_model::bench;
+use andamento_model::bench::{self, Cost};
 use andamento_model::decode::{Decoding, Knobs};
 use andamento_model::device::{self, DeviceChoice};
 use andamento_model::library::{self, Card, MODELS};
+use andamento_model::network::Pace;
 use andamento_model::plan::Plan;
-use andamento_model::sample::Sampling;
+use andamento_model::sample::Guidance;
+use andamento_model::schedule::Schedule;
 use andamento_model::{Error, Result};
 use andamento_model::{networks, order};
 use clap::Args;
 use serde_json::json;
-use std::sync::Arc;
 
-use crate::cli::describe;
+use crate::cli::{check_range, describe};
 
 /// Measure a family and size.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The family, such as RandAR.
-    #[arg(long, default_value = "randar")]
+    /// The family: RandAR, LlamaGen, RAR, VAR, Open-MAGVIT2 or TensorAR.
+    #[arg(long, default_value = "RandAR", value_name = "NAME")]
     family: String,
-    /// The size: bundled, or a published one such as L.
-    #[arg(long, default_value = "bundled")]
-    size: String,
-    /// Steps for a whole picture.
-    #[arg(long, default_value_t = 88)]
-    steps: usize,
-    /// Guidance; 1 halves the work.
-    #[arg(long, default_value_t = 4.0)]
-    cfg: f32,
+    /// The size: `bundled`, or a published one such as L. By default the bundled one, or else the first published one.
+    #[arg(long, value_name = "NAME")]
+    size: Option<String>,
+    /// Steps for a whole picture, where the family leaves the choice. By default as many as published.
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// Guidance, in the units of the paper; off, at 1 or for VAR 0, it halves the work. By default as published.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    cfg: Option<f32>,
     /// Stop after about this many seconds and reckon the rest from the steps made.
-    #[arg(long, default_value_t = 120.0)]
+    #[arg(long, default_value_t = 120.0, value_name = "X", allow_negative_numbers = true)]
     seconds: f64,
 }
 
-/// The bundled model of a family.
-fn of_family(family: &str) -> Result<Card> {
-    let cards: Vec<Card> = MODELS.iter().map(library::Bundled::card).collect::<Result<_>>()?;
-    let found = cards.into_iter().find(|card| card.family.eq_ignore_ascii_case(family));
-    found.ok_or_else(|| {
-        Error::control("--size", format!("no {family} is bundled"), "Name a published size; --help lists the families")
-    })
+impl Options {
+    /// The card of what is measured, and the size's name.
+    fn card(&self) -> Result<(Card, String)> {
+        let family = networks::by_name(&self.family)?;
+        let cards: Vec<Card> = MODELS.iter().map(library::Bundled::card).collect::<Result<_>>()?;
+        let bundled = cards.into_iter().find(|card| card.family == family.name);
+        let sizes: Vec<_> = (family.presets)().iter().map(|preset| preset.name).collect();
+        match (self.size.as_deref(), bundled, sizes.first().copied()) {
+            (None, Some(card), _) => Ok((card, BUNDLED.into())),
+            (Some(size), Some(card), _) if size.eq_ignore_ascii_case(BUNDLED) => Ok((card, BUNDLED.into())),
+            (Some(size), None, _) if size.eq_ignore_ascii_case(BUNDLED) => {
+                let cause = format!("{} has no bundled model", family.name);
+                Err(Error::control("--size", cause, format!("Choose one of {}", sizes.join(", "))))
+            }
+            (Some(size), ..) | (None, None, Some(size)) => Ok((Card::published(family.name, size)?, size.to_string())),
+            (None, None, None) => Err(Error::control("--family", "it has no published size", "Choose another")),
+        }
+    }
+
+    /// The settings of the run, as published where none was asked for.
+    fn settings(&self, card: &Card) -> Result<(Schedule, Guidance)> {
+        if self.seconds.is_nan() || self.seconds <= 0.0 {
+            let cause = format!("nothing can be measured in {} s", self.seconds);
+            return Err(Error::control("--seconds", cause, "Use about 10"));
+        }
+        let usual = card.defaults.guidance;
+        let scale = self.cfg.unwrap_or(usual.strength());
+        check_range("--cfg", scale, "Use 1 for no guidance, for VAR 0")?;
+        let abilities = card.abilities()?;
+        let schedule = abilities.schedule(Some(self.steps.unwrap_or(card.defaults.steps)));
+        match (self.steps, abilities.pace) {
+            (Some(0), _) => Err(Error::control("--steps", "0 steps make nothing", "Use 1 or more")),
+            (Some(_), Pace::Fixed { reason, .. }) => {
+                Err(Error::control("--steps", reason, format!("Leave it out: {} decides", card.family)))
+            }
+            _ => Ok((schedule, usual.with_strength(scale))),
+        }
+    }
 }
+
+/// What the size of a model is called that comes with the program.
+const BUNDLED: &str = "bundled";
 
 /// Measures and prints.
 ///
 /// # Errors
 /// If the size does not exist or the device fails.
 pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()> {
-    let bundled = options.size.eq_ignore_ascii_case("bundled");
-    let card = if bundled { of_family(&options.family)? } else { Card::published(&options.family, &options.size)? };
+    let (card, size) = options.card()?;
+    let (schedule, guidance) = options.settings(&card)?;
     let chosen = device::choose(choice)?;
     eprintln!("{}", describe(&chosen));
     let on = &chosen.device;
@@ -61,18 +98,23 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
     let copy = bench::copy_bytes_per_second(&chosen)?;
     let product = bench::operations_per_second(on)?;
 
-    eprintln!("making random weights of {} {} …", options.family, options.size);
+    eprintln!("making random weights of {} {size} …", card.family);
     let model = library::random(card, chosen.clone())?;
     let (mut network, tokenizer) = (model.network, model.tokenizer);
     let (lattice, abilities) = (network.spec().lattice.clone(), network.spec().abilities);
     let order = order::arrange(abilities.orders.native(), &lattice, 0)?;
-    let schedule = abilities.schedule(Some(options.steps.max(1)));
     let when = abilities.orders.given(abilities.orders.native());
     let plan = Arc::new(Plan::new(lattice.clone(), &order, &vec![None; lattice.len()], schedule, when)?);
-    let guidance = model.card.defaults.guidance.with_strength(options.cfg);
-    let knobs = Knobs { class: 0, guidance, sampling: Sampling::default(), seed: 0 };
+    let knobs = Knobs { class: 0, guidance, sampling: model.card.defaults.sampling, seed: 0 };
     let streams = if guidance.is_on() { 2 } else { 1 };
     let cost_of = networks::by_name(&model.card.family)?.cost;
+    let cost_until = |steps: usize| -> Result<Cost> {
+        let mut sum = Cost::default();
+        for step in 0..steps {
+            sum.add(cost_of(&model.card.network, &plan, step, streams)?);
+        }
+        Ok(sum)
+    };
     sync()?;
 
     let started = Instant::now();
@@ -81,18 +123,21 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
     let first_step = started.elapsed().as_secs_f64();
 
     let started = Instant::now();
-    let (mut times, mut tokens, mut cost) = (Vec::new(), 0, bench::Cost::default());
+    let (mut times, mut made) = (Vec::new(), BTreeSet::new());
     let mut decoding = Decoding::start(network.as_mut(), plan.clone(), knobs, &[])?;
     while started.elapsed().as_secs_f64() < options.seconds {
         let step_started = Instant::now();
         let Some(step) = decoding.next().transpose()? else { break };
         times.push(step_started.elapsed().as_secs_f64());
-        cost.add(cost_of(&model.card.network, &plan, step.index, streams)?);
-        tokens += step.made.len();
+        // Sliding windows make a token several times.
+        made.extend(step.made.iter().map(|made| made.site));
     }
-    let spent: f64 = times.iter().sum();
+    let (spent, tokens) = (times.iter().sum::<f64>(), made.len());
     let whole = times.len() == plan.visits.len();
-    let network_seconds = if whole { spent } else { spent / tokens as f64 * plan.masked() as f64 };
+    let cost = cost_until(times.len())?;
+    // The steps to come take as much longer as their bytes and operations would at the device's best.
+    let at_best = |cost: Cost| cost.bytes / copy + cost.operations / product;
+    let network_seconds = if whole { spent } else { spent * at_best(cost_until(plan.visits.len())?) / at_best(cost) };
 
     let decode = || -> Result<f64> {
         let started = Instant::now();
@@ -107,7 +152,7 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
     let median = times.get(times.len() / 2).copied().unwrap_or_default();
     let per_picture = network_seconds + preview;
     let report = json!({
-        "family": options.family, "size": options.size, "parameters": network.spec().parameters,
+        "family": model.card.family, "size": size, "parameters": network.spec().parameters,
         "device": chosen.name, "reason": chosen.reason, "steps": plan.visits.len(), "steps_measured": times.len(),
         "ms_per_step_mean": spent / times.len().max(1) as f64 * 1e3, "ms_per_step_median": median * 1e3,
         "first_step_ms": first_step * 1e3, "tokens_per_second": tokens as f64 / spent,
@@ -125,9 +170,8 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
     row(
         "model",
         format!(
-            "{} {}, {:.1} M parameters, random weights",
-            options.family,
-            options.size,
+            "{} {size}, {:.1} M parameters, random weights",
+            model.card.family,
             network.spec().parameters as f64 / 1e6
         ),
     );

@@ -1,5 +1,6 @@
 //! The command line: the same requests as the window.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use andamento_model::lattice::Lattice;
 use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Entry, Model};
-use andamento_model::network::Pace;
+use andamento_model::network::{Abilities, Pace};
 use andamento_model::order::{self, ORDERS};
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::{Mask, Picture};
@@ -147,35 +148,36 @@ struct Run {
     #[arg(long, default_value = "scenes-randar", value_name = "ID")]
     model: String,
     /// What to paint: a name or a number; see `andamento models`. Without one the surroundings decide.
-    #[arg(long, value_name = "NAME|ID")]
+    #[arg(long, value_name = "NAME|ID", allow_negative_numbers = true)]
     class: Option<String>,
     /// The order in which tokens are made; see `andamento orders`. By default the one the model does best with.
     #[arg(long, value_name = "NAME")]
     order: Option<String>,
-    /// Steps for a whole picture; a masked part takes its share. By default the model's own number for random orders and
-    /// one token per step for fixed ones.
+    /// Steps for a whole picture, where the model leaves the choice, as RandAR does; a masked part takes its share. By
+    /// default the model's own number for random orders and one token per step for fixed ones.
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
     /// Guidance (CFG): how strongly the class pulls, in the units of the model's paper. 1 is off, for VAR 0.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     cfg: Option<f32>,
     /// How guidance runs over the steps. By default as the model's paper does.
     #[arg(long, value_enum)]
     cfg_schedule: Option<CfgSchedule>,
-    /// How late guidance sets in, for `--cfg-schedule power-cosine`; 0 is constant guidance.
-    #[arg(long, default_value_t = 2.75, value_name = "X")]
-    cfg_power: f32,
+    /// How late guidance sets in, for the schedule power-cosine; 0 is constant guidance. By default the model's own, for
+    /// models that have none RAR-B's 2.75.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    cfg_power: Option<f32>,
     /// Below 1 cautious, above 1 bold.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// Only the likeliest N codes; 0 is all. By default the model's own number.
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
     /// Only the likeliest codes that reach this probability together; 1 is all. By default the model's own number.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     top_p: Option<f32>,
     /// Spatial contextual guidance (SCG), RandAR's: how strongly all tokens pull against a part of them. 1 is off.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     scg: Option<f32>,
     /// Work on N times as many tokens along each side, RandAR's resolution extrapolation. A new picture grows with them.
     #[arg(long, value_name = "N", conflicts_with = "whole")]
@@ -225,7 +227,7 @@ pub fn run(command: &Command, cli: &Cli) -> Result<()> {
         }
         Command::Outpaint(options) => {
             let [left, top, right, bottom] = [options.left, options.top, options.right, options.bottom];
-            if left + top + right + bottom == 0 {
+            if [left, top, right, bottom] == [0; 4] {
                 let remedy = "Say how many pixels to add with --left, --right, --top or --bottom";
                 return Err(Error::control("outpaint", "nothing would be added", remedy));
             }
@@ -276,7 +278,9 @@ struct Job {
 impl Run {
     fn generate(&self, setting: &Setting) -> Result<()> {
         let entry = library::find(&self.model, &setting.shelf)?;
-        let side = entry.card()?.side * self.refine.unwrap_or(1) as u32;
+        let card = entry.card()?;
+        self.extent(&card.abilities()?)?;
+        let side = card.side * self.refine.unwrap_or(1) as u32;
         let grey = image::RgbImage::from_pixel(side, side, image::Rgb([128; 3]));
         let mut mask = Mask::new(side, side);
         mask.fill_rect(mask_rect(side, side), 255);
@@ -311,12 +315,7 @@ impl Run {
             None => card.subjects.len() as u32,
         };
         let abilities = card.abilities()?;
-        let extent = match (self.refine, self.whole) {
-            (Some(factor), _) => Extent::Refined(factor),
-            (None, true) => Extent::Canvas,
-            (None, false) => Extent::Trained,
-        };
-        abilities.check_extent(extent)?;
+        let extent = self.extent(&abilities)?;
         let native = extent.order().unwrap_or(abilities.orders.native());
         let order = order::by_name(self.order.as_deref().unwrap_or(native))?;
         let schedule = match (self.steps, abilities.pace) {
@@ -328,25 +327,10 @@ impl Run {
             (None, _) => abilities.schedule(order.random.then_some(card.defaults.steps)),
         };
         abilities.check_course(order.name, schedule)?;
-        let scale = self.cfg.unwrap_or(card.defaults.guidance.strength());
-        if !scale.is_finite() || !(0.0..=100.0).contains(&scale) {
-            return Err(Error::control("--cfg", format!("{scale} is not between 0 and 100"), "Use 1 for no guidance"));
+        if let Some(note) = abilities.orders.experimental(order.name) {
+            eprintln!("order {}: {note}", order.name);
         }
-        let guidance = match self.cfg_schedule {
-            None => card.defaults.guidance.with_strength(scale),
-            Some(CfgSchedule::Linear) => Guidance::linear(scale),
-            Some(CfgSchedule::Constant) => Guidance::constant(scale),
-            Some(CfgSchedule::PowerCosine) => Guidance::PowerCosine { scale, power: self.cfg_power },
-            Some(CfgSchedule::Scales) => Guidance::Scales { scale },
-        };
-        let guidance = match self.scg {
-            None => guidance,
-            Some(scale) if !(0.0..=100.0).contains(&scale) => {
-                let cause = format!("{scale} is not between 0 and 100");
-                return Err(Error::control("--scg", cause, "Use 1 for none"));
-            }
-            Some(scale) => guidance.with_context(scale, extent.dropped())?,
-        };
+        let guidance = self.guidance(card.defaults.guidance, &abilities, extent)?;
         let usual = card.defaults.sampling;
         let sampling = Sampling {
             temperature: self.temperature.unwrap_or(usual.temperature),
@@ -362,18 +346,72 @@ impl Run {
         Ok(Request { picture, mask, frame: None, extent, order, order_seed, schedule, knobs })
     }
 
+    fn extent(&self, abilities: &Abilities) -> Result<Extent> {
+        let extent = match (self.refine, self.whole) {
+            (Some(factor), _) => Extent::Refined(factor),
+            (None, true) => Extent::Canvas,
+            (None, false) => Extent::Trained,
+        };
+        abilities.check_extent(extent)?;
+        Ok(extent)
+    }
+
+    /// The guidance that was asked for, beginning with the model's own.
+    fn guidance(&self, usual: Guidance, abilities: &Abilities, extent: Extent) -> Result<Guidance> {
+        let scale = self.cfg.unwrap_or(usual.strength());
+        check_range("--cfg", scale, "Use 1 for no guidance")?;
+        self.scg.map_or(Ok(()), |context| check_range("--scg", context, "Use 1 for none"))?;
+        let guidance = match (self.cfg_schedule, usual) {
+            (None, usual) | (Some(CfgSchedule::PowerCosine), usual @ Guidance::PowerCosine { .. }) => {
+                usual.with_strength(scale)
+            }
+            (Some(CfgSchedule::Linear), _) => Guidance::linear(scale),
+            (Some(CfgSchedule::Constant), _) => Guidance::constant(scale),
+            (Some(CfgSchedule::PowerCosine), _) => Guidance::PowerCosine { scale, power: 2.75 },
+            (Some(CfgSchedule::Scales), _) => Guidance::Scales { scale },
+        };
+        abilities.check_guidance(&guidance)?;
+        let guidance = match (guidance, self.cfg_power) {
+            (guidance, None) => guidance,
+            (Guidance::PowerCosine { scale, .. }, Some(power)) => {
+                check_range("--cfg-power", power, "Use 0 for constant guidance")?;
+                Guidance::PowerCosine { scale, power }
+            }
+            (_, Some(_)) => {
+                let cause = "only guidance that runs power-cosine has a power";
+                return Err(Error::control("--cfg-power", cause, "Add --cfg-schedule power-cosine, or leave it out"));
+            }
+        };
+        let asked = self.cfg_schedule.is_some() || self.cfg_power.is_some() || self.scg.is_some();
+        if self.class.is_none() && (asked || self.cfg.is_some() && guidance.is_on()) {
+            let cause = "guidance pulls towards a class, and none is named";
+            return Err(Error::control("--class", cause, "Name one, or leave guidance out"));
+        }
+        let Some(context) = self.scg else { return Ok(guidance) };
+        abilities.check_context()?;
+        if !guidance.is_on() {
+            let cause = "it stands beside guidance by the class, which is off";
+            return Err(Error::control("--scg", cause, "Give --cfg a scale above 1"));
+        }
+        guidance.with_context(context, extent.dropped())
+    }
+
     /// The file to write: never the source.
     fn output_file(&self, source: Option<&Path>) -> Result<PathBuf> {
         let Some(output) = &self.output else {
             return Ok(crate::document::next_free_name(source.unwrap_or(Path::new("scene.png"))));
         };
         check_output(output, source)?;
+        check_folder(output)?;
         Ok(output.clone())
     }
 
     fn carry_out(&self, entry: &Entry, job: Job, setting: &Setting) -> Result<()> {
         let card = entry.card()?;
         let (frame, _) = job.request.frame(&Lattice::grid(card.grid, card.grid), card.stride())?;
+        if let Some(file) = &self.ledger {
+            check_ledger(file, &job)?;
+        }
         let mut model = load(entry, setting)?;
         if let Some(folder) = &self.frames {
             std::fs::create_dir_all(folder)
@@ -381,7 +419,8 @@ impl Run {
         }
         let started = Instant::now();
         let mut line = Line::new();
-        let (mut tokens, mut steps, mut masked, mut visits) = (0, 0, 0, 0);
+        let (mut steps, mut masked, mut visits) = (0, 0, 0);
+        let mut made = BTreeSet::new();
         let (mut result, mut shown) = (None, model.device.clone());
         shown.name = model.device.name.clone();
         let mut painting = paint(&mut model, &job.request, &[])?;
@@ -392,9 +431,10 @@ impl Run {
                     line.say(&format!("{}, {masked} of {} tokens to make", frame.describe(), plan.lattice.len()));
                 }
                 Event::Step(step) => {
-                    tokens += step.made.len();
+                    // Sliding windows make a token several times.
+                    made.extend(step.made.iter().map(|made| made.site));
                     steps += 1;
-                    line.update(&progress(steps, visits, tokens, masked, started));
+                    line.update(&progress(steps, visits, made.len(), masked, started));
                     if let Some(folder) = &self.frames {
                         let file = folder.join(format!("{steps:04}.png"));
                         save_atomically(&file, &painting.so_far()?.png_bytes()?)?;
@@ -405,12 +445,12 @@ impl Run {
         }
         line.end();
         let picture = result.ok_or_else(|| Error::device(&shown.name, "the run ended early", "Try --device cpu"))?;
+        save_atomically(&job.output, &picture.png_bytes()?)?;
         if let Some(file) = &self.ledger {
             let ledger = painting.ledger(&self.model, &entry.hash(), job.source)?;
             save_atomically(file, ledger.to_json()?.as_bytes())?;
         }
-        save_atomically(&job.output, &picture.png_bytes()?)?;
-        let seconds = started.elapsed().as_secs_f64();
+        let (tokens, seconds) = (made.len(), started.elapsed().as_secs_f64());
         let seed = job.request.knobs.seed;
         if setting.as_json {
             let report = json!({
@@ -440,15 +480,38 @@ fn check_output(output: &Path, source: Option<&Path>) -> Result<()> {
         let cause = format!("{} is not a PNG, which alone keeps every pixel outside the mask", output.display());
         return Err(Error::control("--output", cause, "Give it the ending .png"));
     }
-    let same = |other: &Path| match (output.canonicalize(), other.canonicalize()) {
-        (Ok(output), Ok(other)) => output == other,
-        _ => false,
-    };
-    if source.is_some_and(same) {
+    if source.is_some_and(|source| same_file(output, source)) {
         let cause = format!("{} is the source itself", output.display());
         return Err(Error::control("--output", cause, "Choose another name"));
     }
     Ok(())
+}
+
+/// Refuses, before anything is computed, a ledger that could not be written or would replace a picture.
+fn check_ledger(file: &Path, job: &Job) -> Result<()> {
+    if job.source.file().is_some_and(|source| same_file(file, source)) || file == job.output {
+        let cause = format!("{} is a picture of this run", file.display());
+        return Err(Error::control("--ledger", cause, "Choose another name, such as run.json"));
+    }
+    check_folder(file)
+}
+
+fn check_folder(file: &Path) -> Result<()> {
+    match file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(folder) => Err(Error::file(folder, "there is no such folder", "Make it, or choose another")),
+        None => Ok(()),
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+pub(crate) fn check_range(control: &str, value: f32, remedy: &str) -> Result<()> {
+    if (0.0..=100.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::control(control, format!("{value} is not between 0 and 100"), remedy))
 }
 
 fn fresh_seed() -> u64 {
@@ -481,22 +544,37 @@ impl Replay {
         let text = std::fs::read_to_string(&self.ledger)
             .map_err(|error| Error::file(&self.ledger, error, "Name a file that `--ledger` wrote"))?;
         let ledger = Ledger::from_json(&text, &self.ledger)?;
-        let picture = self.canvas(&ledger.source)?;
-        let entry = library::find(&ledger.model, &setting.shelf)?;
+        let picture = self.canvas(&ledger)?;
+        let entry = library::find(&ledger.model, &setting.shelf).map_err(|error| match error {
+            Error::Control { .. } => {
+                let cause = format!("it was made with {}, which is not here", ledger.model);
+                Error::file(&self.ledger, cause, "Import that model with `andamento models import`")
+            }
+            other => other,
+        })?;
         if entry.hash() != ledger.model_hash {
             let cause = format!("it was made with other weights of {}", ledger.model);
-            return Err(Error::file(&self.ledger, cause, "Use the version of Andamento that made it"));
+            let remedy = "Import those, or use the version of Andamento that made it";
+            return Err(Error::file(&self.ledger, cause, remedy));
         }
         let output = match &self.output {
             Some(output) => output.clone(),
             None => crate::document::next_free_name(&self.ledger.with_extension("png")),
         };
-        check_output(&output, self.image.as_deref())?;
+        check_output(&output, self.image.as_deref().or(ledger.source.file()))?;
+        check_folder(&output)?;
         let mut model = load(&entry, setting)?;
+        // What the model refuses then is no argument of this call, but stands in the ledger.
+        let damaged = |error| match error {
+            Error::Control { control, cause, remedy } => {
+                Error::file(&self.ledger, format!("{control}: {cause}"), remedy)
+            }
+            other => other,
+        };
         if self.verify {
-            self.compare(&mut model, &ledger, &picture)?;
+            self.compare(&mut model, &ledger, &picture).map_err(damaged)?;
         }
-        let result = ledger.replay(&model, &picture)?;
+        let result = ledger.replay(&mut model, &picture).map_err(damaged)?;
         save_atomically(&output, &result.png_bytes()?)?;
         if setting.as_json {
             println!("{:#}", json!({ "output": output, "verified": self.verify }));
@@ -506,19 +584,24 @@ impl Replay {
         Ok(())
     }
 
-    fn canvas(&self, source: &Source) -> Result<Picture> {
-        match source {
+    fn canvas(&self, ledger: &Ledger) -> Result<Picture> {
+        match &ledger.source {
             Source::Blank { width, height } => {
+                let mask = ledger.mask()?;
+                if (mask.width(), mask.height()) != (*width, *height) {
+                    let cause = format!("its canvas is {width} × {height}, its mask is not");
+                    return Err(Error::file(&self.ledger, cause, "Use a file that `--ledger` wrote"));
+                }
                 Ok(Picture::new(image::RgbImage::from_pixel(*width, *height, image::Rgb([128; 3])).into()))
             }
             Source::File { path, sha256, extended: [left, top, right, bottom] } => {
-                let file = self.image.clone().unwrap_or_else(|| path.into());
+                let file = self.image.as_deref().unwrap_or(Path::new(path));
                 let remedy = "Name the source picture with --image";
-                let bytes = std::fs::read(&file).map_err(|error| Error::file(&file, error, remedy))?;
+                let bytes = std::fs::read(file).map_err(|error| Error::file(file, error, remedy))?;
                 if library::sha256(&bytes) != *sha256 {
-                    return Err(Error::file(&file, "it is not the picture that the ledger was made on", remedy));
+                    return Err(Error::file(file, "it is not the picture that the ledger was made on", remedy));
                 }
-                Picture::open(&file)?.extended(*left, *top, *right, *bottom)
+                Picture::open(file)?.extended(*left, *top, *right, *bottom)
             }
         }
     }
@@ -532,9 +615,11 @@ impl Replay {
                 again.extend(step.made.into_iter().map(|made| (made.site, made.token)));
             }
         }
-        let different = recorded.zip(&again).filter(|(recorded, again)| recorded != *again).count();
-        if different > 0 {
-            let cause = format!("{different} of {} tokens came out otherwise on this device", again.len());
+        let recorded: Vec<_> = recorded.collect();
+        let alike = recorded.iter().zip(&again).filter(|(recorded, again)| recorded == again).count();
+        let of = recorded.len().max(again.len());
+        if alike < of {
+            let cause = format!("{} of {of} tokens came out otherwise on this device", of - alike);
             return Err(Error::file(&self.ledger, cause, "Verify it on the device that made it"));
         }
         Ok(())

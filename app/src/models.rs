@@ -79,11 +79,7 @@ impl Import {
                 Err(error) => refused.push(error),
             }
         }
-        let lacking: Vec<Error> = records
-            .iter()
-            .filter(|record| matches!(record.role, Role::Generator { .. }))
-            .filter_map(|record| shelf.tokenizer(record).err())
-            .collect();
+        let lacking = lacking(&records, shelf);
         if as_json {
             let lacking: Vec<_> = lacking.iter().map(ToString::to_string).collect();
             let refused: Vec<_> = refused.iter().map(ToString::to_string).collect();
@@ -110,7 +106,9 @@ fn megabytes(bytes: u64) -> String {
 fn describe(record: &Record) -> String {
     let parameters = record.parameters as f64 / 1e6;
     let kind = match &record.role {
-        Role::Generator { codes, grid, .. } => format!("generator, {codes} codes, {grid} × {grid} tokens"),
+        Role::Generator { classes, codes, grid, .. } => {
+            format!("generator, {classes} classes, {codes} codes, {grid} × {grid} tokens")
+        }
         Role::Tokenizer { codes, stride, .. } => format!("tokenizer, {codes} codes, {stride} px per token"),
     };
     let Record { id, family, size, bytes, origin, licence, .. } = record;
@@ -137,8 +135,15 @@ fn list(shelf: &Shelf, as_json: bool) -> Result<()> {
         println!("{:#}", json!(list));
     } else {
         records.iter().for_each(|record| println!("{}", describe(record)));
+        lacking(&records, shelf).iter().for_each(|error| println!("{error}"));
     }
     Ok(())
+}
+
+/// What keeps some of these generators from being painted with.
+fn lacking(records: &[Record], shelf: &Shelf) -> Vec<Error> {
+    let generators = records.iter().filter(|record| matches!(record.role, Role::Generator { .. }));
+    generators.filter_map(|record| shelf.tokenizer(record).err()).collect()
 }
 
 fn title(card: &Card) -> String {

@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::burn_pack::Tensor as Packed;
 use burn::store::{
     BurnToPyTorchAdapter, FloatCastAdapter, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter,
     SafetensorsStore,
 };
-use burn::tensor::DType;
+use burn::tensor::{DType, Tensor};
 
 use crate::{Error, Result};
 
@@ -125,13 +125,25 @@ impl Weights {
     /// Names the file and the missing, unexpected or ill-shaped tensors.
     pub fn fill<M: Module>(&self, module: M, keys: &KeyMap) -> Result<M> {
         match self {
-            Self::Fresh => Ok(module),
+            Self::Fresh => {
+                module.visit(&mut Drawn);
+                Ok(module)
+            }
             Self::Bundled { name, bytes } => load(module, bytes.to_vec(), keys, name),
             Self::Imported { path, report } => {
                 let store = SafetensorsStore::from_file(path).with_from_adapter(report.clone().chain(published()));
                 fill(module, store, keys, path)
             }
         }
+    }
+}
+
+/// Draws random weights now; burn draws each at its first use, which would be taken for the work of the first step.
+struct Drawn;
+
+impl ModuleVisitor for Drawn {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        param.val();
     }
 }
 

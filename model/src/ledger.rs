@@ -1,5 +1,7 @@
 //! What was made: every token with its site, probability, step and origin, and all that is needed to make it again.
 
+use std::path::Path;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -9,7 +11,7 @@ use crate::decode::{Knobs, Step};
 use crate::frame::{Extent, Frame};
 use crate::lattice::{Lattice, Site, Token};
 use crate::library::Model;
-use crate::paint::Request;
+use crate::paint::{Request, paint};
 use crate::picture::{Mask, Picture};
 use crate::plan::Plan;
 use crate::sample::Made;
@@ -40,6 +42,16 @@ pub enum Source {
         /// Pixels added on the left, top, right and bottom.
         extended: [u32; 4],
     },
+}
+
+impl Source {
+    /// The picture's file, where there is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Blank { .. } => None,
+            Self::File { path, .. } => Some(Path::new(path)),
+        }
+    }
 }
 
 /// A finished or stopped run.
@@ -116,13 +128,17 @@ impl Ledger {
     ///
     /// # Errors
     /// If it is not a ledger of a known version, or does not fill its lattice.
-    pub fn from_json(json: &str, file: impl AsRef<std::path::Path>) -> Result<Self> {
+    pub fn from_json(json: &str, file: impl AsRef<Path>) -> Result<Self> {
         let refuse = |cause: String| Error::file(&file, cause, "Use a file that `--ledger` wrote");
         let ledger: Self = serde_json::from_str(json).map_err(|error| refuse(format!("not a ledger: {error}")))?;
         if ledger.version != VERSION {
             return Err(refuse(format!("its version is {}, this program reads {VERSION}", ledger.version)));
         }
         let sites = ledger.lattice.len();
+        let written = ledger.given.len() + ledger.steps.iter().map(|step| step.made.len()).sum::<usize>();
+        if sites > written {
+            return Err(refuse(format!("of {sites} tokens it has {written}: the run was not finished")));
+        }
         let mut seen = vec![false; sites];
         let given = ledger.given.iter().map(|(site, _)| (*site, false));
         let made = ledger.steps.iter().flat_map(|step| &step.made).map(|made| (made.site, ledger.schedule.revises()));
@@ -171,12 +187,16 @@ impl Ledger {
         })
     }
 
-    /// The same picture again from the tokens alone, without the generator. `picture` is the canvas it was made on.
+    /// The same picture again from the tokens alone, without the generator; that has to run where codes were mixed, as
+    /// mixtures are not recorded. `picture` is the canvas it was made on.
     ///
     /// # Errors
     /// If the canvas has another size, or the tokens are not this model's.
-    pub fn replay(&self, model: &Model, picture: &Picture) -> Result<Picture> {
+    pub fn replay(&self, model: &mut Model, picture: &Picture) -> Result<Picture> {
         let request = self.request(picture.clone())?;
+        if request.knobs.sampling.smooth {
+            return paint(model, &request, &self.steps)?.so_far();
+        }
         request.frame(&model.lattice(), model.card.stride())?;
         let mut tokens = vec![0; self.lattice.len()];
         self.given.iter().for_each(|(site, token)| tokens[site.index()] = *token);

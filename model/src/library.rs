@@ -113,8 +113,8 @@ impl Card {
         let presets = (family.presets)();
         let Some(preset) = presets.iter().find(|preset| preset.name.eq_ignore_ascii_case(size)) else {
             let names: Vec<_> = presets.iter().map(|preset| preset.name).collect();
-            let remedy = format!("Choose bundled, {}", names.join(", "));
-            return Err(Error::control("--size", format!("there is no “{size}”"), remedy));
+            let cause = format!("{} has no “{size}”", family.name);
+            return Err(Error::control("--size", cause, format!("Choose one of {}", names.join(", "))));
         };
         let Preset { name, config, grid, side, tokenizer: (kind, of_kind), steps, guidance, sampling } = preset;
         let found = (tokenizers::by_name(kind)?.presets)().into_iter().find(|(name, _)| name == of_kind);
@@ -238,12 +238,14 @@ pub struct Imported {
 /// # Errors
 /// Names the models there are, or the tokenizer's file that is missing.
 pub fn find(id: &str, shelf: &Shelf) -> Result<Entry> {
-    let missing = match bundled(id) {
-        Ok(bundled) => return Ok(Entry::Bundled(bundled)),
-        Err(missing) => missing,
-    };
-    let Ok(generator) = shelf.find(id) else { return Err(missing) };
-    Imported::new(generator, shelf).map(|imported| Entry::Imported(Box::new(imported)))
+    if let Ok(bundled) = bundled(id) {
+        return Ok(Entry::Bundled(bundled));
+    }
+    if let Some(generator) = shelf.records()?.into_iter().find(|record| record.id == id) {
+        return Imported::new(generator, shelf).map(|imported| Entry::Imported(Box::new(imported)));
+    }
+    let ids: Vec<_> = all(shelf)?.iter().map(|entry| Ok(entry.card()?.id)).collect::<Result<_>>()?;
+    Err(Error::control("model", format!("there is no “{id}”"), format!("Choose one of {}", ids.join(", "))))
 }
 
 /// Every model that can be painted with: the bundled ones, and the imported generators whose tokenizers are there.

@@ -6,7 +6,7 @@ use burn::prelude::*;
 use crate::frame::Extent;
 use crate::lattice::{Lattice, Site, Token};
 use crate::plan::Given;
-use crate::sample::Sampling;
+use crate::sample::{Guidance, Sampling};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 
@@ -137,7 +137,23 @@ impl Abilities {
         Err(Error::control("canvas", cause, "Choose RandAR, or the trained size"))
     }
 
-    /// Refuses spatial contextual guidance where the model cannot honour it.
+    /// Refuses guidance that the model cannot honour.
+    ///
+    /// # Errors
+    /// Names the reason.
+    pub fn check_guidance(&self, guidance: &Guidance) -> Result<()> {
+        let in_scales = matches!(self.pace, Pace::Fixed { schedule: Schedule::Scales, .. });
+        match guidance {
+            Guidance::Scales { .. } if !in_scales => {
+                let cause = "only models that work in scales let it grow with them";
+                Err(Error::control("guidance", cause, "Choose another schedule"))
+            }
+            Guidance::Spatial { .. } => self.check_context(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses spatial contextual guidance where the model has none.
     ///
     /// # Errors
     /// Names the reason.

@@ -2,7 +2,7 @@
 //!
 //! Six fixed orders come from VQGAN (`taming-transformers`, `taming/modules/transformer/permuter.py`), four draw at
 //! random within an idea of what should come first. All are defined here for any grid; on the published square grids of
-//! even side they are the published ones.
+//! even side they are the published ones. One more runs over the scales of VAR (arXiv 2404.02905).
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

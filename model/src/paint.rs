@@ -45,7 +45,8 @@ impl Request {
     /// The frame the model will see, and the tokens it will work on, given those of its own picture and their stride.
     ///
     /// # Errors
-    /// If the mask is empty or of another size than the picture, or the canvas is too oblong to be seen at once.
+    /// If the mask is empty or of another size than the picture, the canvas is too oblong to be seen at once, or a given
+    /// frame is seen at another size than that of the tokens.
     pub fn frame(&self, trained: &Lattice, stride: u32) -> Result<(Frame, Lattice)> {
         let (width, height) = (self.picture.width(), self.picture.height());
         if (self.mask.width(), self.mask.height()) != (width, height) {
@@ -57,7 +58,13 @@ impl Request {
             return Err(Error::control("mask", "it is empty: nothing may change", "Paint white what should change"));
         };
         let (placed, lattice) = self.extent.frame(bounds, (width, height), trained, stride)?;
-        Ok((self.frame.unwrap_or(placed), lattice))
+        let (frame, grid) = (self.frame.unwrap_or(placed), lattice.finest());
+        let size = [grid.cols as u32 * stride, grid.rows as u32 * stride];
+        if frame.size != size {
+            let cause = format!("it is seen at {:?}, and the model's tokens cover {size:?}", frame.size);
+            return Err(Error::control("frame", cause, "Place it again"));
+        }
+        Ok((frame, lattice))
     }
 }
 
@@ -85,6 +92,7 @@ pub fn paint<'a>(model: &'a mut Model, request: &Request, earlier: &[Step]) -> R
     let abilities = model.network.spec().abilities;
     abilities.check_course(&request.order, request.schedule)?;
     abilities.check_extent(request.extent)?;
+    abilities.check_guidance(&request.knobs.guidance)?;
     let (frame, lattice) = request.frame(&model.lattice(), model.card.stride())?;
     let grid = lattice.finest();
     let masked = lattice.masked(&frame.masked_sites(&request.mask, grid.rows, grid.cols));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sysinfo::System;
+use sysinfo::{CGroupLimits, System};
 
 use super::imported::Record;
 use crate::checkpoint::recognise::Role;
@@ -58,7 +58,9 @@ impl Needs {
         // What a container allows, where one does.
         let limits = system.cgroup_limits();
         let all = limits.as_ref().map_or(u64::MAX, |limits| limits.total_memory).min(system.total_memory());
-        let free = limits.as_ref().map_or(u64::MAX, |limits| limits.free_memory).min(system.available_memory());
+        // Not `free_memory`: that counts files in the cache as used, which give way.
+        let left = |limits: &CGroupLimits| limits.total_memory.saturating_sub(limits.rss);
+        let free = limits.as_ref().map_or(u64::MAX, left).min(system.available_memory());
         if all > 0 && self.total() > all {
             let cause = format!("the model needs {self}, and this computer has {}", gigabytes(all));
             return Err(Error::device(&device.name, cause, "Choose a smaller one"));
