@@ -160,7 +160,7 @@ fn maskgit_vqgan_takes_any_multiple_of_its_stride() {
 }
 
 #[test]
-#[ignore = "MaskGIT's tokenizer at its published size takes about 40 s"]
+#[ignore = "MaskGIT's tokenizer at its published size takes about 5 s"]
 fn maskgit_vqgan_at_real_size() {
     let device = Device::flex();
     let golden = Golden::read(&goldens("real_size").join("maskgit.safetensors"));

@@ -526,7 +526,7 @@ fn compare_real_size(golden: &Golden, prefix: &str, logits: Tensor<3>) {
 }
 
 #[test]
-#[ignore = "RAR-B at its published size takes about 100 s and 2.2 GB"]
+#[ignore = "RAR-B at its published size takes about 10 s and 2.2 GB"]
 fn rar_at_real_size() {
     let device = Device::flex();
     let golden = Golden::read(&goldens("real_size").join("rar_b.safetensors"));
