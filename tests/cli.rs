@@ -269,6 +269,7 @@ fn bad_input_is_named() {
         (with("--cfg 3 -o o.png"), 2, "--class"),
         (with("--class 1 --cfg-power 1 -o o.png"), 2, "--cfg-power"),
         (with("--class 1 --cfg-schedule power-cosine --cfg-power nan -o o.png"), 2, "--cfg-power"),
+        (with("--class 1 --cfg-interval 4 -o o.png"), 2, "--cfg-interval"),
         (with("--class 1 --cfg-schedule scales -o o.png"), 2, "scales"),
         (with("--class 1 --cfg 1 --scg 2 -o o.png"), 2, "--scg"),
         (with("--ledger nowhere/run.json -o o.png"), 1, "nowhere"),
@@ -487,7 +488,10 @@ fn an_imported_rar_follows_another_order_and_says_that_it_is_an_experiment() {
     run("--cfg 8 --cfg-power 0 -o c.png");
     run("--cfg 8 --cfg-schedule constant -o d.png");
     run("--cfg 8 --cfg-power 3 -o e.png");
-    let [c, d, e] = ["c.png", "d.png", "e.png"].map(|name| std::fs::read(folder.file(name)).expect("result"));
+    run("--cfg 8 --cfg-schedule constant --cfg-interval 2 -o f.png");
+    let names = ["c.png", "d.png", "e.png", "f.png"];
+    let [c, d, e, f] = names.map(|name| std::fs::read(folder.file(name)).expect("result"));
+    assert_ne!(d, f, "guidance did not end");
     assert_eq!(c, d, "a power of 0 is constant guidance");
     assert_ne!(c, e, "the power changed nothing");
 }

@@ -167,6 +167,10 @@ struct Run {
     /// models that have none RAR-B's 2.75.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     cfg_power: Option<f32>,
+    /// Guide no further than this token, counted from the second one of the picture (LlamaGen's cfg_interval); for constant
+    /// guidance.
+    #[arg(long, value_name = "N")]
+    cfg_interval: Option<usize>,
     /// Below 1 cautious, above 1 bold.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     temperature: Option<f32>,
@@ -382,7 +386,16 @@ impl Run {
                 return Err(Error::control("--cfg-power", cause, "Add --cfg-schedule power-cosine, or leave it out"));
             }
         };
-        let asked = self.cfg_schedule.is_some() || self.cfg_power.is_some() || self.scg.is_some();
+        let guidance = match (guidance, self.cfg_interval) {
+            (guidance, None) => guidance,
+            (Guidance::Constant { scale, .. }, until) => Guidance::Constant { scale, until },
+            (_, Some(_)) => {
+                let cause = "only constant guidance can end at a token";
+                return Err(Error::control("--cfg-interval", cause, "Add --cfg-schedule constant, or leave it out"));
+            }
+        };
+        let asked = [self.cfg_schedule.is_some(), self.cfg_power.is_some(), self.cfg_interval.is_some()];
+        let asked = asked.contains(&true) || self.scg.is_some();
         if self.class.is_none() && (asked || self.cfg.is_some() && guidance.is_on()) {
             let cause = "guidance pulls towards a class, and none is named";
             return Err(Error::control("--class", cause, "Name one, or leave guidance out"));
