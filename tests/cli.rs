@@ -262,6 +262,8 @@ fn bad_input_is_named() {
         (with("--cfg inf -o o.png"), 2, "cfg"),
         (with("-o o.jpg"), 2, "o.jpg"),
         (with("-o in.png"), 2, "in.png"),
+        (with("-o mask.png"), 2, "mask.png"),
+        (with("--ledger mask.png -o o.png"), 2, "mask.png"),
         (with("-o nowhere/o.png"), 1, "nowhere"),
         (with("--model nothing -o o.png"), 2, "nothing"),
         ("outpaint --image in.png".into(), 2, "outpaint"),

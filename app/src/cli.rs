@@ -227,6 +227,12 @@ pub fn run(command: &Command, cli: &Cli) -> Result<()> {
             let picture = Picture::open(&options.image)?;
             let mask = Mask::open(&options.mask)?;
             check_mask(&mask, &picture, &options.mask)?;
+            for (control, file) in [("--output", &options.run.output), ("--ledger", &options.run.ledger)] {
+                if file.as_ref().is_some_and(|file| same_file(file, &options.mask)) {
+                    let cause = format!("{} is the mask itself", options.mask.display());
+                    return Err(Error::control(control, cause, "Choose another name"));
+                }
+            }
             options.run.on_picture(&options.image, picture, mask, [0; 4], &setting)
         }
         Command::Outpaint(options) => {

@@ -620,7 +620,7 @@ fn var_has_the_published_numbers_of_parameters() {
 const NEAR_TIE: f32 = 1e-4;
 
 #[test]
-#[ignore = "the published d16 takes about 20 s and 2.5 GB"]
+#[ignore = "the published d16 takes about 20 s and 2.7 GB"]
 fn var_at_real_size() {
     let device = Device::flex();
     let config = VarConfig::published(16);
