@@ -6,4 +6,5 @@ mod gpu;
 mod parity;
 mod pixels;
 mod scenes;
+mod training;
 mod window;

@@ -1,5 +1,6 @@
 //! The one loop of all generators: tokens in, a loss of the method, an update, and now and then a checkpoint and a sheet.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use super::run::{Folder, Settings, Trainer, make, write, write_json};
 use super::{Event, Outcome, Progress, Run, randomness, sheet};
 use crate::lattice::Lattice;
 use crate::library::{Card, Defaults};
-use crate::Result;
+use crate::{Error, Result};
 
 /// A paper's way to train a generator.
 pub trait Method: Sized {
@@ -127,6 +128,9 @@ impl From<Tensor<1>> for Loss {
     }
 }
 
+/// The file of a checkpoint that names the tokens it was trained on.
+const BASIS: &str = "tokens";
+
 /// Trains, or goes on training.
 ///
 /// # Errors
@@ -159,15 +163,18 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
     };
     let mut trainer = Trainer::start(method.init(&device)?, settings, &group);
     if let Some(checkpoint) = folder.newest()? {
+        if fs::read_to_string(checkpoint.join(BASIS)).is_ok_and(|key| key != tokens.key()) {
+            let cause = "it was trained with another tokenizer or other data";
+            return Err(Error::file(&run.folder, cause, "Remove the run's folder to start anew"));
+        }
         trainer.load(&checkpoint, "generator", &group)?;
     }
     let output = base.join(&config.output);
     let mut metrics = Metrics::open(&run.folder, trainer.step())?;
-    let export = |trainer: &Trainer<M::Model>| publish(&method, &config, &ground, trainer, &output);
     while trainer.step() < config.steps {
         let step = trainer.step();
         let model = trainer.working();
-        let (mut nats, mut figures) = (0.0, Vec::new());
+        let (mut losses, mut figures) = (Vec::new(), Vec::new());
         for part in 0..config.accumulate {
             let number = step * config.accumulate + part;
             device.seed(config.seed.wrapping_add(number as u64));
@@ -176,12 +183,13 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
             let batch = tokens.batch(config.seed, number, config.batch);
             let loss = method.loss(&model, &batch, &mut turn)?;
             trainer.gather(loss.loss.clone());
-            nats += loss.loss.into_scalar::<f32>() as f64 / config.accumulate as f64;
+            losses.push(loss.loss.inner());
             figures = loss.figures;
         }
         drop(model);
         let updated = trainer.update()?;
 
+        let nats = f64::from(Tensor::cat(losses, 0).mean().into_scalar::<f32>());
         let bits = nats / std::f64::consts::LN_2;
         let mut all = vec![("loss", nats), ("bits per token", bits), ("rate", updated.rate), ("gradient", updated.norm)];
         all.append(&mut figures);
@@ -194,16 +202,23 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
 
         let done = step == steps || (run.enough)();
         let sheet = config.sheet_every > 0 && (step.is_multiple_of(config.sheet_every) || step == steps);
-        if done || sheet || step.is_multiple_of(config.checkpoint_every) {
-            folder.save(step, |checkpoint| trainer.save(checkpoint, "generator"))?;
-            metrics.plot(method.family())?;
-            export(&trainer)?;
+        let keep = done || step.is_multiple_of(config.checkpoint_every);
+        // The checkpoint comes last: what it says is done has its output, its sheet and its plot.
+        if keep || sheet {
+            publish(&method, &config, &ground, &trainer, &output)?;
         }
         if sheet {
             sheet::generated(&output, &run.device, &folder.join(&format!("sheets/step-{step:06}.png")))?;
         }
+        if keep {
+            metrics.plot(method.family())?;
+            folder.save(step, |checkpoint| {
+                write(&checkpoint.join(BASIS), tokens.key().as_bytes())?;
+                trainer.save(checkpoint, "generator")
+            })?;
+        }
         if done && step < steps {
-            return Ok(Outcome::Paused { step, steps });
+            return Ok(Outcome::paused(step, steps));
         }
     }
     Ok(Outcome::Finished)

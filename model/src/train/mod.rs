@@ -4,6 +4,7 @@
 //! it trains appears in the output folder, a model that opens in the window. Everything random is keyed by the seed and
 //! the step: a resumed run sees what it would have seen.
 
+mod all;
 pub mod config;
 pub mod data;
 pub mod generator;
@@ -50,17 +51,26 @@ pub enum Event<'a> {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// All steps are done.
     Finished,
-    /// It was enough for now; the checkpoint holds everything.
-    Paused {
-        /// Steps done.
-        step: usize,
-        /// Steps in all.
-        steps: usize,
-    },
+    /// It was enough for now, and the checkpoint holds everything; what remains, in words.
+    Paused(String),
+}
+
+impl Outcome {
+    /// Paused at a step.
+    fn paused(step: usize, steps: usize) -> Self {
+        Self::Paused(format!("step {step} of {steps} is done"))
+    }
+}
+
+/// The usual folder of a configuration's run, beside it: `andamento-run`, for files that are not called `train.toml` with
+/// their name.
+pub fn usual_folder(config: &Path) -> PathBuf {
+    let stem = config.file_stem().unwrap_or_default().to_string_lossy();
+    config.with_file_name(if stem == "train" { "andamento-run".into() } else { format!("andamento-run-{stem}") })
 }
 
 /// Where and how long a recipe is carried out.
@@ -85,6 +95,7 @@ pub struct Recipe {
 
 /// Every recipe.
 pub const RECIPES: &[Recipe] = &[
+    Recipe { name: "all", train: all::run },
     Recipe { name: "vq", train: vq::train },
     Recipe { name: "randar", train: generator::train::<randar::TrainRandAr> },
 ];
