@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use andamento_model::checkpoint::{RAR_KEYS, Weights, load};
+use andamento_model::checkpoint::{RAR_KEYS, Weights, export, load};
 use andamento_model::decode::{Decoding, Knobs, Step};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
 use andamento_model::network::{Network, Prompt};
-use andamento_model::networks::rar::{Attention, Dropout, PRESETS, Rar, RarConfig, RarNetwork};
+use andamento_model::networks::rar::{Attention, Dropout, PRESETS, Rar, RarConfig, RarNetwork, Scan};
 use andamento_model::networks::{self, Parts};
 use andamento_model::order::by_name;
 use andamento_model::plan::{Given, Plan};
@@ -19,7 +19,6 @@ use burn::module::{ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, s};
 use serde_json::Value;
 
@@ -45,6 +44,8 @@ impl RarCase {
             image_seq_len: size("seq"),
             codebook_size: size("V"),
             condition_num_classes: size("ncls"),
+            scan: Scan::Raster,
+            merged: false,
         };
         Self { sizes, config, folder }
     }
@@ -162,6 +163,51 @@ fn rar_position_tables_merge_in_raster_order() {
     let (weights, sites) = (case.weights(&device), case.config.image_seq_len);
     let raster = Tensor::<1, Int>::arange(0..sites as i64, &device).unsqueeze();
     assert_eq!(floats(weights.fused_positions(sites)), floats(weights.positions(raster)));
+}
+
+/// Every scan order that training may anneal to: one table does what two did, in whole sequences and step by step, and the
+/// file that holds one is recognised.
+#[test]
+fn rar_position_tables_merge_for_every_scan_order() {
+    let (case, device) = (RarCase::read(), Device::flex());
+    let golden = case.golden("rar_forward.safetensors");
+    let (tokens, classes) = (ints(golden.get("input_ids"), &device), line(golden.get("label"), &device));
+    let batch = tokens.dims()[0];
+    let grid = Grid::new(4, case.config.image_seq_len / 4);
+    for scan in Scan::ALL {
+        let order = scan.arrange(grid).expect("a scan order");
+        let indices: Vec<i32> = order.iter().map(|site| *site as i32).collect();
+        let indices = Tensor::<1, Int>::from_data(indices.as_slice(), &device).unsqueeze::<2>().repeat_dim(0, batch);
+        let logits = |weights: &Rar| {
+            let tokens = tokens.clone().gather(1, indices.clone());
+            weights.forward(classes.clone(), tokens, weights.positions(indices.clone()), Dropout::default())
+        };
+        let two = case.weights(&device);
+        let one = two.clone().merge(&order);
+        let want = floats(logits(&two));
+        let want = Array { shape: vec![want.len()], values: want };
+        want.assert_close(&floats(logits(&one)), 1e-5, scan.name());
+
+        // A merged network makes the same steps, and knows no other order.
+        let merged = RarConfig { scan, merged: true, ..case.config.clone() };
+        let sites = sites(&ints_of(indices.clone().slice(s![0..1, ..])));
+        let told = ints_of(tokens.clone().gather(1, indices.clone()).slice(s![0..1, ..]));
+        let prompt = Prompt { class: golden.get("label").ints()[0] as u32, guided: true };
+        let steps = |weights, config: &RarConfig| {
+            let mut network = RarNetwork::new(weights, config.clone(), grid, &device).expect("the grid fits");
+            let orders = network.spec().abilities.orders;
+            (follow(&mut network, prompt, &sites, &told).concat(), orders)
+        };
+        let ((want, _), (got, orders)) = (steps(two, &case.config), steps(one.clone(), &merged));
+        Array { shape: vec![want.len()], values: want }.assert_close(&got, 1e-5, scan.name());
+        assert_eq!(orders.native(), scan.name());
+        let others = Scan::ALL.into_iter().filter(|other| *other != scan);
+        assert!(others.into_iter().all(|other| orders.allow(other.name()).is_err()), "{}", scan.name());
+
+        let bytes = export(&one, &RAR_KEYS).expect("exports");
+        let again = load(Rar::new(&merged, &device), bytes, &RAR_KEYS, "merged").expect("its own layout loads");
+        assert!(again.target_aware_pos_embed.is_none());
+    }
 }
 
 fn greedy_generations(case: &RarCase, schedules: &[(String, Guidance, f32)], device: &Device) {
@@ -392,19 +438,6 @@ impl ModuleMapper for Gradients {
     }
 }
 
-/// The cross entropy of permuted sequences (`losses.py`, `ARLoss`): the last row of the logits predicts nothing.
-fn loss(
-    weights: &Rar,
-    classes: Tensor<1, Int>,
-    tokens: Tensor<2, Int>,
-    positions: Tensor<3>,
-) -> (Tensor<3>, Tensor<1>) {
-    let logits = weights.forward(classes, tokens.clone(), positions, Dropout::default());
-    let [_, sites] = tokens.dims();
-    let likelihood = log_softmax(logits.clone().slice(s![.., ..sites, ..]), 2).gather(2, tokens.unsqueeze_dim(2));
-    (logits, likelihood.mean().neg())
-}
-
 #[test]
 fn rar_loss_and_gradients() {
     let (case, device) = (RarCase::read(), Device::flex().autodiff());
@@ -415,12 +448,14 @@ fn rar_loss_and_gradients() {
     let classes = line(golden.get("condition"), &device) - (case.config.codebook_size as i32 + 1);
 
     let raster = weights.fused_positions(case.config.image_seq_len);
-    let (_, raster_loss) = loss(&weights, line(golden.get("label"), &device), tokens.clone(), raster);
+    let raster_loss = weights.loss(line(golden.get("label"), &device), tokens.clone(), raster, Dropout::default());
     golden.get("raster_loss").assert_close(&floats(raster_loss), 1e-5, "loss in raster order");
 
     let tokens = tokens.gather(1, order.clone());
     assert_eq!(ints_of(tokens.clone()), golden.get("labels").ints(), "labels");
-    let (logits, loss) = loss(&weights, classes, tokens.clone(), weights.positions(order));
+    let positions = weights.positions(order);
+    let logits = weights.forward(classes.clone(), tokens.clone(), positions.clone(), Dropout::default());
+    let loss = weights.loss(classes, tokens.clone(), positions, Dropout::default());
     golden.get("logits").assert_close(&floats(logits.clone()), LOGITS, "logits");
     let [_, sites] = tokens.dims();
     let guesses: Tensor<2, Int> = logits.slice(s![.., ..sites, ..]).argmax(2).squeeze_dim(2);
