@@ -18,7 +18,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{log_softmax, silu, softmax};
-use burn::tensor::{Int, s};
+use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
 use super::{Family, Preset, configuration, to_value};
@@ -641,7 +641,8 @@ impl Trunk {
         let x = shifted(self.embed_classes(classes), self.embed_tokens(tokens.clone()));
         let angles = rope.at(slots(0..x.dims()[1], &x.device()));
         let hidden = through(&self.layers, drop(x, dropout.token), &angles, dropout.residual);
-        log_softmax(self.logits(hidden), 2).gather(2, tokens.unsqueeze_dim(2)).mean().neg()
+        let logits = self.logits(hidden).cast(DType::F32);
+        log_softmax(logits, 2).gather(2, tokens.unsqueeze_dim(2)).mean().neg()
     }
 
     /// The last norm and the head: the last block's output, `[batch, slots, dim]`, to logits `[batch, slots, vocab]`. In

@@ -23,7 +23,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{gelu, log_softmax, silu};
-use burn::tensor::{Int, s};
+use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
 use super::llamagen::{KvCache, attend, causal_mask, chunk, drop, merge_heads, normal, split_heads};
@@ -583,7 +583,7 @@ impl Rar {
         let sites = tokens.dims()[1];
         // The last row of the logits predicts nothing.
         let logits = self.forward(classes, tokens.clone(), positions, dropout).slice(s![.., ..sites, ..]);
-        log_softmax(logits, 2).gather(2, tokens.unsqueeze_dim(2)).mean().neg()
+        log_softmax(logits.cast(DType::F32), 2).gather(2, tokens.unsqueeze_dim(2)).mean().neg()
     }
 
     /// Whole sequences through all blocks and the last norm: `x` is `[batch, slots, dim]`.
@@ -650,7 +650,7 @@ fn look_up(table: &Param<Tensor<3>>, indices: Tensor<2, Int>) -> Tensor<3> {
 /// A row of zeros before and behind: `[batch, sites, dim]` to `[batch, 2 + sites, dim]`.
 fn without_ends(targets: Tensor<3>) -> Tensor<3> {
     let [batch, _, dim] = targets.dims();
-    let nothing = Tensor::zeros([batch, 1, dim], &targets.device());
+    let nothing = Tensor::zeros([batch, 1, dim], (&targets.device(), targets.dtype()));
     Tensor::cat(vec![nothing.clone(), targets, nothing], 1)
 }
 

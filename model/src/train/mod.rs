@@ -7,12 +7,15 @@
 pub mod config;
 pub mod data;
 pub mod generator;
+pub mod llamagen;
 pub mod metrics;
 pub mod optimiser;
 pub mod randar;
+pub mod rar;
 pub mod run;
 pub mod scenes;
 pub mod sheet;
+pub mod tensorar;
 pub mod vq;
 
 use std::path::{Path, PathBuf};
@@ -86,7 +89,10 @@ pub struct Recipe {
 /// Every recipe.
 pub const RECIPES: &[Recipe] = &[
     Recipe { name: "vq", train: vq::train },
+    Recipe { name: "llamagen", train: generator::train::<llamagen::TrainLlamaGen> },
+    Recipe { name: "rar", train: generator::train::<rar::TrainRar> },
     Recipe { name: "randar", train: generator::train::<randar::TrainRandAr> },
+    Recipe { name: "tensorar", train: tensorar::train },
 ];
 
 /// Which recipe a configuration is of.
