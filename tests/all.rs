@@ -1,5 +1,6 @@
 //! Every test of Andamento, in one program.
 
+mod annealing;
 mod checkpoints;
 mod decoding;
 mod gpu;

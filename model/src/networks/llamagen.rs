@@ -17,7 +17,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::{log_softmax, silu, softmax};
 use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
@@ -636,6 +636,16 @@ impl Trunk {
             states.push(through(std::slice::from_ref(layer), states[index].clone(), &angles, dropout.residual));
         }
         states
+    }
+
+    /// The loss of training: mean cross entropy of all tokens in nats, `[1]` (`gpt.py`, `forward`). The arguments are those
+    /// of [`Trunk::hidden`].
+    pub fn loss(&self, classes: Tensor<1, Int>, tokens: Tensor<2, Int>, rope: &Rope, dropout: Dropout) -> Tensor<1> {
+        let x = shifted(self.embed_classes(classes), self.embed_tokens(tokens.clone()));
+        let angles = rope.at(slots(0..x.dims()[1], &x.device()));
+        let hidden = through(&self.layers, drop(x, dropout.token), &angles, dropout.residual);
+        let logits = self.logits(hidden).cast(DType::F32);
+        log_softmax(logits, 2).gather(2, tokens.unsqueeze_dim(2)).mean().neg()
     }
 
     /// The last norm and the head: the last block's output, `[batch, slots, dim]`, to logits `[batch, slots, vocab]`. In

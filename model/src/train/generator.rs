@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::prelude::*;
-use burn::tensor::FloatDType;
+use burn::tensor::{FloatDType, Int};
 use rand_chacha::ChaCha8Rng;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use super::data::tokens::{TokenSet, Tokens};
 use super::metrics::Metrics;
 use super::optimiser::Group;
 use super::run::{Folder, Settings, Trainer, make, write, write_json};
-use super::{Event, Outcome, Progress, Run, randomness, sheet};
+use super::{Event, Outcome, Progress, Run, randomness, sheet, uniform};
 use crate::lattice::Lattice;
 use crate::library::{Card, Defaults};
 use crate::{Error, Result};
@@ -62,6 +62,13 @@ pub trait Method: Sized {
     /// # Errors
     /// If the device fails.
     fn loss(&self, model: &Self::Model, tokens: &Tokens, turn: &mut Turn) -> Result<Loss>;
+
+    /// What becomes of the weights after `step` steps, and the configuration that goes with them: RAR merges tables once its
+    /// order is settled.
+    fn published(&self, model: Self::Model, step: usize) -> (Self::Model, Value) {
+        let _ = step;
+        (model, self.network())
+    }
 
     /// The weights as a safetensors file with the family's published names.
     ///
@@ -111,6 +118,14 @@ impl Turn {
     /// How far the training is, 0 to 1.
     pub fn progress(&self) -> f64 {
         self.step as f64 / self.steps as f64
+    }
+
+    /// The classes of a batch, `[batch]`: a share of the pictures, `dropout`, has the class `null` instead of its own.
+    pub fn classes(&mut self, tokens: &Tokens, dropout: f64, null: usize) -> Tensor<1, Int> {
+        let mut class =
+            |class: &u32| if f64::from(uniform(&mut self.random)) < dropout { null as i32 } else { *class as i32 };
+        let classes: Vec<i32> = tokens.classes.iter().map(&mut class).collect();
+        Tensor::from_data(classes.as_slice(), &self.device)
     }
 }
 
@@ -191,7 +206,8 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
 
         let nats = f64::from(Tensor::cat(losses, 0).mean().into_scalar::<f32>());
         let bits = nats / std::f64::consts::LN_2;
-        let mut all = vec![("loss", nats), ("bits per token", bits), ("rate", updated.rate), ("gradient", updated.norm)];
+        let mut all =
+            vec![("loss", nats), ("bits per token", bits), ("rate", updated.rate), ("gradient", updated.norm)];
         all.append(&mut figures);
         all.push(("skipped", trainer.skipped() as f64));
         metrics.add(trainer.step(), &all)?;
@@ -233,7 +249,7 @@ fn publish<M: Method>(
     output: &Path,
 ) -> Result<()> {
     make(output)?;
-    let model = trainer.result();
+    let (model, network) = method.published(trainer.result(), trainer.step());
     let name = std::path::absolute(output).unwrap_or_else(|_| output.into());
     let id = name.file_name().map_or_else(|| config.recipe.clone(), |name| name.to_string_lossy().into_owned());
     let mut tokenizer = ground.tokenizer.card.clone();
@@ -247,7 +263,7 @@ fn publish<M: Method>(
         parameters: model.num_params(),
         subjects: ground.classes.clone(),
         defaults: config.defaults.unwrap_or_else(|| method.defaults()),
-        network: method.network(),
+        network,
         tokenizer,
     };
     write(&output.join("weights.safetensors"), &method.export(&model)?)?;

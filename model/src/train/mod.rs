@@ -8,12 +8,15 @@ mod all;
 pub mod config;
 pub mod data;
 pub mod generator;
+pub mod llamagen;
 pub mod metrics;
 pub mod optimiser;
 pub mod randar;
+pub mod rar;
 pub mod run;
 pub mod scenes;
 pub mod sheet;
+pub mod tensorar;
 pub mod vq;
 
 use std::path::{Path, PathBuf};
@@ -97,7 +100,10 @@ pub struct Recipe {
 pub const RECIPES: &[Recipe] = &[
     Recipe { name: "all", train: all::run },
     Recipe { name: "vq", train: vq::train },
+    Recipe { name: "llamagen", train: generator::train::<llamagen::TrainLlamaGen> },
+    Recipe { name: "rar", train: generator::train::<rar::TrainRar> },
     Recipe { name: "randar", train: generator::train::<randar::TrainRandAr> },
+    Recipe { name: "tensorar", train: tensorar::train },
 ];
 
 /// Which recipe a configuration is of.
