@@ -75,7 +75,8 @@ impl Place {
             }
         };
         let folder = usual_folder(&config);
-        let outcome = train(&config, &mut Run { folder, device, report: &mut report, enough })?;
+        let mut run = Run { tokens: folder.clone(), folder, device, report: &mut report, enough };
+        let outcome = train(&config, &mut run)?;
         Ok((outcome, notes))
     }
 

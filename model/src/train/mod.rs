@@ -78,8 +78,10 @@ pub fn usual_folder(config: &Path) -> PathBuf {
 
 /// Where and how long a recipe is carried out.
 pub struct Run<'a> {
-    /// The folder of checkpoints, tokens and figures.
+    /// The folder of checkpoints and figures.
     pub folder: PathBuf,
+    /// The folder of tokens; the same, or one that several runs share.
+    pub tokens: PathBuf,
     /// What computes.
     pub device: ChosenDevice,
     /// Told of every step.
