@@ -64,6 +64,7 @@ pub const ABILITIES: Abilities = Abilities {
     orders: Orders::Only { order: "raster", reason: "LlamaGen learned to read pictures row by row" },
     pace: Pace::Fixed { schedule: Schedule::OneByOne, reason: "LlamaGen predicts one token after the other" },
     smooth: Err("Only next-scale models mix codes"),
+    scales: 1,
 };
 
 /// LlamaGen for the registry. Guidance and sampling are those of the published demonstration (`sample_c2i.py`).

@@ -160,6 +160,7 @@ pub const ABILITIES: Abilities = Abilities {
         reason: "RAR makes one token at a time: each token carries the position of the one that follows",
     },
     smooth: Err("Only next-scale models mix codes"),
+    scales: 1,
 };
 
 /// RAR for the registry.

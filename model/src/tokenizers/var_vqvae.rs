@@ -25,7 +25,7 @@ use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
 use crate::lattice::{Grid, Lattice, Token};
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, to_tokens};
 use crate::{Error, Result};
 
 /// The tokenizer's keys; `ema_vocab_hit_SV` is a usage counter of training.
@@ -544,10 +544,14 @@ impl MultiScaleQuantizer {
 
     /// The transformer's input for teacher forcing (`idxBl_to_var_input`): for each scale but the first, `f_hat` after the
     /// coarser ones shrunk to that scale. `[batch, sites of all scales but the first, z_channels]`
-    pub fn var_input(&self, tokens: &[Tensor<2, Int>], scales: &[Grid]) -> Tensor<3> {
-        let sums = self.accumulate(&tokens[..scales.len() - 1], scales);
-        let inputs = sums.into_iter().zip(&scales[1..]).map(|(sum, grid)| self.input(sum, *grid));
-        Tensor::cat(inputs.collect(), 1)
+    ///
+    /// `tokens` are `[batch, sites]` per scale; fewer scales than there are may be given, the coarsest first. The first
+    /// alone has no input.
+    pub fn var_input(&self, tokens: &[Tensor<2, Int>], scales: &[Grid]) -> Option<Tensor<3>> {
+        let (_, coarser) = tokens.split_last()?;
+        let sums = self.accumulate(coarser, scales);
+        let inputs: Vec<_> = sums.into_iter().zip(&scales[1..]).map(|(sum, grid)| self.input(sum, *grid)).collect();
+        (!inputs.is_empty()).then(|| Tensor::cat(inputs, 1))
     }
 
     /// The quantiser in training (`VectorQuantizer2.forward`): `f_hat` through which gradients pass straight to the
@@ -664,9 +668,7 @@ impl Tokenizer for VarVqVae {
             let cause = format!("{width} × {height} pixels do not fit its scales");
             return Err(Error::control("picture size", cause, format!("Use {side} × {side} pixels")));
         }
-        let tokens = Tensor::cat(self.weights.encode(pixels.unsqueeze(), &scales), 1).try_into_vec_as::<i32>();
-        let tokens = tokens.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
-        Ok(tokens.into_iter().map(|token| token as Token).collect())
+        to_tokens(Tensor::cat(self.weights.encode(pixels.unsqueeze(), &scales), 1))
     }
 
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
