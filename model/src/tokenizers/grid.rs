@@ -49,13 +49,13 @@ impl<M: GridCodes> Tokenizer for GridTokenizer<M> {
         self.codes
     }
 
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        let ([_, height, width], stride) = (pixels.dims(), self.stride);
+    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>> {
+        let ([_, _, height, width], stride) = (pixels.dims(), self.stride);
         if !height.is_multiple_of(stride) || !width.is_multiple_of(stride) || height * width == 0 {
             let cause = format!("{width} × {height} pixels cannot be cut into tokens of {stride} × {stride}");
             return Err(Error::control("picture size", cause, format!("Use multiples of {stride}")));
         }
-        to_tokens(self.weights.codes_of(pixels.unsqueeze()))
+        to_tokens(self.weights.codes_of(pixels))
     }
 
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {

@@ -660,15 +660,25 @@ impl Tokenizer for VarVqVae {
         self.config.vocab_size
     }
 
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        let [_, height, width] = pixels.dims();
+    fn lattice(&self, side: usize) -> Result<Lattice> {
+        let lattice = Lattice::of_scales(self.config.scales());
+        let own = lattice.finest().rows * self.stride();
+        if side == own {
+            return Ok(lattice);
+        }
+        let cause = format!("{side} pixels do not fit its scales");
+        Err(Error::control("side", cause, format!("Use {own}")))
+    }
+
+    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>> {
+        let [_, _, height, width] = pixels.dims();
         let scales = self.config.scales();
         let side = scales[scales.len() - 1].rows * self.stride();
         if [height, width] != [side, side] {
             let cause = format!("{width} × {height} pixels do not fit its scales");
             return Err(Error::control("picture size", cause, format!("Use {side} × {side} pixels")));
         }
-        to_tokens(Tensor::cat(self.weights.encode(pixels.unsqueeze(), &scales), 1))
+        to_tokens(Tensor::cat(self.weights.encode(pixels, &scales), 1))
     }
 
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
