@@ -1,4 +1,4 @@
-//! VAR's recipe (arXiv 2404.02905, §3.2 and appendix; `train.py`, `trainer.py`): the tokens of every scale are predicted at
+//! VAR's recipe (arXiv 2404.02905, §3.2 and appendix 4; `train.py`, `trainer.py`): the tokens of every scale are predicted at
 //! once from what the true tokens of the coarser scales add up to, the class is replaced by the null class for a share of
 //! the pictures, and whole residual branches are left out at random, more of them in later blocks.
 //!
