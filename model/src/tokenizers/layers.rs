@@ -57,6 +57,13 @@ impl ResBlock {
         block
     }
 
+    /// Lets pass what comes, where the number of channels stays: the second convolution is 0 until it learns.
+    pub(crate) fn pass(&mut self) {
+        let zero = |tensor: Tensor<4>| tensor.zeros_like();
+        self.conv2.weight = self.conv2.weight.clone().map(zero);
+        self.conv2.bias = self.conv2.bias.clone().map(|bias| bias.map(|tensor| tensor.zeros_like()));
+    }
+
     /// `[batch, inputs, height, width]` to `[batch, outputs, height, width]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let h = self.conv1.forward(silu(self.norm1.forward(x.clone())));
@@ -93,6 +100,27 @@ impl Resample {
     /// A 3×3 convolution for [`Resample::double`] (`Upsample`).
     pub(crate) fn doubling(channels: usize, device: &Device) -> Self {
         Self { conv: conv3x3(channels, channels, device) }
+    }
+
+    /// Passes every channel on until it learns: the mean of the four pixels that become one, or each pixel as it is.
+    pub(crate) fn pass(&mut self) {
+        let halves = self.conv.stride == [2, 2];
+        self.conv.weight = self.conv.weight.clone().map(|weight| {
+            let [outputs, inputs, rows, cols] = weight.dims();
+            let mut kernels = vec![0.0f32; outputs * inputs * rows * cols];
+            for channel in 0..outputs.min(inputs) {
+                let kernel = (channel * inputs + channel) * rows * cols;
+                // A halving starts at the pixel itself, a doubling is centred.
+                let taps: &[(usize, f32)] = if halves {
+                    &[(0, 0.25), (1, 0.25), (3, 0.25), (4, 0.25)]
+                } else {
+                    &[(4, 1.0)]
+                };
+                taps.iter().for_each(|(tap, share)| kernels[kernel + tap] = *share);
+            }
+            Tensor::from_data(TensorData::new(kernels, weight.dims()), &weight.device())
+        });
+        self.conv.bias = self.conv.bias.clone().map(|bias| bias.map(|tensor| tensor.zeros_like()));
     }
 
     /// Half the sides; made by [`Resample::halving`].
