@@ -1,5 +1,7 @@
 //! What tokenizers are trained with, `FoundationVision/LlamaGen`: the quantiser's losses, PatchGAN and LPIPS.
 
+use std::path::{Path, PathBuf};
+
 use andamento_model::checkpoint::{KeyMap, load};
 use andamento_model::train::lpips::Lpips;
 use andamento_model::train::patch_gan::{Judgement, PatchGan, adversarial};
@@ -73,8 +75,26 @@ fn analytic(number: usize, count: usize, reach: f64) -> impl Iterator<Item = f32
     (0..count).map(value)
 }
 
+/// A folder of a test's own.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("andamento-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What remains is the system's to clear away.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// The two files that LPIPS needs, with the goldens' weights.
-fn lpips_files(folder: &std::path::Path) -> [std::path::PathBuf; 2] {
+fn lpips_files(folder: &Path) -> [PathBuf; 2] {
     const WIDTHS: [(usize, usize, usize); 13] = [
         (0, 3, 64),
         (2, 64, 64),
@@ -132,8 +152,8 @@ fn part(golden: &Golden, prefix: &str) -> Vec<u8> {
 fn lpips_compares_features() {
     let device = Device::flex().autodiff();
     let golden = Golden::read(&goldens("randar").join("vq_golden.safetensors"));
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let [vgg, linear] = lpips_files(folder.path());
+    let folder = Scratch::new("lpips");
+    let [vgg, linear] = lpips_files(&folder.0);
     let lpips = Lpips::read(&vgg, &linear, &device).expect("both files load");
     let a: Tensor<4> = tensor(golden.get("lpips.a"), &device);
     let b: Tensor<4> = tensor::<4>(golden.get("lpips.b"), &device).require_grad();
@@ -160,8 +180,8 @@ fn lpips_compares_features() {
 #[test]
 fn lpips_names_what_a_file_lacks() {
     let device = Device::flex();
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let [vgg, linear] = lpips_files(folder.path());
+    let folder = Scratch::new("lpips-exchanged");
+    let [vgg, linear] = lpips_files(&folder.0);
     let error = Lpips::read(&linear, &vgg, &device).expect_err("the files are exchanged").to_string();
     assert!(error.contains("features.0.weight") && error.contains("vgg.safetensors"), "{error}");
 }

@@ -3,18 +3,21 @@
 //! The quantiser's forward pass, its losses and its usage statistics are published; the loop around them is not. The paper
 //! trains it as a VQGAN: the squared error, the quantiser's loss, LPIPS and an adversarial loss. Chosen here where it is
 //! silent: the terms, weights and schedule of LlamaGen's recipe, which descends from the same VQGAN. Crops have the
-//! published scales in proportion to their side, each at least one token.
+//! published scales in proportion to their side, each at least one token. The codebook starts uniform in ±1/size (`eini` of
+//! -1), as LlamaGen's does: larger codes would at first hide the features from the finer scales.
 
 use std::path::Path;
 
-use burn::nn::Embedding;
 use burn::nn::conv::Conv2d;
+use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::prelude::*;
+use burn::tensor::FloatDType::{self, F32};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 
 use super::config::{Config, sizes};
+use super::run::cast;
 use super::vqgan::{self, Forward, Method, Usage, Vqgan};
 use super::{Outcome, Run};
 use crate::checkpoint::export;
@@ -91,24 +94,31 @@ impl Method for MultiScaleVq {
 
     fn fresh(&self, skipped: usize, device: &Device) -> VqVae {
         let mut model = VqVae::new(&self.sizes, device);
+        let bound = 1.0 / self.sizes.vocab_size as f64;
+        let codes = EmbeddingConfig::new(self.sizes.vocab_size, self.sizes.z_channels);
+        let uniform = Initializer::Uniform { min: -bound, max: bound };
+        model.quantize.embedding = codes.with_initializer(uniform).init(device);
         model.pass_finest(skipped);
         model
     }
 
     fn forward(&self, model: &VqVae, skipped: usize, pixels: Tensor<4>) -> Forward {
+        let precision: FloatDType = pixels.dtype().into();
         let features = model.quant_conv.forward(model.encoder.forward_without(skipped, pixels));
+        let (features, quantize) = (features.cast(F32), cast(model.quantize.clone(), F32));
         let scales = self.scales(features.dims()[2]);
         let fixed = features.clone().detach();
-        let quantised = model.quantize.straight_through(features, &scales);
+        let quantised = quantize.straight_through(features, &scales);
         let taken = quantised.tokens.into_iter().map(|tokens| {
             let count = tokens.shape().num_elements();
             tokens.reshape([count])
         });
+        let f_hat = model.post_quant_conv.forward(quantised.f_hat.cast(precision));
         Forward {
-            features: model.decoder.before_last(skipped, model.post_quant_conv.forward(quantised.f_hat)),
+            features: model.decoder.before_last(skipped, f_hat),
             quantiser: quantised.loss,
             taken: taken.collect(),
-            looked_up: model.quantize.looked_up(fixed, &quantised.sums, &scales),
+            looked_up: quantize.looked_up(fixed, &quantised.sums, &scales),
         }
     }
 
@@ -140,6 +150,6 @@ impl Method for MultiScaleVq {
     }
 
     fn card(&self) -> TokenizerCard {
-        TokenizerCard { kind: FAMILY.name.into(), config: to_value(&self.sizes) }
+        TokenizerCard { kind: FAMILY.name.into(), config: to_value(&self.sizes), weights: None }
     }
 }

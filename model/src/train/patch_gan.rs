@@ -48,6 +48,13 @@ fn published_layers() -> usize {
     3
 }
 
+impl Discriminator {
+    /// The least side in pixels of a picture that it has a logit for.
+    pub(crate) fn least_side(&self) -> usize {
+        3 << self.layers
+    }
+}
+
 /// What a discriminator learns from (`disc_loss`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

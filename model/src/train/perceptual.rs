@@ -55,6 +55,16 @@ pub(crate) enum Term {
 }
 
 impl Perceptual {
+    /// The least side in pixels of the pictures it compares.
+    pub(crate) fn least_side(&self) -> usize {
+        match self {
+            Self::Lpips { .. } => 16,
+            Self::Structure { .. } => WINDOW,
+            Self::Edges { .. } => 2,
+            Self::None => 1,
+        }
+    }
+
     /// Reads the weights it needs; `base` is the folder of the configuration file.
     pub(crate) fn open(&self, base: &Path, device: &Device) -> Result<Term> {
         Ok(match self {
@@ -108,16 +118,18 @@ pub fn ssim(a: Tensor<4>, b: Tensor<4>) -> Tensor<1> {
     (similar / ((squared_a + squared_b + C1) * (variances + C2))).mean()
 }
 
+/// The window's sides in pixels.
+const WINDOW: usize = 11;
+
 /// The Gaussian window at every place where it fits on a side: `[1, 1, side, side - 10]`.
 fn window(side: usize, device: &Device) -> Tensor<4> {
-    const LENGTH: usize = 11;
     const DEVIATION: f32 = 1.5;
-    let weight = |tap: usize| (-((tap as f32 - (LENGTH / 2) as f32) / DEVIATION).powi(2) / 2.0).exp();
-    let sum: f32 = (0..LENGTH).map(weight).sum();
-    let places = side - (LENGTH - 1);
+    let weight = |tap: usize| (-((tap as f32 - (WINDOW / 2) as f32) / DEVIATION).powi(2) / 2.0).exp();
+    let sum: f32 = (0..WINDOW).map(weight).sum();
+    let places = side - (WINDOW - 1);
     let mut matrix = vec![0.0; side * places];
     for place in 0..places {
-        (0..LENGTH).for_each(|tap| matrix[(place + tap) * places + place] = weight(tap) / sum);
+        (0..WINDOW).for_each(|tap| matrix[(place + tap) * places + place] = weight(tap) / sum);
     }
     Tensor::from_data(TensorData::new(matrix, [1, 1, side, places]), device)
 }

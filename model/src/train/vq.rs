@@ -10,9 +10,11 @@ use std::path::Path;
 use burn::nn::Embedding;
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
+use burn::tensor::FloatDType::{self, F32};
 use serde::Deserialize;
 
 use super::config::{Config, sizes};
+use super::run::cast;
 use super::vqgan::{self, Forward, Method, Usage, Vqgan};
 use super::{Outcome, Run};
 use crate::Result;
@@ -88,14 +90,17 @@ impl Method for Vq {
     }
 
     fn forward(&self, model: &VqModel, skipped: usize, pixels: Tensor<4>) -> Forward {
+        let precision: FloatDType = pixels.dtype().into();
         let (z, grid) = model.encode_without(skipped, pixels);
-        let quantised = model.quantize.straight_through(z.clone());
+        let (z, quantize) = (z.cast(F32), cast(model.quantize.clone(), F32));
+        let quantised = quantize.straight_through(z.clone());
         let mut loss = quantised.codebook + quantised.commitment * self.options.commitment;
         if self.options.entropy != 0.0 {
-            loss = loss + model.quantize.entropy(z.clone()) * self.options.entropy;
+            loss = loss + quantize.entropy(z.clone()) * self.options.entropy;
         }
+        let features = model.features(quantised.codes.cast(precision), grid);
         Forward {
-            features: model.decoder.before_last(skipped, model.features(quantised.codes, grid)),
+            features: model.decoder.before_last(skipped, features),
             quantiser: loss,
             taken: vec![quantised.nearest],
             looked_up: z.detach(),
@@ -121,6 +126,6 @@ impl Method for Vq {
     }
 
     fn card(&self) -> TokenizerCard {
-        TokenizerCard { kind: FAMILY.name.into(), config: to_value(&self.sizes) }
+        TokenizerCard { kind: FAMILY.name.into(), config: to_value(&self.sizes), weights: None }
     }
 }

@@ -14,7 +14,8 @@ use burn::module::{Module, Param};
 use burn::nn::Embedding;
 use burn::nn::conv::Conv2d;
 use burn::prelude::*;
-use burn::tensor::{FloatDType, IndexingUpdateOp, Int};
+use burn::tensor::FloatDType::F32;
+use burn::tensor::{IndexingUpdateOp, Int};
 use rand_chacha::ChaCha8Rng;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -133,7 +134,7 @@ pub(super) trait Method: Sized {
     fn card(&self) -> TokenizerCard;
 }
 
-/// Everything but the quantiser's losses.
+/// Everything but the quantiser's losses, in f32.
 pub(super) struct Losses<'a> {
     settings: &'a Vqgan,
     perceptual: Term,
@@ -172,7 +173,7 @@ impl<'a> Losses<'a> {
         pixels: &Tensor<4>,
         against: Option<&PatchGan>,
     ) -> Result<Reconstruction> {
-        let made = last.forward(forward.features.clone());
+        let made = last.forward(forward.features.clone()).cast(F32);
         let mut loss = self.visible(made.clone(), pixels.clone()) + forward.quantiser;
         if let (Some(judge), Some(settings)) = (against, &self.settings.discriminator) {
             let judge = judge.clone().no_grad();
@@ -191,7 +192,7 @@ impl<'a> Losses<'a> {
         last.weight = Param::from_tensor(last.weight.val().detach());
         let features = features.detach();
         let norm = |loss: &dyn Fn(Tensor<4>) -> Tensor<1>| {
-            let gradients = loss(last.forward(features.clone())).backward();
+            let gradients = loss(last.forward(features.clone()).cast(F32)).backward();
             let gradient = last.weight.val().grad(&gradients);
             gradient.map_or(Ok(0.0), |gradient| number(gradient.square().sum().sqrt()))
         };
@@ -302,25 +303,26 @@ impl Vqgan {
     }
 
     /// Refuses stretches that a tokenizer of this stride cannot be trained on.
-    fn check(&self, side: u32, stride: usize, most_skipped: usize) -> Result<()> {
-        let refused = |cause: String, remedy: &str| Err(Error::control("[method.vqgan]", cause, remedy));
-        if !(side as usize).is_multiple_of(stride) {
-            return refused(format!("side = {side} is no multiple of {stride}, a token's side"), "Correct [data] side");
-        }
-        for Phase { from, crop, batch, halvings } in &self.phases {
-            let whole = (*crop as usize).is_multiple_of(stride) && *crop > 0 && *crop <= side && *batch > 0;
-            if !whole {
-                let cause = format!("the phase from step {from} has crop = {crop} and batch = {batch}");
-                return refused(cause, &format!("Use a multiple of {stride} up to {side}, and at least 1 crop"));
+    fn check(&self, whole: Phase, stride: usize, most_skipped: usize) -> Result<()> {
+        let refused = |cause: String, remedy: String| Err(Error::control("[method.vqgan]", cause, remedy));
+        let least = self.discriminator.as_ref().map_or(0, Discriminator::least_side).max(self.perceptual.least_side());
+        for phase @ Phase { from, crop, batch, halvings } in std::iter::once(&whole).chain(&self.phases) {
+            if !(*crop as usize).is_multiple_of(stride) || *crop == 0 || *crop > whole.crop || *batch == 0 {
+                let cause = format!("from step {from} on it has batch = {batch} and sides of {crop} pixels");
+                return refused(cause, format!("Use multiples of {stride} up to {}, and at least 1", whole.crop));
             }
             if *halvings > most_skipped {
-                let cause = format!("the phase from step {from} has halvings = {halvings}");
-                let remedy = format!("This network allows {most_skipped}: its finest levels with ch_mult 1, but for one");
-                return refused(cause, &remedy);
+                let cause = format!("from step {from} on it has halvings = {halvings}");
+                return refused(cause, format!("With these multiples of ch the most are {most_skipped}"));
+            }
+            let side = phase.crop as usize >> halvings;
+            if side < least {
+                let cause = format!("from step {from} on the pictures have sides of {side} pixels");
+                return refused(cause, format!("Its losses need {least}: use larger crops or fewer halvings"));
             }
         }
         if !self.phases.is_sorted_by_key(|phase| phase.from) {
-            return refused("the phases are not in sequence".into(), "Sort them by the step they begin with");
+            return refused("the phases are not in sequence".into(), "Sort them by the step they begin with".into());
         }
         Ok(())
     }
@@ -341,11 +343,11 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
     let base = path.parent().unwrap_or(Path::new("."));
     let method = M::new(&config)?;
     let vqgan = method.vqgan();
-    vqgan.check(config.data.side, method.stride(), method.most_skipped())?;
+    let whole = Phase { from: 0, crop: config.data.side, batch: config.batch, halvings: 0 };
+    vqgan.check(whole, method.stride(), method.most_skipped())?;
     let folder = Folder::open(&run.folder)?;
     let precision = config.precision.on(&run.device.device, run.device.gpu)?;
     let pictures = Arc::new(Pictures::open(&config.data, base)?);
-    let whole = Phase { from: 0, crop: config.data.side, batch: config.batch, halvings: 0 };
 
     let device = run.device.device.clone().autodiff();
     device.seed(config.seed);
@@ -361,7 +363,7 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
     let mut trainer = Trainer::start(method.fresh(skipped, &device), settings.clone(), &group);
     let mut judge = vqgan.discriminator.as_ref().map(|sizes| {
         let steps = config.steps.saturating_sub(sizes.start);
-        let settings = Settings { steps, ema: None, ..settings };
+        let settings = Settings { steps, ema: None, precision: F32, ..settings };
         Trainer::start(PatchGan::new(sizes.channels, sizes.layers, &device), settings, &group)
     });
     let (codes, scales) = method.codes();
@@ -379,9 +381,9 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
         let step = trainer.step();
         let phase = vqgan.phase(step, whole);
         let starts = vqgan.discriminator.as_ref().map_or(usize::MAX, |sizes| sizes.start);
-        let mut judge = judge.as_mut().filter(|_| step >= starts);
+        let mut judging = judge.as_mut().filter(|_| step >= starts);
         let model = trainer.working();
-        let against = judge.as_ref().map(|judge| judge.working());
+        let against = judging.as_ref().map(|judge| judge.model.clone());
         let (mut loss, mut squared, mut judged) = (0.0, 0.0, 0.0);
         let mut looked_up = None;
         for _ in 0..config.accumulate {
@@ -390,24 +392,23 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
             let Some(batch) = batch else {
                 return Err(Error::control("[data]", "no picture could be read", "Use pictures that open in the editor"));
             };
-            let pixels = halved(batch.tensor(&device), phase.halvings).cast(precision);
-            let mut forward = method.forward(&model, phase.halvings, pixels.clone());
+            let pixels = halved(batch.tensor(&device), phase.halvings);
+            let mut forward = method.forward(&model, phase.halvings, pixels.clone().cast(precision));
             usage.note(std::mem::take(&mut forward.taken))?;
             looked_up = Some(forward.looked_up.clone());
             let made = losses.reconstruction(forward, M::last(&model), &pixels, against.as_ref())?;
             loss += number(made.loss.clone())? / config.accumulate as f64;
             squared += number(made.squared)? / config.accumulate as f64;
             trainer.gather(made.loss);
-            if let (Some(judge), Some(against), Some(sizes)) = (&mut judge, &against, &vqgan.discriminator) {
+            if let (Some(judge), Some(against), Some(sizes)) = (&mut judging, &against, &vqgan.discriminator) {
                 let lesson = sizes.loss.loss(against.forward(pixels), against.forward(made.made));
-                let lesson = lesson.cast(FloatDType::F32);
                 judged += number(lesson.clone())? / config.accumulate as f64;
                 judge.gather(lesson);
             }
         }
         drop((model, against));
         let updated = trainer.update()?;
-        if let Some(judge) = &mut judge {
+        if let Some(judge) = judging {
             judge.update()?;
         }
         if let (Some(after), Some(looked_up)) = (vqgan.restart_after, looked_up) {
@@ -426,8 +427,8 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
         ];
         metrics.add(trainer.step(), &figures)?;
         let (step, steps) = (trainer.step(), config.steps);
-        let pictures = phase.batch * config.accumulate;
-        (run.report)(Event::Step(&Progress { task: M::TASK, step, steps, pictures, figures }));
+        let used = phase.batch * config.accumulate;
+        (run.report)(Event::Step(&Progress { task: M::TASK, step, steps, pictures: used, figures }));
 
         let done = step == steps || (run.enough)();
         let sheet = config.sheet_every > 0 && (step.is_multiple_of(config.sheet_every) || step == steps);
