@@ -1,5 +1,6 @@
 //! Every test of Andamento, in one program.
 
+mod annealing;
 mod checkpoints;
 mod decoding;
 mod gpu;
@@ -7,4 +8,5 @@ mod parity;
 mod perceptual;
 mod pixels;
 mod scenes;
+mod training;
 mod window;

@@ -33,8 +33,7 @@ pub fn run(options: &Options, choice: DeviceChoice) -> Result<()> {
     if minutes.is_nan() || minutes <= 0.0 {
         return Err(Error::control("--minutes", "it is above 0", "Leave it out for no end"));
     }
-    let beside = options.config.parent().map(|parent| parent.join("andamento-run"));
-    let folder = options.run.clone().or(beside).ok_or_else(|| Error::control("--run", "no folder", "Name one"))?;
+    let folder = options.run.clone().unwrap_or_else(|| train::usual_folder(&options.config));
     let device = device::choose(choice)?;
     eprintln!("{}", describe(&device));
     let started = Instant::now();
@@ -49,9 +48,7 @@ pub fn run(options: &Options, choice: DeviceChoice) -> Result<()> {
     bar.end();
     match outcome? {
         Outcome::Finished => println!("trained; checkpoints and figures are in {}", folder.display()),
-        Outcome::Paused { step, steps } => {
-            println!("paused at step {step} of {steps}; run the same command again to go on");
-        }
+        Outcome::Paused(what) => println!("paused: {what}; run the same command again to go on"),
     }
     Ok(())
 }

@@ -150,6 +150,20 @@ impl<O: DeserializeOwned + Default> Config<O> {
     }
 }
 
+/// Refuses shares of `[method]` that mean nothing.
+///
+/// # Errors
+/// Names the first that is not from 0 to below 1.
+pub fn check_shares(shares: &[(&'static str, f64)]) -> Result<()> {
+    match shares.iter().find(|(_, share)| !(0.0..1.0).contains(share)) {
+        Some((name, share)) => {
+            let remedy = format!("Set {name} to a share from 0 to below 1, such as 0.1");
+            Err(Error::control("[method]", format!("{name} is {share}"), remedy))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The text of a configuration.
 pub(super) fn text(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(|error| {

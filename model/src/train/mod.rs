@@ -4,9 +4,11 @@
 //! it trains appears in the output folder, a model that opens in the window. Everything random is keyed by the seed and
 //! the step: a resumed run sees what it would have seen.
 
+mod all;
 pub mod config;
 pub mod data;
 pub mod generator;
+pub mod llamagen;
 pub mod lpips;
 pub mod metrics;
 pub mod multi_scale_vq;
@@ -14,9 +16,11 @@ pub mod optimiser;
 pub mod patch_gan;
 pub mod perceptual;
 pub mod randar;
+pub mod rar;
 pub mod run;
 pub mod scenes;
 pub mod sheet;
+pub mod tensorar;
 pub mod vq;
 pub mod vqgan;
 
@@ -55,17 +59,26 @@ pub enum Event<'a> {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// All steps are done.
     Finished,
-    /// It was enough for now; the checkpoint holds everything.
-    Paused {
-        /// Steps done.
-        step: usize,
-        /// Steps in all.
-        steps: usize,
-    },
+    /// It was enough for now, and the checkpoint holds everything; what remains, in words.
+    Paused(String),
+}
+
+impl Outcome {
+    /// Paused at a step.
+    fn paused(step: usize, steps: usize) -> Self {
+        Self::Paused(format!("step {step} of {steps} is done"))
+    }
+}
+
+/// The usual folder of a configuration's run, beside it: `andamento-run`, for files that are not called `train.toml` with
+/// their name.
+pub fn usual_folder(config: &Path) -> PathBuf {
+    let stem = config.file_stem().unwrap_or_default().to_string_lossy();
+    config.with_file_name(if stem == "train" { "andamento-run".into() } else { format!("andamento-run-{stem}") })
 }
 
 /// Where and how long a recipe is carried out.
@@ -90,9 +103,13 @@ pub struct Recipe {
 
 /// Every recipe.
 pub const RECIPES: &[Recipe] = &[
+    Recipe { name: "all", train: all::run },
     Recipe { name: "vq", train: vq::train },
     Recipe { name: "multi-scale-vq", train: multi_scale_vq::train },
+    Recipe { name: "llamagen", train: generator::train::<llamagen::TrainLlamaGen> },
+    Recipe { name: "rar", train: generator::train::<rar::TrainRar> },
     Recipe { name: "randar", train: generator::train::<randar::TrainRandAr> },
+    Recipe { name: "tensorar", train: tensorar::train },
 ];
 
 /// Which recipe a configuration is of.

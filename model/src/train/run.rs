@@ -324,6 +324,19 @@ impl Folder {
         Ok(Self(path.into()))
     }
 
+    /// The step of the newest whole checkpoint of a run, 0 where there is none.
+    ///
+    /// # Errors
+    /// If the folder is there and cannot be read.
+    pub fn step(folder: &Path) -> Result<usize> {
+        if !folder.is_dir() {
+            return Ok(0);
+        }
+        let newest = Self(folder.into()).newest()?;
+        let name = newest.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        Ok(name.strip_prefix(CHECKPOINT).and_then(|step| step.parse().ok()).unwrap_or(0))
+    }
+
     /// A file or folder in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)

@@ -433,6 +433,11 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
         let done = step == steps || (run.enough)();
         let sheet = config.sheet_every > 0 && (step.is_multiple_of(config.sheet_every) || step == steps);
         if done || sheet || step.is_multiple_of(config.checkpoint_every) {
+            let output = base.join(&config.output);
+            make(&output)?;
+            write(&output.join("weights.safetensors"), &method.export(&trainer.result(), &usage)?)?;
+            write_json(&output.join("config.json"), &method.card())?;
+            metrics.plot(M::TASK)?;
             folder.save(step, |checkpoint| {
                 trainer.save(checkpoint, TOKENIZER)?;
                 if let Some(judge) = &judge {
@@ -440,18 +445,13 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
                 }
                 write_json(&checkpoint.join(USAGE), &usage)
             })?;
-            metrics.plot(M::TASK)?;
-            let output = base.join(&config.output);
-            make(&output)?;
-            write(&output.join("weights.safetensors"), &method.export(&trainer.result(), &usage)?)?;
-            write_json(&output.join("config.json"), &method.card())?;
         }
         if sheet {
             let path = folder.join(&format!("sheets/step-{step:06}.png"));
             reconstructions(&method, &trainer.result(), config.data.side, &run.device.device, &path)?;
         }
         if done && step < steps {
-            return Ok(Outcome::Paused { step, steps });
+            return Ok(Outcome::paused(step, steps));
         }
     }
     Ok(Outcome::Finished)

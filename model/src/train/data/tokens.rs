@@ -57,6 +57,8 @@ impl Tokens {
 
 /// All pictures of a run as tokens.
 pub struct TokenSet {
+    /// The hash of all that decides the tokens: 16 hexadecimal digits.
+    key: String,
     /// Views of a picture, one after the other.
     views: usize,
     length: usize,
@@ -92,7 +94,8 @@ impl TokenSet {
             .chain_update(&tokenizer.sha256)
             .chain_update(tokenizer.card.config.to_string())
             .chain_update(seed.to_le_bytes());
-        let path = folder.join(format!("tokens-{}.bin", &hex(&key.finalize())[..16]));
+        let key = hex(&key.finalize()[..8]);
+        let path = folder.join(format!("tokens-{key}.bin"));
         let unreadable = |error: std::io::Error| Error::file(&path, error, "Free some space and run the command again");
         let mut file = OpenOptions::new().create(true).append(true).read(true).open(&path).map_err(unreadable)?;
         let views = data.views();
@@ -111,12 +114,12 @@ impl TokenSet {
             })?;
             file.sync_all().map_err(unreadable)?;
         }
-        Self::sort(ids, views, length, pictures, folder)
+        Self::sort(key, ids, views, length, pictures)
     }
 
     /// Leaves out what could not be read, and finds the classes.
-    fn sort(all: Vec<Token>, views: usize, length: usize, pictures: &Pictures, folder: &Path) -> Result<Self> {
-        let mut set = Self { views, length, ids: Vec::with_capacity(all.len()), classes: Vec::new(), epoch: None };
+    fn sort(key: String, all: Vec<Token>, views: usize, length: usize, pictures: &Pictures) -> Result<Self> {
+        let mut set = Self { key, views, length, ids: Vec::with_capacity(all.len()), classes: Vec::new(), epoch: None };
         for (index, ids) in all.chunks_exact(views * length).enumerate() {
             if ids[0] != BROKEN {
                 set.ids.extend_from_slice(ids);
@@ -124,9 +127,14 @@ impl TokenSet {
             }
         }
         if set.classes.is_empty() {
-            return Err(Error::file(folder, "none of the pictures can be read", "Use pictures that open in the editor"));
+            return Err(Error::control("[data]", "none of the pictures can be read", "Use pictures that open in the editor"));
         }
         Ok(set)
+    }
+
+    /// The hash of all that decides the tokens: 16 hexadecimal digits.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Number of pictures.
