@@ -5,6 +5,7 @@ mod checkpoints;
 mod decoding;
 mod gpu;
 mod parity;
+mod perceptual;
 mod pixels;
 mod scenes;
 mod training;

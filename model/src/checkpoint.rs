@@ -1,6 +1,7 @@
 //! Weights in files: safetensors in the published layout (PyTorch's names and orientation), so that a file of ours opens
 //! in the published code and the other way round.
 
+pub(crate) mod arrays;
 pub mod gate;
 pub mod import;
 pub mod manifest;

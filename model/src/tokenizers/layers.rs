@@ -3,7 +3,7 @@
 //! LlamaGen's VQ, VAR's multi-scale VQVAE and the others descend from one VQGAN (Esser et al., arXiv 2012.09841), whose
 //! field names they keep. Maps are `[batch, channels, height, width]` everywhere.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, PaddingConfig2d};
 use burn::prelude::*;
@@ -57,6 +57,12 @@ impl ResBlock {
         block
     }
 
+    /// Lets pass what comes, where the number of channels stays: the second convolution is 0 until it learns.
+    pub(crate) fn pass(&mut self) {
+        self.conv2.weight = Param::from_tensor(self.conv2.weight.val().zeros_like());
+        self.conv2.bias = self.conv2.bias.as_ref().map(|bias| Param::from_tensor(bias.val().zeros_like()));
+    }
+
     /// `[batch, inputs, height, width]` to `[batch, outputs, height, width]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let h = self.conv1.forward(silu(self.norm1.forward(x.clone())));
@@ -93,6 +99,24 @@ impl Resample {
     /// A 3×3 convolution for [`Resample::double`] (`Upsample`).
     pub(crate) fn doubling(channels: usize, device: &Device) -> Self {
         Self { conv: conv3x3(channels, channels, device) }
+    }
+
+    /// Passes every channel on until it learns: the mean of the four pixels that become one, or each pixel as it is.
+    pub(crate) fn pass(&mut self) {
+        // A halving starts at the pixel itself, a doubling is centred on it.
+        let halves = self.conv.stride == [2, 2];
+        let taps: &[(usize, f32)] =
+            if halves { &[(0, 0.25), (1, 0.25), (3, 0.25), (4, 0.25)] } else { &[(4, 1.0)] };
+        let weight = self.conv.weight.val();
+        let [outputs, inputs, rows, cols] = weight.dims();
+        let mut kernels = vec![0.0f32; outputs * inputs * rows * cols];
+        for channel in 0..outputs.min(inputs) {
+            let kernel = (channel * inputs + channel) * rows * cols;
+            taps.iter().for_each(|(tap, share)| kernels[kernel + tap] = *share);
+        }
+        let kernels = TensorData::new(kernels, weight.dims());
+        self.conv.weight = Param::from_tensor(Tensor::from_data(kernels, &weight.device()));
+        self.conv.bias = self.conv.bias.as_ref().map(|bias| Param::from_tensor(bias.val().zeros_like()));
     }
 
     /// Half the sides; made by [`Resample::halving`].

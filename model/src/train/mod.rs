@@ -9,8 +9,12 @@ pub mod config;
 pub mod data;
 pub mod generator;
 pub mod llamagen;
+pub mod lpips;
 pub mod metrics;
+pub mod multi_scale_vq;
 pub mod optimiser;
+pub mod patch_gan;
+pub mod perceptual;
 pub mod randar;
 pub mod rar;
 pub mod run;
@@ -19,6 +23,7 @@ pub mod sheet;
 pub mod tensorar;
 pub mod var;
 pub mod vq;
+pub mod vqgan;
 
 use std::path::{Path, PathBuf};
 
@@ -103,6 +108,7 @@ pub struct Recipe {
 pub const RECIPES: &[Recipe] = &[
     Recipe { name: "all", train: all::run },
     Recipe { name: "vq", train: vq::train },
+    Recipe { name: "multi-scale-vq", train: multi_scale_vq::train },
     Recipe { name: "llamagen", train: generator::train::<llamagen::TrainLlamaGen> },
     Recipe { name: "rar", train: generator::train::<rar::TrainRar> },
     Recipe { name: "randar", train: generator::train::<randar::TrainRandAr> },
