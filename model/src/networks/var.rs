@@ -636,7 +636,8 @@ fn dropped(x: Tensor<3>, share: f64) -> Tensor<3> {
     if share == 0.0 {
         return x;
     }
-    let keep = Tensor::random([x.dims()[0], 1, 1], Distribution::Bernoulli(1.0 - share), &x.device()).cast(x.dtype());
+    let pictures = [x.dims()[0], 1, 1];
+    let keep = Tensor::random(pictures, Distribution::Bernoulli(1.0 - share), (&x.device(), x.dtype()));
     x * keep / (1.0 - share)
 }
 
