@@ -405,7 +405,7 @@ fn pictures_do_not_depend_on_the_number_of_threads() {
         let seen: BTreeSet<_> = (0..25).map(|n| pictures.nth(9, 25 * epoch + n)).collect();
         assert_eq!(seen.len(), 25, "each picture once per epoch");
     }
-    let sequence = |seed, epoch| (0..25).map(|n| pictures.nth(seed, 25 * epoch + n)).collect::<Vec<_>>();
+    let sequence = |seed, epoch: u64| (0..25).map(|n| pictures.nth(seed, 25 * epoch + n)).collect::<Vec<_>>();
     assert!(sequence(9, 0) != sequence(9, 1) && sequence(9, 0) != sequence(8, 0), "sequences repeat");
 }
 

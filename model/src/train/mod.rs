@@ -4,7 +4,7 @@
 //! it trains appears in the output folder, a model that opens in the window. Everything random is keyed by the seed and
 //! the step: a resumed run sees what it would have seen.
 
-mod all;
+pub mod all;
 pub mod config;
 pub mod data;
 pub mod generator;
