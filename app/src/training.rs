@@ -43,7 +43,8 @@ pub fn run(options: &Options, choice: DeviceChoice) -> Result<()> {
         Event::Step(progress) => bar.step(progress),
         Event::Note(text) => bar.say(&text),
     };
-    let mut run = Run { folder: folder.clone(), device, report: &mut report, enough: &enough };
+    let mut run =
+        Run { folder: folder.clone(), tokens: folder.clone(), device, report: &mut report, enough: &enough };
     let outcome = train::train(&options.config, &mut run);
     bar.end();
     match outcome? {

@@ -330,8 +330,9 @@ impl VectorQuantizer {
     /// The mean entropy of each position's choice less the entropy of the mean choice (`compute_entropy_loss`, unweighted):
     /// low where each position is sure and all codes are used. Unit vectors `z`, `[positions, codebook_embed_dim]`, to `[1]`.
     pub fn entropy(&self, z: Tensor<2>) -> Tensor<1> {
-        // Between unit vectors the squared distance is 2 - 2 · product.
-        let affinity = (z.matmul(self.codebook().transpose()) * 2.0 - 2.0) / ENTROPY_TEMPERATURE;
+        let codes = self.codebook();
+        let lengths = z.clone().square().sum_dim(1) + codes.clone().square().sum_dim(1).transpose();
+        let affinity = (z.matmul(codes.transpose()) * 2.0 - lengths) / ENTROPY_TEMPERATURE;
         let log_chances = log_softmax(affinity, 1);
         let chances = log_chances.clone().exp();
         let mean = chances.clone().mean_dim(0);

@@ -44,8 +44,13 @@ pub fn run(path: &Path, run: &mut Run) -> Result<Outcome> {
             return remaining(&parts[index..]);
         }
         (run.report)(Event::Note(format!("{}: {} of {} steps done", part.name, part.done()?, part.steps)));
-        let mut one =
-            Run { folder: part.folder.clone(), device: run.device.clone(), report: run.report, enough: run.enough };
+        let mut one = Run {
+            folder: part.folder.clone(),
+            tokens: run.tokens.clone(),
+            device: run.device.clone(),
+            report: &mut *run.report,
+            enough: run.enough,
+        };
         if let Outcome::Paused(_) = train(&part.config, &mut one)? {
             return remaining(&parts[index..]);
         }

@@ -59,7 +59,6 @@ pub struct Config<O> {
     /// How the weights are updated.
     pub optimiser: Optimiser,
     /// The paper's own options.
-    #[serde(default = "Option::default")]
     pub method: Option<O>,
     /// The settings that the finished generator does best with; by default the family's.
     pub defaults: Option<Defaults>,

@@ -160,7 +160,9 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
     let tokenizer = source.load(&base, &device)?;
     let precision = config.precision.on(&device, run.device.gpu)?;
     let pictures = Arc::new(Pictures::open(&config.data, &base)?);
-    let mut tokens = TokenSet::open(&config.data, &pictures, &tokenizer, config.seed, &run.folder, run.report)?;
+    let Some(mut tokens) = TokenSet::open(&config.data, &pictures, &tokenizer, run)? else {
+        return Ok(Outcome::Paused("the pictures are not all tokenised yet".into()));
+    };
     let lattice = tokenizer.tokenizer.lattice(config.data.side as usize)?;
     let (classes, side) = (pictures.classes.clone(), config.data.side);
     let ground = Ground { tokenizer, classes, lattice, side, base: base.clone(), device: device.clone() };

@@ -4,7 +4,7 @@
 //! it trains appears in the output folder, a model that opens in the window. Everything random is keyed by the seed and
 //! the step: a resumed run sees what it would have seen.
 
-mod all;
+pub mod all;
 pub mod config;
 pub mod data;
 pub mod generator;
@@ -83,8 +83,10 @@ pub fn usual_folder(config: &Path) -> PathBuf {
 
 /// Where and how long a recipe is carried out.
 pub struct Run<'a> {
-    /// The folder of checkpoints, tokens and figures.
+    /// The folder of checkpoints and figures.
     pub folder: PathBuf,
+    /// The folder of tokens; the same, or one that several runs share.
+    pub tokens: PathBuf,
     /// What computes.
     pub device: ChosenDevice,
     /// Told of every step.
