@@ -3,6 +3,7 @@
 mod checkpoints;
 mod decoding;
 mod gpu;
+mod kernels;
 mod parity;
 mod pixels;
 mod scenes;
