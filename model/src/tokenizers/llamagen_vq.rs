@@ -5,11 +5,10 @@
 //! multiples of the stride. Field names are the published state dict's keys.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{Embedding, EmbeddingConfig, GroupNorm, Initializer};
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::{log_softmax, silu};
+use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
@@ -17,6 +16,7 @@ use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x
 use crate::checkpoint::VQ_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
+use crate::kernels::{Conv2d, group_norm_silu};
 use crate::lattice::{Lattice, Token};
 use crate::networks::{configuration, to_value};
 use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
@@ -217,7 +217,7 @@ impl Encoder {
                 x = down.halve(x);
             }
         }
-        self.conv_out.forward(silu(self.norm_out.forward(through_middle(&self.mid, x))))
+        self.conv_out.forward(group_norm_silu(&self.norm_out, through_middle(&self.mid, x)))
     }
 }
 
@@ -269,7 +269,7 @@ impl Decoder {
                 x = up.double(x);
             }
         }
-        silu(self.norm_out.forward(x))
+        group_norm_silu(&self.norm_out, x)
     }
 
     /// The last convolution (`last_layer`).

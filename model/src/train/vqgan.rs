@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
-use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::FloatDType::F32;
 use burn::tensor::{IndexingUpdateOp, Int};
@@ -30,6 +29,7 @@ use super::perceptual::{Perceptual, Term};
 use super::run::{Folder, Settings, Trainer, make, read_json, write, write_json};
 use super::{Event, HELD_OUT, Outcome, Progress, Run, below, randomness, scenes, sheet};
 use crate::checkpoint::drawn;
+use crate::kernels::Conv2d;
 use crate::library::TokenizerCard;
 use crate::order::uniform;
 use crate::tokenizer::to_picture;
