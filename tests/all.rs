@@ -4,6 +4,7 @@ mod annealing;
 mod checkpoints;
 mod decoding;
 mod gpu;
+mod kernels;
 mod parity;
 mod perceptual;
 mod pixels;

@@ -161,7 +161,8 @@ fn lpips_compares_features() {
     let close = |name: &str, values: Vec<f32>| {
         let want = golden.get(name);
         let largest = want.values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-        want.assert_close(&values, 1e-4 * largest, name);
+        // Features of almost equal direction are subtracted: at the deepest layer 3 of the 7 digits are left.
+        want.assert_close(&values, 3e-4 * largest, name);
     };
     let features = lpips.features(a.clone());
     close("lpips.feat4_a", floats(features[4].clone()));

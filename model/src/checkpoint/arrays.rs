@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
-use burn::tensor::{DType, FloatDType};
+use burn::tensor::DType;
 use safetensors::Dtype;
 
 use super::gate::{self, shown};
@@ -50,6 +50,6 @@ impl Arrays {
             return Err(refused("some of its values are not numbers or infinite".into()));
         }
         let data = TensorData::from_bytes_vec(bytes, shape.to_vec(), dtype).convert_dtype(DType::F32);
-        Ok(Tensor::from_data(data, (device, FloatDType::F32)))
+        Ok(Tensor::from_data(data, (device, DType::F32)))
     }
 }

@@ -35,12 +35,13 @@ use burn::tensor::module::layer_norm;
 use burn::tensor::{Distribution, Int, s};
 use serde::{Deserialize, Serialize};
 
-use super::llamagen::{KvCache, attend, merge_heads, split_heads};
+use super::llamagen::{KvCache, merge_heads, split_heads};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::KeyMap;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
+use crate::kernels::attention;
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -605,7 +606,7 @@ impl Var {
         let last = (self.blocks.len() - 1).max(1) as f64;
         for (index, (block, modulation)) in self.blocks.iter().zip(&modulations.blocks).enumerate() {
             let share = drop_path * index as f64 / last;
-            x = block.forward(x, modulation, |qkv| attend(qkv, &mask, &|weights| weights), |x| dropped(x, share)).stream;
+            x = block.forward(x, modulation, |qkv| attention(qkv, &mask, 0.0), |x| dropped(x, share)).stream;
         }
         self.head.forward(self.before_head(x, &modulations))
     }

@@ -4,10 +4,11 @@
 //! field names they keep. Maps are `[batch, channels, height, width]` everywhere.
 
 use burn::module::{Module, Param};
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig, PaddingConfig2d};
+use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::softmax;
+
+use crate::kernels::{Conv2d, group_norm_silu};
 
 /// Groups of every group norm (`Normalize`).
 pub(crate) const GROUPS: usize = 32;
@@ -19,12 +20,12 @@ pub(crate) fn group_norm(channels: usize, device: &Device) -> GroupNorm {
 
 /// A 3×3 convolution with a bias that keeps the sides.
 pub(crate) fn conv3x3(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([inputs, outputs], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
+    Conv2d::new([inputs, outputs], 3, 1, [1; 4], device)
 }
 
 /// A 1×1 convolution with a bias.
 pub(crate) fn conv1x1(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([inputs, outputs], [1, 1]).init(device)
+    Conv2d::new([inputs, outputs], 1, 1, [0; 4], device)
 }
 
 /// Two convolutions around a skip (`ResnetBlock`).
@@ -65,8 +66,8 @@ impl ResBlock {
 
     /// `[batch, inputs, height, width]` to `[batch, outputs, height, width]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let h = self.conv1.forward(silu(self.norm1.forward(x.clone())));
-        let h = self.conv2.forward(silu(self.norm2.forward(h)));
+        let h = self.conv1.forward(group_norm_silu(&self.norm1, x.clone()));
+        let h = self.conv2.forward(group_norm_silu(&self.norm2, h));
         match &self.nin_shortcut {
             Some(shortcut) => shortcut.forward(x) + h,
             None => x + h,
@@ -92,8 +93,7 @@ pub(crate) struct Resample {
 impl Resample {
     /// A 3×3 convolution of stride 2 after one column of zeros on the right and one row below (`Downsample`).
     pub(crate) fn halving(channels: usize, device: &Device) -> Self {
-        let conv = Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]);
-        Self { conv: conv.with_padding(PaddingConfig2d::Explicit(0, 0, 1, 1)).init(device) }
+        Self { conv: Conv2d::new([channels, channels], 3, 2, [0, 0, 1, 1], device) }
     }
 
     /// A 3×3 convolution for [`Resample::double`] (`Upsample`).
@@ -104,7 +104,7 @@ impl Resample {
     /// Passes every channel on until it learns: the mean of the four pixels that become one, or each pixel as it is.
     pub(crate) fn pass(&mut self) {
         // A halving starts at the pixel itself, a doubling is centred on it.
-        let halves = self.conv.stride == [2, 2];
+        let halves = self.conv.stride == 2;
         let taps: &[(usize, f32)] =
             if halves { &[(0, 0.25), (1, 0.25), (3, 0.25), (4, 0.25)] } else { &[(4, 1.0)] };
         let weight = self.conv.weight.val();

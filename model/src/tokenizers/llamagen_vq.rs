@@ -5,11 +5,10 @@
 //! multiples of the stride. Field names are the published state dict's keys.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{Embedding, EmbeddingConfig, GroupNorm, Initializer};
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::{log_softmax, silu};
+use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
@@ -18,6 +17,7 @@ use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x
 use crate::checkpoint::VQ_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
+use crate::kernels::{Conv2d, group_norm_silu};
 use crate::lattice::Grid;
 use crate::networks::{configuration, to_value};
 use crate::{Error, Result};
@@ -217,7 +217,7 @@ impl Encoder {
                 x = down.halve(x);
             }
         }
-        self.conv_out.forward(silu(self.norm_out.forward(through_middle(&self.mid, x))))
+        self.conv_out.forward(group_norm_silu(&self.norm_out, through_middle(&self.mid, x)))
     }
 }
 
@@ -269,7 +269,7 @@ impl Decoder {
                 x = up.double(x);
             }
         }
-        silu(self.norm_out.forward(x))
+        group_norm_silu(&self.norm_out, x)
     }
 
     /// The last convolution (`last_layer`).
@@ -330,8 +330,9 @@ impl VectorQuantizer {
     /// The mean entropy of each position's choice less the entropy of the mean choice (`compute_entropy_loss`, unweighted):
     /// low where each position is sure and all codes are used. Unit vectors `z`, `[positions, codebook_embed_dim]`, to `[1]`.
     pub fn entropy(&self, z: Tensor<2>) -> Tensor<1> {
-        // Between unit vectors the squared distance is 2 - 2 · product.
-        let affinity = (z.matmul(self.codebook().transpose()) * 2.0 - 2.0) / ENTROPY_TEMPERATURE;
+        let codes = self.codebook();
+        let lengths = z.clone().square().sum_dim(1) + codes.clone().square().sum_dim(1).transpose();
+        let affinity = (z.matmul(codes.transpose()) * 2.0 - lengths) / ENTROPY_TEMPERATURE;
         let log_chances = log_softmax(affinity, 1);
         let chances = log_chances.clone().exp();
         let mean = chances.clone().mean_dim(0);

@@ -7,11 +7,9 @@
 //! and doubles the sides by spreading channels over space. Field names are the published state dict's keys.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::silu;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
@@ -20,6 +18,7 @@ use super::layers::{GROUPS, ResBlock, conv1x1, conv3x3, group_norm};
 use crate::checkpoint::OPEN_MAGVIT2_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
+use crate::kernels::{Conv2d, group_norm_silu};
 use crate::lattice::Grid;
 use crate::networks::{configuration, to_value};
 use crate::{Error, Result};
@@ -108,7 +107,7 @@ pub struct Encoder {
 impl Encoder {
     fn new(config: &LfqConfig, device: &Device) -> Self {
         let levels = config.ch_mult.len();
-        let conv_in = Conv2dConfig::new([3, config.ch], [3, 3]).with_bias(false);
+        let conv_in = conv3x3(3, config.ch, device).without_bias();
         let mut channels = config.ch;
         let mut down = Vec::new();
         for (index, mult) in config.ch_mult.iter().enumerate() {
@@ -118,7 +117,7 @@ impl Encoder {
             down.push(Down { block, downsample: (index + 1 < levels).then(|| halving(channels, device)) });
         }
         Self {
-            conv_in: conv_in.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device),
+            conv_in,
             down,
             mid_block: blocks(channels, channels, config.num_res_blocks, device),
             norm_out: group_norm(channels, device),
@@ -135,14 +134,13 @@ impl Encoder {
                 x = downsample.forward(x);
             }
         }
-        self.conv_out.forward(silu(self.norm_out.forward(through(&self.mid_block, x))))
+        self.conv_out.forward(group_norm_silu(&self.norm_out, through(&self.mid_block, x)))
     }
 }
 
 /// A 3×3 convolution of stride 2 after a border of zeros all around.
 fn halving(channels: usize, device: &Device) -> Conv2d {
-    let conv = Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]);
-    conv.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
+    Conv2d::new([channels, channels], 3, 2, [1; 4], device)
 }
 
 /// A convolution to four times the channels, which then become twice the sides (`Upsampler`).
@@ -248,7 +246,7 @@ impl Decoder {
                 x = upsample.forward(x);
             }
         }
-        self.conv_out.forward(silu(self.norm_out.forward(x)))
+        self.conv_out.forward(group_norm_silu(&self.norm_out, x))
     }
 }
 

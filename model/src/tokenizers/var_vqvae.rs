@@ -11,11 +11,9 @@
 //! (`using_znorm` false).
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{Embedding, EmbeddingConfig, GroupNorm};
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::silu;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
@@ -23,6 +21,7 @@ use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x
 use crate::checkpoint::KeyMap;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
+use crate::kernels::{Conv2d, group_norm_silu};
 use crate::lattice::{Grid, Lattice, Token};
 use crate::networks::{configuration, to_value};
 use crate::tokenizer::{Tokenizer, to_tokens};
@@ -360,7 +359,7 @@ impl Encoder {
     /// Without the `skipped` finest levels, for pictures whose sides are so many times halved.
     pub(crate) fn forward_without(&self, skipped: usize, pixels: Tensor<4>) -> Tensor<4> {
         let x = self.down[skipped..].iter().fold(self.conv_in.forward(pixels), |x, level| level.forward(x));
-        self.conv_out.forward(silu(self.norm_out.forward(self.mid.forward(x))))
+        self.conv_out.forward(group_norm_silu(&self.norm_out, self.mid.forward(x)))
     }
 }
 
@@ -406,7 +405,7 @@ impl Decoder {
         let x = self.mid.forward(self.conv_in.forward(features));
         let x = self.up[skipped + 1..].iter().rev().fold(x, |x, level| level.forward(x));
         let x = self.up[skipped].blocks(x);
-        silu(self.norm_out.forward(x))
+        group_norm_silu(&self.norm_out, x)
     }
 
     /// The last convolution.

@@ -7,14 +7,13 @@
 use std::path::Path;
 
 use burn::module::{Module, Param};
-use burn::nn::PaddingConfig2d;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 
 use crate::Result;
 use crate::checkpoint::arrays::Arrays;
+use crate::kernels::Conv2d;
 
 /// VGG-16's convolutions in groups with a pooling between them: `(index in torchvision's features, inputs, outputs)`.
 const GROUPS: [&[(usize, usize, usize)]; 5] = [
@@ -48,8 +47,7 @@ impl Lpips {
         let mut groups = Vec::new();
         for group in GROUPS {
             let convolutions = group.iter().map(|(index, inputs, outputs)| {
-                let config = Conv2dConfig::new([*inputs, *outputs], [3, 3]);
-                let mut conv = config.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device);
+                let mut conv = Conv2d::new([*inputs, *outputs], 3, 1, [1; 4], device);
                 let name = |part: &str| format!("features.{index}.{part}");
                 conv.weight = Param::from_tensor(vgg.get(&name("weight"), [*outputs, *inputs, 3, 3], device)?);
                 conv.bias = Some(Param::from_tensor(vgg.get(&name("bias"), [*outputs], device)?));

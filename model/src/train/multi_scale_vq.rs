@@ -8,7 +8,6 @@
 
 use std::path::Path;
 
-use burn::nn::conv::Conv2d;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::prelude::*;
 use burn::tensor::FloatDType::{self, F32};
@@ -22,6 +21,7 @@ use super::vqgan::{self, Forward, Method, Usage, Vqgan};
 use super::{Outcome, Run};
 use crate::checkpoint::export;
 use crate::lattice::Grid;
+use crate::kernels::Conv2d;
 use crate::library::TokenizerCard;
 use crate::networks::to_value;
 use crate::tokenizers::var_vqvae::{FAMILY, VQVAE_KEYS, VqVae, VqVaeConfig};

@@ -6,11 +6,12 @@
 //! not train what they name.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Initializer, LeakyRelu, LeakyReluConfig, PaddingConfig2d};
+use burn::nn::{BatchNorm, BatchNormConfig, Initializer, LeakyRelu, LeakyReluConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{relu, softplus};
 use serde::Deserialize;
+
+use crate::kernels::Conv2d;
 
 /// Sizes of the discriminator and its part in training, `[discriminator]` of a configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -127,8 +128,8 @@ impl PatchGan {
 
 /// A 4×4 convolution with one pixel of padding.
 fn convolution(channels: [usize; 2], stride: usize, bias: bool, device: &Device) -> Layer {
-    let config = Conv2dConfig::new(channels, [4, 4]).with_stride([stride, stride]).with_bias(bias);
-    let mut convolution = config.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device);
+    let fresh = Conv2d::new(channels, 4, stride, [1; 4], device);
+    let mut convolution = if bias { fresh } else { fresh.without_bias() };
     let shape = [channels[1], channels[0], 4, 4];
     convolution.weight = Initializer::Normal { mean: 0.0, std: 0.02 }.init(shape, device);
     Layer::Convolution(convolution)

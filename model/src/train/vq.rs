@@ -8,7 +8,6 @@
 use std::path::Path;
 
 use burn::nn::Embedding;
-use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::FloatDType::{self, F32};
 use serde::Deserialize;
@@ -19,6 +18,7 @@ use super::vqgan::{self, Forward, Method, Usage, Vqgan};
 use super::{Outcome, Run};
 use crate::Result;
 use crate::checkpoint::{VQ_KEYS, export};
+use crate::kernels::Conv2d;
 use crate::library::TokenizerCard;
 use crate::networks::to_value;
 use crate::tokenizers::llamagen_vq::{FAMILY, VqConfig, VqModel};

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use burn::module::{Module, Param};
 use burn::nn::Embedding;
-use burn::nn::conv::Conv2d;
 use burn::prelude::*;
 use burn::tensor::FloatDType::F32;
 use burn::tensor::{IndexingUpdateOp, Int};
@@ -29,6 +28,8 @@ use super::patch_gan::{Discriminator, PatchGan, adversarial};
 use super::perceptual::{Perceptual, Term};
 use super::run::{Folder, Settings, Trainer, make, read_json, write, write_json};
 use super::{Event, HELD_OUT, Outcome, Progress, Run, below, randomness, scenes, sheet};
+use crate::checkpoint::drawn;
+use crate::kernels::Conv2d;
 use crate::library::TokenizerCard;
 use crate::order::uniform;
 use crate::tokenizer::to_picture;
@@ -364,7 +365,9 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
     let mut judge = vqgan.discriminator.as_ref().map(|sizes| {
         let steps = config.steps.saturating_sub(sizes.start);
         let settings = Settings { steps, ema: None, precision: F32, ..settings };
-        Trainer::start(PatchGan::new(sizes.channels, sizes.layers, &device), settings, &group)
+        // Drawn before copies without gradients are made of it.
+        let judge = drawn(PatchGan::new(sizes.channels, sizes.layers, &device));
+        Trainer::start(judge, settings, &group)
     });
     let (codes, scales) = method.codes();
     let mut usage = Usage::new(codes, scales);
