@@ -10,6 +10,7 @@ pub mod decode;
 pub mod device;
 mod error;
 pub mod frame;
+pub mod kernels;
 pub mod lattice;
 pub mod ledger;
 pub mod library;

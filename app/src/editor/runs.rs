@@ -60,7 +60,7 @@ impl Editor {
     /// Steps for a whole picture, where the model leaves no choice.
     pub fn fixed_steps(&self) -> usize {
         match self.abilities.schedule(None) {
-            Schedule::Scales => self.card.scales(),
+            Schedule::Scales => self.abilities.scales,
             Schedule::OneByOne | Schedule::Cosine { .. } | Schedule::Windows { .. } => self.sites(),
         }
     }
