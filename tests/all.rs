@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod decoding;
+mod evaluate;
 mod gpu;
 mod parity;
 mod pixels;
