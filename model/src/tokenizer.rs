@@ -15,12 +15,37 @@ pub trait Tokenizer: Send {
     /// Number of codes.
     fn codes(&self) -> usize;
 
+    /// The lattice of a square picture of `side` pixels.
+    ///
+    /// # Errors
+    /// If such a picture cannot be cut into whole tokens.
+    fn lattice(&self, side: usize) -> Result<Lattice> {
+        let (stride, count) = (self.stride(), side / self.stride());
+        if side.is_multiple_of(stride) && side > 0 {
+            return Ok(Lattice::grid(count, count));
+        }
+        let cause = format!("{side} pixels cannot be cut into tokens of {stride} pixels");
+        Err(Error::control("side", cause, format!("Use a multiple of {stride}")))
+    }
+
     /// Tokens of a picture, `[3, height, width]` with samples in -1..1 and sides that are multiples of the stride; in
     /// the lattice's site order.
     ///
     /// # Errors
     /// If the sides do not fit, or the device fails.
     fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>>;
+
+    /// Tokens of several pictures of one size, `[batch, 3, height, width]`: those of each, one after the other.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>> {
+        let mut tokens = Vec::new();
+        for picture in pixels.split(1, 0) {
+            tokens.extend(self.encode(picture.squeeze_dim(0))?);
+        }
+        Ok(tokens)
+    }
 
     /// The picture of a full lattice: `[3, height, width]`, samples about -1..1.
     ///

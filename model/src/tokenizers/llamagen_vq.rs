@@ -360,7 +360,11 @@ impl Tokenizer for LlamaGenVq {
 
     fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
         check_sides(&pixels, self.stride())?;
-        to_tokens(self.weights.encode(pixels.unsqueeze()))
+        self.encode_batch(pixels.unsqueeze())
+    }
+
+    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>> {
+        to_tokens(self.weights.encode(pixels))
     }
 
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {

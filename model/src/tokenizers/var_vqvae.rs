@@ -656,6 +656,16 @@ impl Tokenizer for VarVqVae {
         self.config.vocab_size
     }
 
+    fn lattice(&self, side: usize) -> Result<Lattice> {
+        let lattice = Lattice::of_scales(self.config.scales());
+        let own = lattice.finest().rows * self.stride();
+        if side == own {
+            return Ok(lattice);
+        }
+        let cause = format!("{side} pixels do not fit its scales");
+        Err(Error::control("side", cause, format!("Use {own}")))
+    }
+
     fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
         let [_, height, width] = pixels.dims();
         let scales = self.config.scales();
@@ -664,7 +674,12 @@ impl Tokenizer for VarVqVae {
             let cause = format!("{width} × {height} pixels do not fit its scales");
             return Err(Error::control("picture size", cause, format!("Use {side} × {side} pixels")));
         }
-        let tokens = Tensor::cat(self.weights.encode(pixels.unsqueeze(), &scales), 1).try_into_vec_as::<i32>();
+        self.encode_batch(pixels.unsqueeze())
+    }
+
+    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>> {
+        let scales = self.config.scales();
+        let tokens = Tensor::cat(self.weights.encode(pixels, &scales), 1).try_into_vec_as::<i32>();
         let tokens = tokens.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
         Ok(tokens.into_iter().map(|token| token as Token).collect())
     }
