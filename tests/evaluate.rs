@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use andamento_model::checkpoint::{RANDAR_KEYS, RAR_KEYS, Weights, export, load};
 use andamento_model::device::{DeviceChoice, choose};
-use andamento_model::evaluate::features::{Classifier, Extractor, Reading, score};
+use andamento_model::evaluate::features::{
+    Classifier, ClassifierConfig, Extractor, Reading, SceneClassifier, score,
+};
 use andamento_model::evaluate::frechet::Gaussian;
 use andamento_model::evaluate::held_out::HeldOut;
 use andamento_model::evaluate::inception::{Inception, InceptionV3, KEYS, resized};
@@ -23,10 +25,12 @@ use andamento_model::networks::{self, Parts};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::train::scenes;
 use andamento_model::{Error, Result};
-use andamento_tests::{Golden, goldens, json};
+use andamento_tests::{Golden, formula, goldens, json};
 use burn::module::Module;
 use burn::prelude::*;
 use image::{Rgb, RgbImage};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
 /// A folder of its own for each test.
@@ -369,16 +373,48 @@ fn inception_has_the_published_sizes_and_keys() {
     assert_eq!(file.names().count(), 94 * 5 + 2);
 }
 
+/// A safetensors file of Inception's keys with the goldens' formula, but for the statistics of norms
+/// (`goldens/inception/reference.py`).
+fn inception_weights(device: &Device) -> Vec<u8> {
+    let fresh = Golden::from_bytes(&export(&InceptionV3::new(device), &KEYS).expect("exports"), "Inception");
+    let values = |name: &str| -> Vec<u8> {
+        let shape = &fresh.get(name).shape;
+        let drawn = || formula::uniform(name, shape.iter().product());
+        let values: Vec<f32> = if name.ends_with("running_var") {
+            drawn().map(|u| (0.4 + 0.2 * u) as f32).collect()
+        } else if name.ends_with("running_mean") {
+            drawn().map(|u| (0.1 * (2.0 * u - 1.0)) as f32).collect()
+        } else {
+            formula::values(name, shape).collect()
+        };
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    };
+    let tensors: Vec<_> = fresh.names().map(|name| (name, values(name))).collect();
+    let views = tensors.iter().map(|(name, bytes)| {
+        let shape = fresh.get(name).shape.clone();
+        (*name, TensorView::new(Dtype::F32, shape, bytes).expect("as many bytes"))
+    });
+    safetensors::serialize(views, None).expect("each name once")
+}
+
 #[test]
-fn inception_reads_pictures_of_any_size() {
+fn inception_reads_as_published() {
     let (folder, device) = (Folder::new("inception"), Device::flex());
     let file = folder.0.join("inception.safetensors");
-    let network = InceptionV3::new(&device);
-    std::fs::write(&file, export(&network, &KEYS).expect("exports")).expect("writes");
+    let weights = inception_weights(&device);
+    std::fs::write(&file, &weights).expect("writes");
+    let network = load(InceptionV3::new(&device), weights, &KEYS, "formula").expect("loads");
+    let golden = Golden::read(&goldens("inception").join("inception.safetensors"));
+    let picture: Vec<f32> = formula::uniform("input.inception.img", 3 * 40 * 52).map(|u| (2.0 * u - 1.0) as f32).collect();
+    let features = network.features(Tensor::from_data(TensorData::new(picture, [1, 3, 40, 52]), &device));
+    let logits = network.logits(features.clone());
+    let values = |x: Tensor<2>| x.into_data().try_to_vec::<f32>().expect("f32");
+    golden.get("features").assert_close(&values(features), 1e-4, "features");
+    golden.get("logits").assert_close(&values(logits), 1e-4, "logits");
+
     let inception = Inception::open(&file, &device).expect("opens");
     let reading = inception.read(&scenes::scene(0, 1, 48)).expect("reads");
     assert_eq!((reading.features.len(), reading.probabilities.len()), (2048, 1008));
-    assert!(reading.features.iter().all(|value| value.is_finite()));
     assert_near(reading.probabilities.iter().sum(), 1.0, 1e-4, "probabilities");
 
     let part = folder.0.join("part.safetensors");
@@ -389,9 +425,8 @@ fn inception_reads_pictures_of_any_size() {
     assert!(error.contains("none.pth"), "{error}");
 }
 
-fn tiny_classifier() -> andamento_model::evaluate::features::SceneClassifier {
-    let config = andamento_model::evaluate::features::ClassifierConfig { side: 16, width: 8, classes: 2 };
-    andamento_model::evaluate::features::SceneClassifier::new(&config, &Device::flex())
+fn tiny_classifier() -> SceneClassifier {
+    SceneClassifier::new(&ClassifierConfig { side: 16, width: 8, classes: 2 }, &Device::flex())
 }
 
 #[test]
@@ -425,7 +460,7 @@ fn tiny_model() -> andamento_model::library::Model {
         subjects: (0..scenes::CLASSES).map(scenes::class_name).collect(),
         defaults: Defaults { steps: 3, guidance: Guidance::linear(2.0), sampling },
         network: json!({ "dim": 32, "n_layer": 1, "n_head": 2, "vocab_size": VOCAB, "num_classes": scenes::CLASSES }),
-        tokenizer: TokenizerCard { kind: "LlamaGen VQ".into(), config: tokenizer },
+        tokenizer: TokenizerCard { kind: "LlamaGen VQ".into(), config: tokenizer, weights: None },
     };
     random(card, choose(DeviceChoice::Cpu).expect("a processor")).expect("builds")
 }

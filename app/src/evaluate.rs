@@ -7,10 +7,10 @@ use andamento_model::device::{self, DeviceChoice};
 use andamento_model::evaluate::features::{Classifier, Extractor};
 use andamento_model::evaluate::held_out::HeldOut;
 use andamento_model::evaluate::inception::Inception;
-use andamento_model::evaluate::tokenizer_folder::TokenizerFolder;
 use andamento_model::evaluate::{self, PICTURES, Progress, REFERENCE, Report, Settings, card};
 use andamento_model::library::imported::Shelf;
-use andamento_model::library::{self, Model};
+use andamento_model::library::{self, Model, TokenizerCard};
+use andamento_model::train::config::TokenizerSource;
 use andamento_model::{Error, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -37,6 +37,9 @@ pub struct Options {
     /// Held-out pictures of your own: a folder with one subfolder per class, or without any. By default the bundled scenes.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Pixels along each side of a picture, for a tokenizer alone; a generator knows its own.
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    side: u32,
     /// The Inception of the FID, `pt_inception-2015-12-05-6726825d.pth` as pytorch-fid publishes it.
     #[arg(long, value_name = "FILE")]
     inception: Option<PathBuf>,
@@ -57,20 +60,13 @@ pub fn run(options: &Options, choice: DeviceChoice, shelf: &Shelf, as_json: bool
     let card = options.write_card.then(|| options.card()).transpose()?;
     let bar = Bar::default();
     let report = &mut |progress: &Progress| bar.show(progress);
-    let folder = Path::new(&options.model);
-    let found = if folder.join("config.json").is_file() && TokenizerFolder::is_one(folder)? {
+    let found = if is_tokenizer(Path::new(&options.model)) {
         let device = device::choose(choice)?;
         eprintln!("{}", describe(&device));
-        let tokenizer = TokenizerFolder::open(folder, &device.device)?;
+        let source = TokenizerSource { folder: options.model.clone().into(), copy: false };
+        let tokenizer = source.load(Path::new(""), &device.device)?.tokenizer;
         let data = options.data(&[])?;
-        let figures = evaluate::tokenizer(
-            tokenizer.tokenizer.as_ref(),
-            &tokenizer.lattice,
-            tokenizer.side,
-            &data,
-            &settings,
-            report,
-        )?;
+        let figures = evaluate::tokenizer(tokenizer.as_ref(), options.side, &data, &settings, report)?;
         Report::of_tokenizer(&options.model, &data, &device.name, &settings, figures)
     } else {
         let entry = library::find(&options.model, shelf)?;
@@ -131,11 +127,20 @@ impl Options {
         for (name, path) in [("--data", &self.data), ("--inception", &self.inception)] {
             words.extend(path.as_ref().map(|path| format!("{name} {}", quoted(&path.display().to_string()))));
         }
+        if self.side != 256 {
+            words.push(format!("--side {}", self.side));
+        }
         if device != DeviceChoice::Auto {
             words.push(format!("--device {device}"));
         }
         words.join(" ")
     }
+}
+
+/// Whether a folder holds a tokenizer, by its `config.json`.
+fn is_tokenizer(folder: &Path) -> bool {
+    let config = std::fs::read(folder.join("config.json")).unwrap_or_default();
+    serde_json::from_slice::<TokenizerCard>(&config).is_ok()
 }
 
 /// A word as a shell takes it.

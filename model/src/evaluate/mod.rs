@@ -17,7 +17,6 @@ pub mod inception;
 pub mod likelihood;
 pub mod precision_recall;
 pub mod similarity;
-pub mod tokenizer_folder;
 
 use std::sync::Arc;
 
@@ -155,22 +154,22 @@ struct Reconstruction {
     again: RgbImage,
 }
 
-/// Sends pictures through a tokenizer and hands on each; the tokenizer's figures. `side` is that of the pictures, and
-/// `lattice` the tokens of one.
+/// Evaluates a tokenizer on pictures of `side` pixels along each side.
 ///
 /// # Errors
-/// If there are not enough pictures, one cannot be read, or the device fails.
+/// If the side does not fit, there are not enough pictures, one cannot be read, or the device fails.
 pub fn tokenizer(
     tokenizer: &dyn Tokenizer,
-    lattice: &Lattice,
     side: u32,
     data: &HeldOut,
     settings: &Settings,
     report: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<Figure>> {
-    reconstruct(tokenizer, lattice, side, data, settings, report, &mut |_| Ok(()))
+    let lattice = tokenizer.lattice(side as usize)?;
+    reconstruct(tokenizer, &lattice, side, data, settings, report, &mut |_| Ok(()))
 }
 
+/// Sends pictures through a tokenizer and hands on each; the tokenizer's figures.
 fn reconstruct(
     tokenizer: &dyn Tokenizer,
     lattice: &Lattice,

@@ -4,6 +4,7 @@
 //! it trains appears in the output folder, a model that opens in the window. Everything random is keyed by the seed and
 //! the step: a resumed run sees what it would have seen.
 
+pub mod classifier;
 pub mod config;
 pub mod data;
 pub mod generator;
@@ -86,6 +87,7 @@ pub struct Recipe {
 /// Every recipe.
 pub const RECIPES: &[Recipe] = &[
     Recipe { name: "vq", train: vq::train },
+    Recipe { name: "classifier", train: classifier::train },
     Recipe { name: "randar", train: generator::train::<randar::TrainRandAr> },
 ];
 
