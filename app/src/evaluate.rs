@@ -166,7 +166,7 @@ fn print(report: &Report) {
     }
 }
 
-/// A progress bar that begins anew with every task.
+/// A progress bar that begins anew with every task; where there is no terminal, a line for each.
 #[derive(Default)]
 struct Bar(std::cell::RefCell<Option<(&'static str, ProgressBar)>>);
 
@@ -186,6 +186,9 @@ impl Bar {
         let bar = ProgressBar::new(progress.of as u64).with_message(progress.task);
         // The template is fixed; a style that could not be read would leave the plain bar.
         let bar = style.map(|style| bar.clone().with_style(style)).unwrap_or(bar);
+        if bar.is_hidden() {
+            eprintln!("{}: {} to do", progress.task, progress.of);
+        }
         bar.enable_steady_tick(Duration::from_millis(500));
         *shown = Some((progress.task, bar));
     }

@@ -181,7 +181,7 @@ fn reconstruct(
 ) -> Result<Vec<Figure>> {
     let count = settings.pictures;
     check_pictures(count, 1)?;
-    let (mut decibels, mut similarity) = (0.0, 0.0);
+    let (mut decibels, mut alike) = (0.0, 0.0);
     let mut used = vec![0usize; tokenizer.codes()];
     for index in 0..count {
         report(&Progress { task: "held-out pictures", done: index, of: count });
@@ -189,14 +189,14 @@ fn reconstruct(
         let tokens = tokenizer.encode(to_samples(&picture, tokenizer.device()))?;
         let again = tokenizer.decode(lattice, &tokens).and_then(to_picture)?;
         decibels += similarity::psnr(&picture, &again);
-        similarity += similarity::ssim(&picture, &again).ok_or_else(|| too_small(side))?;
+        alike += similarity::ssim(&picture, &again).ok_or_else(|| too_small(side))?;
         tokens.iter().for_each(|token| used[*token as usize] += 1);
         each(Reconstruction { picture, class, tokens, again })?;
     }
     let in_use = used.iter().filter(|times| **times > 0).count() as f64 / used.len() as f64;
     Ok(vec![
         Figure::new("PSNR", Unit::Decibels, decibels / count as f64),
-        Figure::new("SSIM", Unit::Plain, similarity / count as f64),
+        Figure::new("SSIM", Unit::Plain, alike / count as f64),
         Figure::new("codes in use", Unit::Share, in_use),
         Figure::new("perplexity of the codes", Unit::Plain, perplexity(&used)),
     ])
