@@ -1,5 +1,6 @@
 //! Every test of Andamento, in one program.
 
+mod annealing;
 mod checkpoints;
 mod decoding;
 mod evaluate;
@@ -7,4 +8,5 @@ mod gpu;
 mod parity;
 mod pixels;
 mod scenes;
+mod training;
 mod window;

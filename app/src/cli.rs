@@ -36,6 +36,9 @@ pub struct Cli {
     pub command: Option<Command>,
     /// A picture to open in the editor.
     pub picture: Option<PathBuf>,
+    /// The model to begin with in the editor: see `andamento models`, or the folder of a trained one.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// What computes: auto, cpu, wgpu, or wgpu:N with N from `andamento doctor`.
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,

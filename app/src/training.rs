@@ -33,8 +33,7 @@ pub fn run(options: &Options, choice: DeviceChoice) -> Result<()> {
     if minutes.is_nan() || minutes <= 0.0 {
         return Err(Error::control("--minutes", "it is above 0", "Leave it out for no end"));
     }
-    let beside = options.config.parent().map(|parent| parent.join("andamento-run"));
-    let folder = options.run.clone().or(beside).ok_or_else(|| Error::control("--run", "no folder", "Name one"))?;
+    let folder = options.run.clone().unwrap_or_else(|| train::usual_folder(&options.config));
     let device = device::choose(choice)?;
     eprintln!("{}", describe(&device));
     let started = Instant::now();
@@ -44,14 +43,13 @@ pub fn run(options: &Options, choice: DeviceChoice) -> Result<()> {
         Event::Step(progress) => bar.step(progress),
         Event::Note(text) => bar.say(&text),
     };
-    let mut run = Run { folder: folder.clone(), device, report: &mut report, enough: &enough };
+    let mut run =
+        Run { folder: folder.clone(), tokens: folder.clone(), device, report: &mut report, enough: &enough };
     let outcome = train::train(&options.config, &mut run);
     bar.end();
     match outcome? {
         Outcome::Finished => println!("trained; checkpoints and figures are in {}", folder.display()),
-        Outcome::Paused { step, steps } => {
-            println!("paused at step {step} of {steps}; run the same command again to go on");
-        }
+        Outcome::Paused(what) => println!("paused: {what}; run the same command again to go on"),
     }
     Ok(())
 }

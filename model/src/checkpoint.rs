@@ -141,7 +141,7 @@ impl Weights {
 }
 
 /// Draws random weights now; burn draws each at its first use, which would be taken for the work of the first step.
-struct Drawn;
+pub(crate) struct Drawn;
 
 impl ModuleVisitor for Drawn {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

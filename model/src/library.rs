@@ -246,7 +246,10 @@ pub struct Imported {
 /// Names the models there are, or the tokenizer's file that is missing.
 pub fn find(id: &str, shelf: &Shelf) -> Result<Entry> {
     if Path::new(id).join(Trained::CARD).is_file() {
-        return Trained::open(Path::new(id)).map(|trained| Entry::Trained(Box::new(trained)));
+        let mut trained = Trained::open(Path::new(id))?;
+        // What finds it again.
+        trained.card.id = id.into();
+        return Ok(Entry::Trained(Box::new(trained)));
     }
     if let Ok(bundled) = bundled(id) {
         return Ok(Entry::Bundled(bundled));

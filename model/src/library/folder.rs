@@ -21,6 +21,15 @@ pub struct Trained {
     files: [PathBuf; 2],
 }
 
+/// The folder of a trained model that a person means by it, or by a file in it that makes it one.
+pub fn meant(path: &Path) -> Option<PathBuf> {
+    let own = [Trained::CARD, Trained::WEIGHTS].map(Some).contains(&path.file_name().and_then(|name| name.to_str()));
+    let folder = if own { path.parent()? } else { path };
+    let card = fs::read(folder.join(Trained::CARD)).ok()?;
+    serde_json::from_slice::<Card>(&card).ok()?;
+    std::path::absolute(folder).ok()
+}
+
 impl Trained {
     /// The file of the card.
     pub const CARD: &str = "config.json";

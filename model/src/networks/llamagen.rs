@@ -17,8 +17,8 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{silu, softmax};
-use burn::tensor::{Int, s};
+use burn::tensor::activation::{log_softmax, silu, softmax};
+use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
 use super::{Family, Preset, configuration, to_value};
@@ -362,10 +362,12 @@ pub struct Angles {
 }
 
 impl Angles {
-    /// Turns `x`, `[batch, heads, slots, head_dim]`, each adjacent pair by its slot's angle.
+    /// Turns `x`, `[batch, heads, slots, head_dim]`, each adjacent pair by its slot's angle; in f32, as published.
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
+        let kind = x.dtype();
+        let x = x.cast(DType::F32);
         let turned = x.clone().matmul(self.quarter_turn.clone().unsqueeze());
-        x * self.cos.clone() + turned * self.sin.clone()
+        (x * self.cos.clone() + turned * self.sin.clone()).cast(kind)
     }
 }
 
@@ -384,6 +386,7 @@ pub(crate) fn drop<const D: usize>(x: Tensor<D>, share: f64) -> Tensor<D> {
         return x;
     }
     let keep = Tensor::random(x.dims(), burn::tensor::Distribution::Bernoulli(1.0 - share), &x.device());
+    let keep = keep.cast(x.dtype());
     x * keep / (1.0 - share)
 }
 
@@ -487,14 +490,14 @@ pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
 }
 
 /// Attention over whole sequences: `[batch, heads, slots, head_dim]` each, `mask` is `[1, 1, slots, slots]`; `drop` is
-/// applied to the weights.
+/// applied to the weights, which are f32 whatever the rest is.
 pub(crate) fn attend([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, drop: &impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
     let scale = (q.dims()[3] as f64).powf(-0.5);
     // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
     let sequences = (0..q.dims()[0]).map(|index| {
         let [q, k, v] = [&q, &k, &v].map(|x| x.clone().slice(s![index..index + 1, .., .., ..]));
-        let scores = (q * scale).matmul(k.swap_dims(2, 3)) + mask.clone();
-        drop(softmax(scores, 3)).matmul(v)
+        let scores = (q * scale).matmul(k.swap_dims(2, 3)).cast(DType::F32) + mask.clone();
+        drop(softmax(scores, 3)).cast(v.dtype()).matmul(v)
     });
     Tensor::cat(sequences.collect(), 0)
 }
@@ -634,6 +637,16 @@ impl Trunk {
             states.push(through(std::slice::from_ref(layer), states[index].clone(), &angles, dropout.residual));
         }
         states
+    }
+
+    /// The loss of training: mean cross entropy of all tokens in nats, `[1]` (`gpt.py`, `forward`). The arguments are those
+    /// of [`Trunk::hidden`].
+    pub fn loss(&self, classes: Tensor<1, Int>, tokens: Tensor<2, Int>, rope: &Rope, dropout: Dropout) -> Tensor<1> {
+        let x = shifted(self.embed_classes(classes), self.embed_tokens(tokens.clone()));
+        let angles = rope.at(slots(0..x.dims()[1], &x.device()));
+        let hidden = through(&self.layers, drop(x, dropout.token), &angles, dropout.residual);
+        let logits = self.logits(hidden).cast(DType::F32);
+        log_softmax(logits, 2).gather(2, tokens.unsqueeze_dim(2)).mean().neg()
     }
 
     /// The last norm and the head: the last block's output, `[batch, slots, dim]`, to logits `[batch, slots, vocab]`. In

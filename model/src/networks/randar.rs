@@ -20,7 +20,7 @@
 use burn::module::{Module, Param};
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Int, s};
+use burn::tensor::{DType, Int, s};
 
 pub use super::llamagen::Dropout;
 use super::llamagen::{
@@ -213,7 +213,7 @@ impl RandAr {
         dropout: Dropout,
     ) -> Tensor<1> {
         let hidden = self.hidden(classes, tokens.clone(), order, rope, n_head, dropout);
-        let log_p = log_softmax(self.logits(Self::at_instructions(hidden)), 2);
+        let log_p = log_softmax(self.logits(Self::at_instructions(hidden)).cast(DType::F32), 2);
         log_p.gather(2, tokens.unsqueeze_dim(2)).mean().neg()
     }
 

@@ -59,7 +59,6 @@ pub struct Config<O> {
     /// How the weights are updated.
     pub optimiser: Optimiser,
     /// The paper's own options.
-    #[serde(default = "Option::default")]
     pub method: Option<O>,
     /// The settings that the finished generator does best with; by default the family's.
     pub defaults: Option<Defaults>,
@@ -147,6 +146,20 @@ impl<O: DeserializeOwned + Default> Config<O> {
         O: Clone,
     {
         self.method.clone().unwrap_or_default()
+    }
+}
+
+/// Refuses shares of `[method]` that mean nothing.
+///
+/// # Errors
+/// Names the first that is not from 0 to below 1.
+pub fn check_shares(shares: &[(&'static str, f64)]) -> Result<()> {
+    match shares.iter().find(|(_, share)| !(0.0..1.0).contains(share)) {
+        Some((name, share)) => {
+            let remedy = format!("Set {name} to a share from 0 to below 1, such as 0.1");
+            Err(Error::control("[method]", format!("{name} is {share}"), remedy))
+        }
+        None => Ok(()),
     }
 }
 

@@ -1,11 +1,12 @@
 //! The one loop of all generators: tokens in, a loss of the method, an update, and now and then a checkpoint and a sheet.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::module::Module;
 use burn::prelude::*;
-use burn::tensor::FloatDType;
+use burn::tensor::{FloatDType, Int};
 use rand_chacha::ChaCha8Rng;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,10 +17,10 @@ use super::data::tokens::{TokenSet, Tokens};
 use super::metrics::Metrics;
 use super::optimiser::Group;
 use super::run::{Folder, Settings, Trainer, make, write, write_json};
-use super::{Event, Outcome, Progress, Run, randomness, sheet};
+use super::{Event, Outcome, Progress, Run, randomness, sheet, uniform};
 use crate::lattice::Lattice;
 use crate::library::{Card, Defaults};
-use crate::Result;
+use crate::{Error, Result};
 
 /// A paper's way to train a generator.
 pub trait Method: Sized {
@@ -61,6 +62,13 @@ pub trait Method: Sized {
     /// # Errors
     /// If the device fails.
     fn loss(&self, model: &Self::Model, tokens: &Tokens, turn: &mut Turn) -> Result<Loss>;
+
+    /// What becomes of the weights after `step` steps, and the configuration that goes with them: RAR merges tables once its
+    /// order is settled.
+    fn published(&self, model: Self::Model, step: usize) -> (Self::Model, Value) {
+        let _ = step;
+        (model, self.network())
+    }
 
     /// The weights as a safetensors file with the family's published names.
     ///
@@ -111,6 +119,14 @@ impl Turn {
     pub fn progress(&self) -> f64 {
         self.step as f64 / self.steps as f64
     }
+
+    /// The classes of a batch, `[batch]`: a share of the pictures, `dropout`, has the class `null` instead of its own.
+    pub fn classes(&mut self, tokens: &Tokens, dropout: f64, null: usize) -> Tensor<1, Int> {
+        let mut class =
+            |class: &u32| if f64::from(uniform(&mut self.random)) < dropout { null as i32 } else { *class as i32 };
+        let classes: Vec<i32> = tokens.classes.iter().map(&mut class).collect();
+        Tensor::from_data(classes.as_slice(), &self.device)
+    }
 }
 
 /// The loss of a batch.
@@ -127,6 +143,9 @@ impl From<Tensor<1>> for Loss {
     }
 }
 
+/// The file of a checkpoint that names the tokens it was trained on.
+const BASIS: &str = "tokens";
+
 /// Trains, or goes on training.
 ///
 /// # Errors
@@ -141,7 +160,9 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
     let tokenizer = source.load(&base, &device)?;
     let precision = config.precision.on(&device, run.device.gpu)?;
     let pictures = Arc::new(Pictures::open(&config.data, &base)?);
-    let mut tokens = TokenSet::open(&config.data, &pictures, &tokenizer, config.seed, &run.folder, run.report)?;
+    let Some(mut tokens) = TokenSet::open(&config.data, &pictures, &tokenizer, run)? else {
+        return Ok(Outcome::Paused("the pictures are not all tokenised yet".into()));
+    };
     let lattice = tokenizer.tokenizer.lattice(config.data.side as usize)?;
     let (classes, side) = (pictures.classes.clone(), config.data.side);
     let ground = Ground { tokenizer, classes, lattice, side, base: base.clone(), device: device.clone() };
@@ -159,15 +180,18 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
     };
     let mut trainer = Trainer::start(method.init(&device)?, settings, &group);
     if let Some(checkpoint) = folder.newest()? {
+        if fs::read_to_string(checkpoint.join(BASIS)).is_ok_and(|key| key != tokens.key()) {
+            let cause = "it was trained with another tokenizer or other data";
+            return Err(Error::file(&run.folder, cause, "Remove the run's folder to start anew"));
+        }
         trainer.load(&checkpoint, "generator", &group)?;
     }
     let output = base.join(&config.output);
     let mut metrics = Metrics::open(&run.folder, trainer.step())?;
-    let export = |trainer: &Trainer<M::Model>| publish(&method, &config, &ground, trainer, &output);
     while trainer.step() < config.steps {
         let step = trainer.step();
         let model = trainer.working();
-        let (mut nats, mut figures) = (0.0, Vec::new());
+        let (mut losses, mut figures) = (Vec::new(), Vec::new());
         for part in 0..config.accumulate {
             let number = step * config.accumulate + part;
             device.seed(config.seed.wrapping_add(number as u64));
@@ -176,14 +200,16 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
             let batch = tokens.batch(config.seed, number, config.batch);
             let loss = method.loss(&model, &batch, &mut turn)?;
             trainer.gather(loss.loss.clone());
-            nats += loss.loss.into_scalar::<f32>() as f64 / config.accumulate as f64;
+            losses.push(loss.loss.inner());
             figures = loss.figures;
         }
         drop(model);
         let updated = trainer.update()?;
 
+        let nats = f64::from(Tensor::cat(losses, 0).mean().into_scalar::<f32>());
         let bits = nats / std::f64::consts::LN_2;
-        let mut all = vec![("loss", nats), ("bits per token", bits), ("rate", updated.rate), ("gradient", updated.norm)];
+        let mut all =
+            vec![("loss", nats), ("bits per token", bits), ("rate", updated.rate), ("gradient", updated.norm)];
         all.append(&mut figures);
         all.push(("skipped", trainer.skipped() as f64));
         metrics.add(trainer.step(), &all)?;
@@ -194,16 +220,23 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
 
         let done = step == steps || (run.enough)();
         let sheet = config.sheet_every > 0 && (step.is_multiple_of(config.sheet_every) || step == steps);
-        if done || sheet || step.is_multiple_of(config.checkpoint_every) {
-            folder.save(step, |checkpoint| trainer.save(checkpoint, "generator"))?;
-            metrics.plot(method.family())?;
-            export(&trainer)?;
+        let keep = done || step.is_multiple_of(config.checkpoint_every);
+        // The checkpoint comes last: what it says is done has its output, its sheet and its plot.
+        if keep || sheet {
+            publish(&method, &config, &ground, &trainer, &output)?;
         }
         if sheet {
             sheet::generated(&output, &run.device, &folder.join(&format!("sheets/step-{step:06}.png")))?;
         }
+        if keep {
+            metrics.plot(method.family())?;
+            folder.save(step, |checkpoint| {
+                write(&checkpoint.join(BASIS), tokens.key().as_bytes())?;
+                trainer.save(checkpoint, "generator")
+            })?;
+        }
         if done && step < steps {
-            return Ok(Outcome::Paused { step, steps });
+            return Ok(Outcome::paused(step, steps));
         }
     }
     Ok(Outcome::Finished)
@@ -218,7 +251,7 @@ fn publish<M: Method>(
     output: &Path,
 ) -> Result<()> {
     make(output)?;
-    let model = trainer.result();
+    let (model, network) = method.published(trainer.result(), trainer.step());
     let name = std::path::absolute(output).unwrap_or_else(|_| output.into());
     let id = name.file_name().map_or_else(|| config.recipe.clone(), |name| name.to_string_lossy().into_owned());
     let mut tokenizer = ground.tokenizer.card.clone();
@@ -232,7 +265,7 @@ fn publish<M: Method>(
         parameters: model.num_params(),
         subjects: ground.classes.clone(),
         defaults: config.defaults.unwrap_or_else(|| method.defaults()),
-        network: method.network(),
+        network,
         tokenizer,
     };
     write(&output.join("weights.safetensors"), &method.export(&model)?)?;

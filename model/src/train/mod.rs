@@ -4,16 +4,20 @@
 //! it trains appears in the output folder, a model that opens in the window. Everything random is keyed by the seed and
 //! the step: a resumed run sees what it would have seen.
 
+mod all;
 pub mod classifier;
 pub mod config;
 pub mod data;
 pub mod generator;
+pub mod llamagen;
 pub mod metrics;
 pub mod optimiser;
 pub mod randar;
+pub mod rar;
 pub mod run;
 pub mod scenes;
 pub mod sheet;
+pub mod tensorar;
 pub mod vq;
 
 use std::path::{Path, PathBuf};
@@ -51,23 +55,34 @@ pub enum Event<'a> {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// All steps are done.
     Finished,
-    /// It was enough for now; the checkpoint holds everything.
-    Paused {
-        /// Steps done.
-        step: usize,
-        /// Steps in all.
-        steps: usize,
-    },
+    /// It was enough for now, and the checkpoint holds everything; what remains, in words.
+    Paused(String),
+}
+
+impl Outcome {
+    /// Paused at a step.
+    fn paused(step: usize, steps: usize) -> Self {
+        Self::Paused(format!("step {step} of {steps} is done"))
+    }
+}
+
+/// The usual folder of a configuration's run, beside it: `andamento-run`, for files that are not called `train.toml` with
+/// their name.
+pub fn usual_folder(config: &Path) -> PathBuf {
+    let stem = config.file_stem().unwrap_or_default().to_string_lossy();
+    config.with_file_name(if stem == "train" { "andamento-run".into() } else { format!("andamento-run-{stem}") })
 }
 
 /// Where and how long a recipe is carried out.
 pub struct Run<'a> {
-    /// The folder of checkpoints, tokens and figures.
+    /// The folder of checkpoints and figures.
     pub folder: PathBuf,
+    /// The folder of tokens; the same, or one that several runs share.
+    pub tokens: PathBuf,
     /// What computes.
     pub device: ChosenDevice,
     /// Told of every step.
@@ -86,9 +101,13 @@ pub struct Recipe {
 
 /// Every recipe.
 pub const RECIPES: &[Recipe] = &[
+    Recipe { name: "all", train: all::run },
     Recipe { name: "vq", train: vq::train },
+    Recipe { name: "llamagen", train: generator::train::<llamagen::TrainLlamaGen> },
+    Recipe { name: "rar", train: generator::train::<rar::TrainRar> },
     Recipe { name: "classifier", train: classifier::train },
     Recipe { name: "randar", train: generator::train::<randar::TrainRandAr> },
+    Recipe { name: "tensorar", train: tensorar::train },
 ];
 
 /// Which recipe a configuration is of.

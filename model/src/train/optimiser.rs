@@ -3,7 +3,10 @@
 use std::str::FromStr;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, ParamId};
-use burn::optim::{AdamW, AdamWConfig, AdamWState, GradientsParams, LearningRate, ModuleOptimizer, Optimizer};
+use burn::optim::{
+    AdamW, AdamWConfig, AdamWState, GradientsParams, LearningRate, ModuleOptimizer, Optimizer, RecordState, StateSink,
+    StateSource,
+};
 use burn::prelude::*;
 use serde::Deserialize;
 
@@ -114,6 +117,25 @@ impl FromStr for Curve {
 }
 
 impl Optimiser {
+    /// Adam at a constant learning rate, without decay or limits.
+    pub fn adam(learning_rate: f64) -> Self {
+        Self {
+            learning_rate,
+            curve: Curve::Constant,
+            final_share: 0.0,
+            hold: 0.0,
+            warm_up: 0.0,
+            warm_up_from: 0.0,
+            betas: betas(),
+            epsilon: epsilon(),
+            weight_decay: 0.0,
+            final_weight_decay: None,
+            clip: None,
+            skip: None,
+            skip_from: skip_from(),
+        }
+    }
+
     /// Why these settings mean nothing, if they do not.
     ///
     /// # Errors
@@ -219,8 +241,23 @@ struct Scaled {
     rate: f64,
 }
 
+/// Adam's moments. burn would read them back onto its default device, which not every machine has; they move to that of
+/// their parameter at the next step.
+#[derive(Clone)]
+struct Moments<const D: usize>(AdamWState<D>);
+
+impl<const D: usize> RecordState for Moments<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        self.0.state_flatten(prefix, out);
+    }
+
+    fn state_unflatten(prefix: &str, source: &mut StateSource, _default: &Device) -> Option<Self> {
+        AdamWState::state_unflatten(prefix, source, &Device::flex()).map(Self)
+    }
+}
+
 impl Optimizer for Scaled {
-    type State<const D: usize> = AdamWState<D>;
+    type State<const D: usize> = Moments<D>;
 
     fn step<const D: usize>(
         &self,
@@ -229,11 +266,12 @@ impl Optimizer for Scaled {
         grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        self.adam.step(rate * self.rate, tensor, grad, state)
+        let (tensor, state) = self.adam.step(rate * self.rate, tensor, grad, state.map(|moments| moments.0));
+        (tensor, state.map(Moments))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        AdamW::to_device(state, device)
+        Moments(AdamW::to_device(state.0, device))
     }
 }
 

@@ -7,10 +7,9 @@ use burn::tensor::Int;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::config::{Config, sizes};
+use super::config::{Config, check_shares, sizes};
 use super::data::tokens::Tokens;
 use super::generator::{Ground, Loss, Method, Turn};
-use super::uniform;
 use crate::checkpoint::{RANDAR_KEYS, export};
 use crate::library::Defaults;
 use crate::networks::llamagen::{Rope, TransformerConfig};
@@ -63,13 +62,19 @@ impl Method for TrainRandAr {
     type Model = RandAr;
 
     fn new(config: &Config<Options>, ground: &Ground) -> Result<Self> {
+        let options = config.options();
+        check_shares(&[
+            ("class_dropout", options.class_dropout),
+            ("token_dropout", options.token_dropout),
+            ("residual_dropout", options.residual_dropout),
+        ])?;
         let known = [("vocab_size", ground.codes()), ("num_classes", ground.classes.len())];
         let sizes: TransformerConfig = sizes(&config.model, &known)?;
         sizes.check()?;
         let grid = ground.lattice.finest();
         let device = ground.device.clone().autodiff();
         let rope = Rope::new(grid.rows, grid.cols, sizes.head_dim(), sizes.rope_base, &device);
-        Ok(Self { sizes, options: config.options(), rope })
+        Ok(Self { sizes, options, rope })
     }
 
     fn family(&self) -> &'static str {
@@ -89,21 +94,18 @@ impl Method for TrainRandAr {
     }
 
     fn loss(&self, model: &RandAr, tokens: &Tokens, turn: &mut Turn) -> Result<Loss> {
-        let (mut classes, mut ordered, mut orders) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, class) in tokens.classes.iter().enumerate() {
-            let nameless = f64::from(uniform(&mut turn.random)) < self.options.class_dropout;
-            classes.push(if nameless { self.sizes.num_classes as i32 } else { *class as i32 });
+        let classes = turn.classes(tokens, self.options.class_dropout, self.sizes.num_classes);
+        let (mut ordered, mut orders) = (Vec::new(), Vec::new());
+        for picture in tokens.ids.chunks_exact(tokens.length) {
             let mut order: Vec<u32> = (0..tokens.length as u32).collect();
             if self.options.order == Order::Random {
                 shuffle(&mut order, &mut turn.random);
             }
-            let picture = tokens.picture(index);
             ordered.extend(order.iter().map(|site| picture[*site as usize] as i32));
             orders.extend(order.iter().map(|site| *site as i32));
         }
         let shape = [tokens.batch(), tokens.length];
         let ints = |values: Vec<i32>| Tensor::<2, Int>::from_data(TensorData::new(values, shape), &turn.device);
-        let classes = Tensor::<1, Int>::from_data(classes.as_slice(), &turn.device);
         let dropout = Dropout { token: self.options.token_dropout, residual: self.options.residual_dropout };
         let loss = model.loss(classes, ints(ordered), ints(orders), &self.rope, self.sizes.n_head, dropout);
         Ok(loss.into())

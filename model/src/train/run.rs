@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::optimiser::{Group, Groups, Optimiser};
+use crate::checkpoint::Drawn;
 use crate::{Error, Result};
 
 /// How a module is trained.
@@ -87,6 +88,8 @@ const STEADY: usize = 2000;
 impl<M: Module> Trainer<M> {
     /// Starts on a module, whose parameters lie on a device with autodiff; `group` says how each is updated.
     pub fn start(model: M, settings: Settings, group: &dyn Fn(&str, usize) -> Group) -> Self {
+        // Now, so that the weights depend on the seed alone.
+        model.visit(&mut Drawn);
         let groups = Groups::of(&model, group);
         let scale = if settings.precision == FloatDType::F16 { FIRST_SCALE } else { 1.0 };
         Self {
@@ -317,6 +320,19 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self> {
         make(path)?;
         Ok(Self(path.into()))
+    }
+
+    /// The step of the newest whole checkpoint of a run, 0 where there is none.
+    ///
+    /// # Errors
+    /// If the folder is there and cannot be read.
+    pub fn step(folder: &Path) -> Result<usize> {
+        if !folder.is_dir() {
+            return Ok(0);
+        }
+        let newest = Self(folder.into()).newest()?;
+        let name = newest.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        Ok(name.strip_prefix(CHECKPOINT).and_then(|step| step.parse().ok()).unwrap_or(0))
     }
 
     /// A file or folder in it.

@@ -121,15 +121,15 @@ pub fn train(path: &Path, run: &mut Run) -> Result<Outcome> {
         (run.report)(Event::Step(&Progress { task: "tokenizer", step, steps, pictures: config.batch, figures }));
         let done = step == steps || (run.enough)();
         if done || step.is_multiple_of(config.checkpoint_every) {
-            folder.save(step, |checkpoint| trainer.save(checkpoint, "tokenizer"))?;
-            metrics.plot("tokenizer")?;
             make(&output)?;
             let card = TokenizerCard { kind: FAMILY.name.into(), config: to_value(&sizes), weights: None };
             write(&output.join("weights.safetensors"), &export(&trainer.result(), &VQ_KEYS)?)?;
             write_json(&output.join("config.json"), &card)?;
+            metrics.plot("tokenizer")?;
+            folder.save(step, |checkpoint| trainer.save(checkpoint, "tokenizer"))?;
         }
         if done && step < steps {
-            return Ok(Outcome::Paused { step, steps });
+            return Ok(Outcome::paused(step, steps));
         }
     }
     Ok(Outcome::Finished)

@@ -125,14 +125,14 @@ impl Pictures {
         pixels
     }
 
-    /// What the pictures are, as a hash: of the settings, and of the files' names, lengths and times.
+    /// What the pictures are, as a hash: of the settings, and of the files' names and lengths.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         // Settings that are only numbers and names always have a JSON form.
         hash.update(serde_json::to_vec(&self.data).unwrap_or_default());
         for (path, class) in self.files.iter().flatten() {
-            let modified = fs::metadata(path).ok().map(|of| (of.len(), of.modified().ok()));
-            hash.update(format!("{}\n{class}\n{modified:?}\n", path.display()));
+            let (name, length) = (path.file_name().unwrap_or_default(), fs::metadata(path).map_or(0, |of| of.len()));
+            hash.update(format!("{}/{}: {length}\n", self.classes[*class], name.display()));
         }
         hex(&hash.finalize())
     }

@@ -1,4 +1,4 @@
-//! Pictures as tokens, made once and kept in the run's folder.
+//! Pictures as tokens, made once and kept in a folder.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -17,7 +17,8 @@ use crate::library::hex;
 use crate::order::random;
 use crate::train::below;
 use crate::train::config::LoadedTokenizer;
-use crate::train::{Event, Progress};
+use crate::train::run::make;
+use crate::train::{Event, Progress, Run};
 use crate::{Error, Result};
 
 /// A batch: what a generator's loss is computed of.
@@ -57,6 +58,8 @@ impl Tokens {
 
 /// All pictures of a run as tokens.
 pub struct TokenSet {
+    /// The hash of all that decides the tokens: 16 hexadecimal digits.
+    key: String,
     /// Views of a picture, one after the other.
     views: usize,
     length: usize,
@@ -72,7 +75,8 @@ const BROKEN: Token = Token::MAX;
 const AT_ONCE: usize = 8;
 
 impl TokenSet {
-    /// The tokens of `pictures`: from the run's folder, as far as they are there, else made now.
+    /// The tokens of `pictures`: from the run's folder of tokens, as far as they are there, else made now; none if it was enough
+    /// before all were made. They do not depend on the run's seed, so that runs can share them.
     ///
     /// # Errors
     /// If the tokenizer does not fit the data, no picture can be read, or the folder cannot be written.
@@ -80,19 +84,18 @@ impl TokenSet {
         data: &Data,
         pictures: &Arc<Pictures>,
         tokenizer: &LoadedTokenizer,
-        seed: u64,
-        folder: &Path,
-        report: &mut dyn FnMut(Event),
-    ) -> Result<Self> {
+        run: &mut Run,
+    ) -> Result<Option<Self>> {
         let Some(count) = pictures.count() else {
             return Err(Error::control("[data]", "there is no end to the scenes", "Say how many: pictures = 4096"));
         };
         let key = Sha256::new()
             .chain_update(pictures.fingerprint())
             .chain_update(&tokenizer.sha256)
-            .chain_update(tokenizer.card.config.to_string())
-            .chain_update(seed.to_le_bytes());
-        let path = folder.join(format!("tokens-{}.bin", &hex(&key.finalize())[..16]));
+            .chain_update(tokenizer.card.config.to_string());
+        let key = hex(&key.finalize()[..8]);
+        make(&run.tokens)?;
+        let path = run.tokens.join(format!("tokens-{key}.bin"));
         let unreadable = |error: std::io::Error| Error::file(&path, error, "Free some space and run the command again");
         let mut file = OpenOptions::new().create(true).append(true).read(true).open(&path).map_err(unreadable)?;
         let views = data.views();
@@ -103,20 +106,23 @@ impl TokenSet {
         ids.truncate(whole * views * length);
         file.set_len(4 * ids.len() as u64).map_err(unreadable)?;
         if whole < count {
-            let made = views_ahead(data, pictures, seed, whole, count);
-            make(made, whole..count, views * length, tokenizer, pictures, report, &mut |made| {
+            let made = views_ahead(data, pictures, whole, count);
+            let all = tokenise(made, whole..count, views * length, tokenizer, pictures, run, &mut |made| {
                 let bytes: Vec<u8> = made.iter().flat_map(|id| id.to_le_bytes()).collect();
                 ids.extend_from_slice(made);
                 file.write_all(&bytes).map_err(unreadable)
             })?;
             file.sync_all().map_err(unreadable)?;
+            if !all {
+                return Ok(None);
+            }
         }
-        Self::sort(ids, views, length, pictures, folder)
+        Self::sort(key, ids, views, length, pictures).map(Some)
     }
 
     /// Leaves out what could not be read, and finds the classes.
-    fn sort(all: Vec<Token>, views: usize, length: usize, pictures: &Pictures, folder: &Path) -> Result<Self> {
-        let mut set = Self { views, length, ids: Vec::with_capacity(all.len()), classes: Vec::new(), epoch: None };
+    fn sort(key: String, all: Vec<Token>, views: usize, length: usize, pictures: &Pictures) -> Result<Self> {
+        let mut set = Self { key, views, length, ids: Vec::with_capacity(all.len()), classes: Vec::new(), epoch: None };
         for (index, ids) in all.chunks_exact(views * length).enumerate() {
             if ids[0] != BROKEN {
                 set.ids.extend_from_slice(ids);
@@ -124,9 +130,14 @@ impl TokenSet {
             }
         }
         if set.classes.is_empty() {
-            return Err(Error::file(folder, "none of the pictures can be read", "Use pictures that open in the editor"));
+            return Err(Error::control("[data]", "none of the pictures can be read", "Use pictures that open in the editor"));
         }
         Ok(set)
+    }
+
+    /// The hash of all that decides the tokens: 16 hexadecimal digits.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Number of pictures.
@@ -172,7 +183,6 @@ fn read(path: &Path) -> std::io::Result<Vec<Token>> {
 fn views_ahead(
     data: &Data,
     pictures: &Arc<Pictures>,
-    seed: u64,
     first: usize,
     count: usize,
 ) -> Prefetch<Option<Vec<image::RgbImage>>> {
@@ -182,23 +192,26 @@ fn views_ahead(
             return None;
         }
         let (picture, _) = pictures.read(index)?;
-        Some(data.cut(picture, &mut random(seed ^ VIEWS, index as u64)))
+        Some(data.cut(picture, &mut random(VIEWS, index as u64)))
     })
 }
 
-/// Tokenises, some pictures at once.
-fn make(
+/// Tokenises, some pictures at once; whether it came to the end.
+fn tokenise(
     mut views: Prefetch<Option<Vec<image::RgbImage>>>,
     range: std::ops::Range<usize>,
     per_picture: usize,
     tokenizer: &LoadedTokenizer,
     pictures: &Pictures,
-    report: &mut dyn FnMut(Event),
+    run: &mut Run,
     keep: &mut dyn FnMut(&[Token]) -> Result<()>,
-) -> Result<()> {
+) -> Result<bool> {
     let steps = range.end;
     let numbers: Vec<usize> = range.collect();
     for chunk in numbers.chunks(AT_ONCE) {
+        if (run.enough)() {
+            return Ok(false);
+        }
         let mut all = Vec::new();
         let mut readable = Vec::new();
         for _ in chunk {
@@ -217,9 +230,10 @@ fn make(
         let broken = vec![BROKEN; per_picture];
         let rows = readable.iter().map(|readable| if *readable { made.next() } else { None }.unwrap_or(&broken));
         keep(&rows.flatten().copied().collect::<Vec<_>>())?;
-        pictures.take_broken().into_iter().for_each(|text| report(Event::Note(text)));
+        pictures.take_broken().into_iter().for_each(|text| (run.report)(Event::Note(text)));
         let step = chunk.last().map_or(steps, |last| last + 1);
-        report(Event::Step(&Progress { task: "tokenising", step, steps, pictures: chunk.len(), figures: Vec::new() }));
+        let progress = Progress { task: "tokenising", step, steps, pictures: chunk.len(), figures: Vec::new() };
+        (run.report)(Event::Step(&progress));
     }
-    Ok(())
+    Ok(true)
 }
