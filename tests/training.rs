@@ -138,8 +138,34 @@ n_head = 2
 multiple_of = 32
 "#;
 
-/// Every recipe at a tiny size, tokenizers before the generators upon them: folder, recipe, batch, and the rest.
-const TINY: &[(&str, &str, usize, &str)] = &[("vq", "vq", 2, VQ), ("randar", "randar", 4, RANDAR)];
+const RAR: &str = r#"
+[tokenizer]
+folder = "../vq/model"
+[model]
+hidden_size = 32
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 64
+"#;
+
+const TENSORAR: &str = r#"
+[tokenizer]
+folder = "../vq/model"
+[model]
+k = 2
+depth = 1
+[method]
+base = "../llamagen/model"
+"#;
+
+/// Every recipe at a tiny size, those that others stand on first: its folder and name, the batch, and the rest.
+const TINY: &[(&str, usize, &str)] = &[
+    ("vq", 2, VQ),
+    ("randar", 4, RANDAR),
+    ("llamagen", 4, RANDAR),
+    ("rar", 4, RAR),
+    ("tensorar", 4, TENSORAR),
+];
 
 fn tiny(recipe: &str, batch: usize, rest: &str) -> String {
     format!("recipe = \"{recipe}\"\nbatch = {batch}\n{SHARED}{OPTIMISER}{rest}")
@@ -153,8 +179,8 @@ fn mean(values: &[f64]) -> f64 {
 fn every_recipe_learns_from_a_folder_of_24_pictures() {
     let place = Place::new("recipes");
     place.pictures();
-    for (folder, recipe, batch, rest) in TINY {
-        place.write(&format!("{folder}/train.toml"), &tiny(recipe, *batch, rest));
+    for (folder, batch, rest) in TINY {
+        place.write(&format!("{folder}/train.toml"), &tiny(folder, *batch, rest));
         let (outcome, notes) = place.train(&format!("{folder}/train.toml")).expect("it trains");
         assert_eq!(outcome, Outcome::Finished, "{folder}");
         assert!(notes.iter().any(|note| note.contains("broken.png")), "{folder} names the broken file: {notes:?}");
@@ -171,9 +197,9 @@ fn every_recipe_learns_from_a_folder_of_24_pictures() {
 fn a_trained_generator_opens_by_its_folder() {
     let place = Place::new("opens");
     place.pictures();
-    for (folder, recipe, batch, rest) in &TINY[..2] {
+    for (folder, batch, rest) in &TINY[..2] {
         let rest = rest.replace("folder = \"../vq/model\"", "folder = \"../vq/model\"\ncopy = false");
-        let text = tiny(recipe, *batch, &rest).replace("steps = 50", "steps = 2").replace("sheet_every = 0", "");
+        let text = tiny(folder, *batch, &rest).replace("steps = 50", "steps = 2").replace("sheet_every = 0", "");
         place.write(&format!("{folder}/train.toml"), &text);
         place.train(&format!("{folder}/train.toml")).expect("it trains");
     }
@@ -212,11 +238,11 @@ fn a_run_in_pieces_is_the_run_in_one_go() {
             let config = format!("pieces-{kind}/train.toml");
             match place.train_on(&config, device(), &enough).expect("it trains").0 {
                 Outcome::Finished => break,
-                Outcome::Paused(what) => assert!(what.contains("of 14"), "{what}"),
+                Outcome::Paused(what) => assert!(what.contains("of 14") || what.contains("tokenised"), "{what}"),
             }
             pauses += 1;
         }
-        assert_eq!(pauses, 3);
+        assert!(pauses >= 3, "{pauses} pauses");
         let [whole, pieces] = ["whole", "pieces"].map(|run| {
             let folder = place.0.join(format!("{run}-{kind}"));
             let weights = fs::read(folder.join("model/weights.safetensors")).expect("weights");
@@ -238,8 +264,8 @@ fn is_tokens(entry: &fs::DirEntry) -> bool {
 fn all_runs_go_in_sequence_and_finished_ones_are_skipped() {
     let place = Place::new("all");
     place.pictures();
-    for (folder, recipe, batch, rest) in &TINY[..2] {
-        let text = tiny(recipe, *batch, rest).replace("steps = 50", "steps = 3");
+    for (folder, batch, rest) in &TINY[..2] {
+        let text = tiny(folder, *batch, rest).replace("steps = 50", "steps = 3");
         place.write(&format!("{folder}/train.toml"), &text);
     }
     place.write("train.toml", "recipe = \"all\"\nruns = [\"vq/train.toml\", \"randar/train.toml\"]");

@@ -385,7 +385,7 @@ pub(crate) fn drop<const D: usize>(x: Tensor<D>, share: f64) -> Tensor<D> {
     if share == 0.0 {
         return x;
     }
-    let keep = Tensor::random(x.dims(), burn::tensor::Distribution::Bernoulli(1.0 - share), &x.device());
+    let keep: Tensor<D> = Tensor::random(x.dims(), burn::tensor::Distribution::Bernoulli(1.0 - share), &x.device());
     let keep = keep.cast(x.dtype());
     x * keep / (1.0 - share)
 }

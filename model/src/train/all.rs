@@ -48,7 +48,7 @@ pub fn run(path: &Path, run: &mut Run) -> Result<Outcome> {
             folder: part.folder.clone(),
             tokens: run.tokens.clone(),
             device: run.device.clone(),
-            report: run.report,
+            report: &mut *run.report,
             enough: run.enough,
         };
         if let Outcome::Paused(_) = train(&part.config, &mut one)? {

@@ -155,8 +155,8 @@ fn list(folder: &Path) -> Result<(Vec<String>, Vec<(PathBuf, usize)>)> {
     let failed = |path: &Path, error: std::io::Error| Error::file(path, error, "Name a folder that you can read");
     let entries = |path: &Path| -> Result<Vec<PathBuf>> {
         let entries = fs::read_dir(path).map_err(|error| failed(path, error))?;
-        let mut paths: Vec<_> =
-            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(|error| failed(path, error))?;
+        let entry = |entry: std::io::Result<fs::DirEntry>| entry.map_err(|error| failed(path, error));
+        let mut paths = entries.map(|found| Ok(entry(found)?.path())).collect::<Result<Vec<_>>>()?;
         paths.sort();
         Ok(paths)
     };

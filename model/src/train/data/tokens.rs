@@ -1,6 +1,6 @@
 //! Pictures as tokens, made once and kept in a folder.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
