@@ -159,14 +159,7 @@ pub struct Pyramids {
 /// The loss of a stage in nats (`VARTrainer.train_step`): `[1]`. Each site counts 1 over the number of all sites, also where
 /// some are not trained yet. `drop_path` is as in [`Var::forward`], `smoothing` the share of each target that goes to all
 /// codes alike.
-pub fn loss(
-    model: &Var,
-    batch: Pyramids,
-    stage: Stage,
-    scales: &[Grid],
-    drop_path: f64,
-    smoothing: f64,
-) -> Tensor<1> {
+pub fn loss(model: &Var, batch: Pyramids, stage: Stage, scales: &[Grid], drop_path: f64, smoothing: f64) -> Tensor<1> {
     let sites = batch.tokens.dims()[1];
     let all: usize = scales.iter().map(Grid::len).sum();
     let logits = model.forward(batch.labels, batch.inputs, drop_path, &scales[..stage.scales]).cast(FloatDType::F32);
