@@ -264,6 +264,17 @@ pub trait Network: Send {
     /// If [`Network::begin`] did not come first, or the visit is not the one that was predicted.
     fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()>;
 
+    /// Teacher forcing, as in training: logits of every site of a whole picture of the trained size in one pass, each given
+    /// the tokens of the sites before it in `order`, `[1, sites, vocab]` in that sequence; `tokens` are in it as well. None
+    /// where a prediction cannot be had so: the picture is then told step by step. A run in progress stays as it is.
+    ///
+    /// # Errors
+    /// If the class does not exist.
+    fn teacher_forced(&mut self, class: u32, order: &[Site], tokens: &[Token]) -> Result<Option<Tensor<3>>> {
+        let _ = (class, order, tokens);
+        Ok(None)
+    }
+
     /// In the smooth mode: what the next `tell` embeds in place of its tokens, shares of the codes, `[visit, vocab]`.
     ///
     /// # Errors

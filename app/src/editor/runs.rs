@@ -170,6 +170,8 @@ impl Editor {
                     *read = bytes;
                 }
             }
+            // Another one was chosen meanwhile, and is on its way.
+            worker::Event::Loaded { card, .. } if card.id != self.card.id => {}
             worker::Event::Loaded { card, abilities, device, reason } => {
                 self.abilities = abilities;
                 self.card = *card;

@@ -5,6 +5,7 @@
 //! the step: a resumed run sees what it would have seen.
 
 pub mod all;
+pub mod classifier;
 pub mod config;
 pub mod data;
 pub mod generator;
@@ -114,6 +115,7 @@ pub const RECIPES: &[Recipe] = &[
     Recipe { name: "randar", train: generator::train::<randar::TrainRandAr> },
     Recipe { name: "tensorar", train: tensorar::train },
     Recipe { name: "var", train: generator::train::<var::TrainVar> },
+    Recipe { name: "classifier", train: classifier::train },
 ];
 
 /// Which recipe a configuration is of.
