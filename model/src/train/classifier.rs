@@ -114,14 +114,14 @@ pub fn train(path: &Path, run: &mut Run) -> Result<Outcome> {
         (run.report)(Event::Step(&Progress { task: "classifier", step, steps, pictures, figures }));
         let done = step == steps || (run.enough)();
         if done || step.is_multiple_of(config.checkpoint_every) {
-            folder.save(step, |checkpoint| trainer.save(checkpoint, "classifier"))?;
-            metrics.plot("classifier")?;
             make(&output)?;
             write(&output.join("weights.safetensors"), &export(&trainer.result(), &CLASSIFIER_KEYS)?)?;
             write_json(&output.join("config.json"), &sizes)?;
+            metrics.plot("classifier")?;
+            folder.save(step, |checkpoint| trainer.save(checkpoint, "classifier"))?;
         }
         if done && step < steps {
-            return Ok(Outcome::Paused { step, steps });
+            return Ok(Outcome::paused(step, steps));
         }
     }
     if config.data.source == Source::Scenes {
