@@ -369,6 +369,10 @@ num_res_blocks = 1
 z_channels = 32
 codebook_size = 32
 codebook_embed_dim = 4
+[method.vqgan]
+restart_after = 500
+perceptual = { kind = "structure", weight = 0.1 }
+discriminator = { start = 6, weight = 0.1, channels = 8, layers = 2 }
 "#;
 
 const TINY_RANDAR: &str = r#"

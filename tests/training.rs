@@ -126,6 +126,37 @@ num_res_blocks = 1
 z_channels = 32
 codebook_size = 32
 codebook_embed_dim = 4
+[method.vqgan]
+restart_after = 200
+perceptual = { kind = "structure", weight = 0.1 }
+discriminator = { start = 8, weight = 0.1, channels = 8, layers = 1, adaptive = true }
+"#;
+
+const MULTI_SCALE_VQ: &str = r#"
+[model]
+ch = 32
+ch_mult = [1, 1, 1]
+num_res_blocks = 1
+z_channels = 8
+vocab_size = 32
+share_quant_resi = 2
+v_patch_nums = [1, 2, 4]
+[method.vqgan]
+restart_after = 200
+perceptual = { kind = "edges", weight = 0.5 }
+[[method.vqgan.phases]]
+from = 0
+crop = 16
+batch = 2
+halvings = 1
+[[method.vqgan.phases]]
+from = 8
+crop = 8
+batch = 3
+[[method.vqgan.phases]]
+from = 40
+crop = 16
+batch = 2
 "#;
 
 const RANDAR: &str = r#"
@@ -158,6 +189,24 @@ depth = 1
 base = "../llamagen/model"
 "#;
 
+const VAR: &str = r#"
+[tokenizer]
+folder = "../multi-scale-vq/model"
+[model]
+depth = 2
+embed_dim = 32
+num_heads = 2
+shared_aln = true
+attn_l2_norm = true
+"#;
+
+/// Coarse scales first, and branches left out.
+const STAGES: &str = "
+[method]
+drop_path = 0.3
+progressive = { until = 0.8, first = 0, warm_up = 3.0 }
+";
+
 /// Every recipe at a tiny size, those that others stand on first: its folder and name, the batch, and the rest.
 const TINY: &[(&str, usize, &str)] = &[
     ("vq", 2, VQ),
@@ -165,6 +214,8 @@ const TINY: &[(&str, usize, &str)] = &[
     ("llamagen", 4, RANDAR),
     ("rar", 4, RAR),
     ("tensorar", 4, TENSORAR),
+    ("multi-scale-vq", 2, MULTI_SCALE_VQ),
+    ("var", 4, VAR),
 ];
 
 fn tiny(recipe: &str, batch: usize, rest: &str) -> String {
@@ -224,12 +275,16 @@ fn a_run_in_pieces_is_the_run_in_one_go() {
     for run in ["whole", "pieces"] {
         let extra = "ema = 0.9\naccumulate = 2\n";
         let vq = format!("{extra}{}", tiny("vq", 2, VQ).replace("steps = 50", "steps = 14"));
+        let multi = format!("{extra}{}", tiny("multi-scale-vq", 2, MULTI_SCALE_VQ).replace("steps = 50", "steps = 14"));
         let randar = format!("{extra}{}", tiny("randar", 3, RANDAR).replace("steps = 50", "steps = 14"));
         place.write(&format!("{run}-vq/train.toml"), &vq);
+        place.write(&format!("{run}-multi/train.toml"), &multi);
         place.write(&format!("{run}-randar/train.toml"), &randar.replace("../vq/", "../whole-vq/"));
+        let var = format!("{extra}{}{STAGES}", tiny("var", 3, VAR).replace("steps = 50", "steps = 14"));
+        place.write(&format!("{run}-var/train.toml"), &var.replace("../multi-scale-vq/", "../whole-multi/"));
     }
     let device = || choose(DeviceChoice::Cpu).expect("the processor");
-    for kind in ["vq", "randar"] {
+    for kind in ["vq", "multi", "randar", "var"] {
         place.train(&format!("whole-{kind}/train.toml")).expect("it trains");
         let mut pauses = 0;
         loop {
@@ -350,7 +405,7 @@ fn pictures_do_not_depend_on_the_number_of_threads() {
         let seen: BTreeSet<_> = (0..25).map(|n| pictures.nth(9, 25 * epoch + n)).collect();
         assert_eq!(seen.len(), 25, "each picture once per epoch");
     }
-    let sequence = |seed, epoch| (0..25).map(|n| pictures.nth(seed, 25 * epoch + n)).collect::<Vec<_>>();
+    let sequence = |seed, epoch: u64| (0..25).map(|n| pictures.nth(seed, 25 * epoch + n)).collect::<Vec<_>>();
     assert!(sequence(9, 0) != sequence(9, 1) && sequence(9, 0) != sequence(8, 0), "sequences repeat");
 }
 

@@ -11,6 +11,7 @@ pub mod device;
 mod error;
 pub mod evaluate;
 pub mod frame;
+pub mod kernels;
 pub mod lattice;
 pub mod ledger;
 pub mod library;

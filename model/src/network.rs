@@ -96,6 +96,8 @@ pub struct Abilities {
     pub pace: Pace,
     /// Whether it has the smooth mode; otherwise why not.
     pub smooth: std::result::Result<(), &'static str>,
+    /// Number of scales of its tokens: 1 for all but next-scale models.
+    pub scales: usize,
 }
 
 impl Abilities {

@@ -269,7 +269,7 @@ fn numbers(source: &Source, name: &str, entry: &Entry) -> Result<Vec<u8>> {
 }
 
 /// How many values are infinite or not numbers: those whose exponent is all ones.
-fn strange(numbers: &[u8], dtype: Dtype) -> usize {
+pub(super) fn strange(numbers: &[u8], dtype: Dtype) -> usize {
     let halves = |exponent: u16| {
         let numbers = numbers.as_chunks::<2>().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
         numbers.filter(|bits| bits & exponent == exponent).count()

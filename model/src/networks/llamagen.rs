@@ -17,7 +17,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{log_softmax, silu, softmax};
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,7 @@ use crate::bench::Work;
 use crate::checkpoint::LLAMAGEN_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
+use crate::kernels::{attention, rms_normed, swiglu};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, not_begun};
 use crate::plan::Visit;
@@ -65,6 +66,7 @@ pub const ABILITIES: Abilities = Abilities {
     orders: Orders::Only { order: "raster", reason: "LlamaGen learned to read pictures row by row" },
     pace: Pace::Fixed { schedule: Schedule::OneByOne, reason: "LlamaGen predicts one token after the other" },
     smooth: Err("Only next-scale models mix codes"),
+    scales: 1,
 };
 
 /// LlamaGen for the registry. Guidance and sampling are those of the published demonstration (`sample_c2i.py`).
@@ -462,7 +464,7 @@ impl Attention {
 
     /// Causal attention over a whole sequence: `x` is `[batch, slots, dim]`, `mask` is `[1, 1, slots, slots]`.
     fn forward(&self, x: Tensor<3>, angles: &Angles, mask: &Tensor<4>) -> Tensor<3> {
-        self.wo.forward(merge_heads(attend(self.project(x, angles), mask, &|weights| weights)))
+        self.wo.forward(merge_heads(attention(self.project(x, angles), mask, 0.0)))
     }
 
     /// Causal attention of the slots `first_slot..` over the cache: `x` is `[streams, slots, dim]`.
@@ -489,19 +491,6 @@ pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
     x.swap_dims(1, 2).reshape([batch, slots, heads * head_dim])
 }
 
-/// Attention over whole sequences: `[batch, heads, slots, head_dim]` each, `mask` is `[1, 1, slots, slots]`; `drop` is
-/// applied to the weights, which are f32 whatever the rest is.
-pub(crate) fn attend([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, drop: &impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
-    let scale = (q.dims()[3] as f64).powf(-0.5);
-    // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
-    let sequences = (0..q.dims()[0]).map(|index| {
-        let [q, k, v] = [&q, &k, &v].map(|x| x.clone().slice(s![index..index + 1, .., .., ..]));
-        let scores = (q * scale).matmul(k.swap_dims(2, 3)).cast(DType::F32) + mask.clone();
-        drop(softmax(scores, 3)).cast(v.dtype()).matmul(v)
-    });
-    Tensor::cat(sequences.collect(), 0)
-}
-
 /// SwiGLU: `w2(silu(w1 x) * w3 x)`.
 #[derive(Module, Debug)]
 pub struct FeedForward {
@@ -518,7 +507,7 @@ impl FeedForward {
 
     /// `x` is `[batch, slots, dim]`.
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.w2.forward(silu(self.w1.forward(x.clone())) * self.w3.forward(x))
+        self.w2.forward(swiglu(self.w1.forward(x.clone()), self.w3.forward(x)))
     }
 }
 
@@ -550,8 +539,8 @@ impl TransformerBlock {
         mask: &Tensor<4>,
         drop: &impl Fn(Tensor<3>) -> Tensor<3>,
     ) -> Tensor<3> {
-        let x = x.clone() + drop(self.attention.forward(self.attention_norm.forward(x), angles, mask));
-        x.clone() + drop(self.feed_forward.forward(self.ffn_norm.forward(x)))
+        let x = x.clone() + drop(self.attention.forward(rms_normed(&self.attention_norm, x), angles, mask));
+        x.clone() + drop(self.feed_forward.forward(rms_normed(&self.ffn_norm, x)))
     }
 
     /// The slots `first_slot..` of a sequence whose earlier slots are in the cache: `x` is `[streams, slots, dim]`.

@@ -26,12 +26,13 @@ use burn::tensor::activation::{gelu, log_softmax, silu};
 use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
-use super::llamagen::{KvCache, attend, causal_mask, chunk, drop, merge_heads, normal, split_heads};
+use super::llamagen::{KvCache, causal_mask, chunk, drop, merge_heads, normal, split_heads};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::RAR_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
+use crate::kernels::attention;
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -154,6 +155,7 @@ impl RarConfig {
             orders,
             pace: Pace::Fixed { schedule: Schedule::OneByOne, reason },
             smooth: Err("Only next-scale models mix codes"),
+            scales: 1,
         }
     }
 
@@ -361,7 +363,7 @@ impl Attention {
 
     /// Causal attention over a whole sequence: `x` is `[batch, slots, dim]`, `mask` is `[1, 1, slots, slots]`.
     pub fn forward(&self, x: Tensor<3>, mask: &Tensor<4>, dropout: Dropout) -> Tensor<3> {
-        let attended = attend(self.project(x), mask, &|weights| drop(weights, dropout.attention));
+        let attended = attention(self.project(x), mask, dropout.attention);
         drop(self.proj.forward(merge_heads(attended)), dropout.projection)
     }
 

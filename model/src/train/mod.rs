@@ -4,21 +4,27 @@
 //! it trains appears in the output folder, a model that opens in the window. Everything random is keyed by the seed and
 //! the step: a resumed run sees what it would have seen.
 
-mod all;
+pub mod all;
 pub mod classifier;
 pub mod config;
 pub mod data;
 pub mod generator;
 pub mod llamagen;
+pub mod lpips;
 pub mod metrics;
+pub mod multi_scale_vq;
 pub mod optimiser;
+pub mod patch_gan;
+pub mod perceptual;
 pub mod randar;
 pub mod rar;
 pub mod run;
 pub mod scenes;
 pub mod sheet;
 pub mod tensorar;
+pub mod var;
 pub mod vq;
+pub mod vqgan;
 
 use std::path::{Path, PathBuf};
 
@@ -103,11 +109,13 @@ pub struct Recipe {
 pub const RECIPES: &[Recipe] = &[
     Recipe { name: "all", train: all::run },
     Recipe { name: "vq", train: vq::train },
+    Recipe { name: "multi-scale-vq", train: multi_scale_vq::train },
     Recipe { name: "llamagen", train: generator::train::<llamagen::TrainLlamaGen> },
     Recipe { name: "rar", train: generator::train::<rar::TrainRar> },
-    Recipe { name: "classifier", train: classifier::train },
     Recipe { name: "randar", train: generator::train::<randar::TrainRandAr> },
     Recipe { name: "tensorar", train: tensorar::train },
+    Recipe { name: "var", train: generator::train::<var::TrainVar> },
+    Recipe { name: "classifier", train: classifier::train },
 ];
 
 /// Which recipe a configuration is of.

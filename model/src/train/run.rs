@@ -118,7 +118,7 @@ impl<M: Module> Trainer<M> {
     pub fn working(&self) -> M {
         match self.settings.precision {
             FloatDType::F32 => self.model.clone(),
-            kind => self.model.clone().map(&mut Cast(kind)),
+            kind => cast(self.model.clone(), kind),
         }
     }
 
@@ -229,6 +229,11 @@ impl<M: Module> Trainer<M> {
 
 fn refused(file: &Path, cause: impl ToString) -> Error {
     Error::file(file, cause, "Remove the run's folder to start anew, or use the run's own configuration")
+}
+
+/// A module that computes in another type. Gradients of what it computes reach the module itself.
+pub(super) fn cast<M: Module>(module: M, kind: FloatDType) -> M {
+    module.map(&mut Cast(kind))
 }
 
 /// Casts a module's numbers, as part of what is differentiated.
@@ -423,7 +428,8 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write(path, (text + "\n").as_bytes())
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+/// Reads a value of JSON, as [`write_json`] wrote it into a checkpoint.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs::read(path).map_err(|error| refused(path, error))?;
     serde_json::from_slice(&bytes).map_err(|error| refused(path, error))
 }
