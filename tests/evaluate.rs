@@ -276,6 +276,8 @@ fn tiny_rar(device: &Device) -> RarNetwork {
         image_seq_len: size("seq"),
         codebook_size: size("V"),
         condition_num_classes: size("ncls"),
+        merged: false,
+        scan: Default::default(),
     };
     let bytes = std::fs::read(folder.join("rar_weights.safetensors")).expect("weights");
     let weights = load(Rar::new(&config, device), bytes, &RAR_KEYS, "rar_weights").expect("loads");
@@ -288,12 +290,13 @@ fn the_likelihood_step_by_step_is_that_of_the_whole() {
     let device = Device::flex();
     let mut randar = tiny_randar(&device).0;
     let mut rar = tiny_rar(&device);
+    let mut llamagen = fresh("LlamaGen", &transformer());
     let networks: [(&mut dyn Network, &str); 5] = [
         (&mut randar, "random"),
         (&mut tiny_randar(&device).0, "z-curve"),
         (&mut rar, "raster"),
         (&mut tiny_rar(&device), "random"),
-        (fresh("LlamaGen", &transformer()).as_mut(), "raster"),
+        (llamagen.as_mut(), "raster"),
     ];
     for (network, order) in networks {
         let spec = network.spec().clone();

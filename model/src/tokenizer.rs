@@ -101,3 +101,9 @@ pub(crate) fn to_tokens(codes: Tensor<2, Int>) -> Result<Vec<Token>> {
     let codes = codes.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
     Ok(codes.into_iter().map(|code| code as Token).collect())
 }
+
+/// Tokens as codes on the device: `[1, tokens]`.
+pub(crate) fn to_codes(tokens: &[Token], device: &Device) -> Tensor<2, Int> {
+    let codes: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
+    Tensor::<1, Int>::from_data(codes.as_slice(), device).unsqueeze()
+}

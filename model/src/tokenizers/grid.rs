@@ -4,7 +4,7 @@ use burn::prelude::*;
 use burn::tensor::Int;
 
 use crate::lattice::{Grid, Lattice, Token};
-use crate::tokenizer::{Tokenizer, to_tokens};
+use crate::tokenizer::{Tokenizer, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// A network that turns pictures with samples in -1..1 into codes on one grid, and back.
@@ -69,9 +69,7 @@ impl<M: GridCodes> Tokenizer for GridTokenizer<M> {
             let remedy = format!("Use more than {} pixels", grid.rows.max(grid.cols) * self.stride);
             return Err(Error::control("picture size", cause, remedy));
         }
-        let codes: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-        let codes = Tensor::<1, Int>::from_data(codes.as_slice(), &self.device).unsqueeze();
-        Ok(self.weights.pixels_of(codes, grid).squeeze_dim(0))
+        Ok(self.weights.pixels_of(to_codes(tokens, &self.device), grid).squeeze_dim(0))
     }
 
     fn device(&self) -> &Device {

@@ -24,7 +24,7 @@ use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
 use crate::kernels::{Conv2d, group_norm_silu};
 use crate::lattice::{Grid, Lattice, Token};
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::{Tokenizer, to_tokens};
+use crate::tokenizer::{Tokenizer, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// The tokenizer's keys; `ema_vocab_hit_SV` is a usage counter of training.
@@ -759,11 +759,9 @@ impl Tokenizer for VarVqVae {
             let cause = "they do not fill the scales with codes of this tokenizer";
             return Err(Error::control("tokens", cause, "Use the tokenizer they were made with"));
         }
-        let tokens: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
         let of_scale = |scale| {
             let range = lattice.scale(scale);
-            let tokens = &tokens[range.start as usize..range.end as usize];
-            Tensor::<1, Int>::from_data(tokens, &self.device).unsqueeze()
+            to_codes(&tokens[range.start as usize..range.end as usize], &self.device)
         };
         let tokens: Vec<_> = (0..scales).map(of_scale).collect();
         let sums = self.weights.quantize.accumulate(&tokens, grids);

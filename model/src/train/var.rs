@@ -5,6 +5,8 @@
 //! Every site counts alike. In progressive training only the coarse scales are trained at first, one more at a time; the
 //! newest then counts little in the beginning.
 
+use std::ops::Range;
+
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{FloatDType, Int, s};
@@ -17,6 +19,7 @@ use super::generator::{Ground, Loss, Method, Turn};
 use super::optimiser::Group;
 use super::uniform;
 use crate::checkpoint::{Report, Weights, export};
+use crate::kernels::cross_entropy;
 use crate::lattice::Grid;
 use crate::library::Defaults;
 use crate::networks::var::{FAMILY, VAR_KEYS, Var, VarConfig};
@@ -142,18 +145,6 @@ impl Progressive {
     }
 }
 
-impl Stage {
-    /// What each site of the stage counts: 1 over the number of all sites, also where some are not trained yet.
-    fn weights(&self, scales: &[Grid]) -> Vec<f32> {
-        let all: usize = scales.iter().map(Grid::len).sum();
-        let of_scale = |(index, grid): (usize, &Grid)| {
-            let share = if index + 1 == self.scales { self.newest } else { 1.0 };
-            vec![(share / all as f64) as f32; grid.len()]
-        };
-        scales[..self.scales].iter().enumerate().flat_map(of_scale).collect()
-    }
-}
-
 /// Pictures and their classes as a step sees them, on the device of training.
 #[derive(Debug, Clone)]
 pub struct Pyramids {
@@ -165,27 +156,28 @@ pub struct Pyramids {
     pub inputs: Option<Tensor<3>>,
 }
 
-/// The loss of a stage in nats (`VARTrainer.train_step`): `[1]`. `drop_path` is as in [`Var::forward`], `smoothing` the share
-/// of each target that goes to all codes alike.
-pub fn loss(
-    model: &Var,
-    batch: Pyramids,
-    stage: Stage,
-    scales: &[Grid],
-    drop_path: f64,
-    smoothing: f64,
-) -> Tensor<1> {
-    let [pictures, sites] = batch.tokens.dims();
-    let logits = model.forward(batch.labels, batch.inputs, drop_path, &scales[..stage.scales]);
-    let likelihood = log_softmax(logits.cast(FloatDType::F32), 2);
-    let aimed: Tensor<2> = likelihood.clone().gather(2, batch.tokens.unsqueeze_dim(2)).squeeze_dim(2);
-    let mut entropy = aimed * (smoothing - 1.0);
-    if smoothing > 0.0 {
-        entropy = entropy - likelihood.mean_dim(2).squeeze_dim::<2>(2) * smoothing;
+/// The loss of a stage in nats (`VARTrainer.train_step`): `[1]`. Each site counts 1 over the number of all sites, also where
+/// some are not trained yet. `drop_path` is as in [`Var::forward`], `smoothing` the share of each target that goes to all
+/// codes alike.
+pub fn loss(model: &Var, batch: Pyramids, stage: Stage, scales: &[Grid], drop_path: f64, smoothing: f64) -> Tensor<1> {
+    let sites = batch.tokens.dims()[1];
+    let all: usize = scales.iter().map(Grid::len).sum();
+    let logits = model.forward(batch.labels, batch.inputs, drop_path, &scales[..stage.scales]).cast(FloatDType::F32);
+    let entropy = |sites: Range<usize>| {
+        let share = sites.len() as f64 / all as f64;
+        let tokens = batch.tokens.clone().slice(s![.., sites.clone()]);
+        let logits = logits.clone().slice(s![.., sites, ..]);
+        if smoothing == 0.0 {
+            return cross_entropy(logits, tokens) * share;
+        }
+        let alike = log_softmax(logits.clone(), 2).mean().neg();
+        (cross_entropy(logits, tokens) * (1.0 - smoothing) + alike * smoothing) * share
+    };
+    if stage.newest == 1.0 {
+        return entropy(0..sites);
     }
-    let weights = TensorData::new(stage.weights(scales), [1, sites]);
-    let weights = Tensor::<2>::from_data(weights, &entropy.device());
-    (entropy * weights).sum() / pictures as f64
+    let newest = sites - scales[stage.scales - 1].len();
+    entropy(0..newest) + entropy(newest..sites) * stage.newest
 }
 
 /// What no weight decay applies to, besides vectors and biases: parameters whose paths hold one of these (`train.py`).
