@@ -3,6 +3,7 @@
 mod annealing;
 mod checkpoints;
 mod decoding;
+mod evaluate;
 mod gpu;
 mod kernels;
 mod parity;

@@ -237,6 +237,35 @@ fn lists_and_checks() {
 }
 
 #[test]
+fn a_tokenizer_is_evaluated_and_its_card_written() {
+    let folder = Folder::new("evaluate");
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/models");
+    let read = |file: &str| std::fs::read(assets.join(file)).expect("bundled");
+    let card: serde_json::Value = serde_json::from_slice(&read("scenes-randar/config.json")).expect("JSON");
+    let of_tokenizer = serde_json::json!({ "kind": card["tokenizer"]["kind"], "config": card["tokenizer"]["config"] });
+    std::fs::create_dir(folder.file("vq")).expect("folder");
+    std::fs::write(folder.file("vq/config.json"), of_tokenizer.to_string()).expect("config");
+    std::fs::write(folder.file("vq/weights.safetensors"), read("scenes-vq/weights.safetensors")).expect("weights");
+    std::fs::write(folder.file("vq/card.md"), "# Ours\n").expect("card");
+
+    let arguments = "evaluate vq --pictures 3 --side 64 --seed 5";
+    let report = folder.succeeds(&format!("{arguments} --write-card --json"));
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let figures = report["tokenizer"].as_array().expect("figures");
+    let psnr = figures.iter().find(|figure| figure["name"] == "PSNR").expect("PSNR")["value"].as_f64().expect("a number");
+    assert!((10.0..40.0).contains(&psnr), "{report}");
+    let card = std::fs::read_to_string(folder.file("vq/card.md")).expect("card");
+    assert!(card.starts_with("# Ours\n") && card.contains(&format!("| PSNR | {psnr:.2} dB |")), "{card}");
+    let command = card.split('`').find(|part| part.starts_with("andamento evaluate vq")).expect("a command line");
+    // The test names the device itself.
+    let command = command.replace("andamento ", "").replace(" --device cpu", "");
+    let again = folder.succeeds(&format!("{command} --json"));
+    let again: serde_json::Value = serde_json::from_str(&again).expect("JSON");
+    assert_eq!(again["tokenizer"], report["tokenizer"], "the card's command gives other figures");
+    folder.fails("evaluate vq --pictures 2 --side 63", 2, "side");
+}
+
+#[test]
 fn bad_input_is_named() {
     let folder = Folder::new("bad");
     photograph(64, 48).save(folder.file("in.png")).expect("picture");
@@ -279,6 +308,14 @@ fn bad_input_is_named() {
         (with("--ledger o.png -o o.png"), 2, "--ledger"),
         ("generate --refine 40000 -o o.png".into(), 2, "refinement by 40000"),
         ("outpaint --image in.png --left 4294967295 --right 1".into(), 2, "200 megapixels"),
+        ("evaluate nothing".into(), 2, "nothing"),
+        ("evaluate scenes-randar --pictures 3".into(), 2, "--pictures"),
+        ("evaluate scenes-randar --reference 3".into(), 2, "--reference"),
+        ("evaluate scenes-randar --inception missing.pth".into(), 1, "missing.pth"),
+        ("evaluate scenes-randar --inception notes.png".into(), 1, "notes.png"),
+        ("evaluate scenes-randar --data nowhere".into(), 1, "nowhere"),
+        ("evaluate scenes-randar --data .".into(), 1, "two sets of"),
+        ("evaluate scenes-randar --write-card".into(), 2, "--write-card"),
         ("bench --size huge".into(), 2, "huge"),
         ("bench --family nothing".into(), 2, "RandAR, LlamaGen"),
         ("bench --family rar --size huge".into(), 2, "RAR has no “huge”. Choose one of S, B"),

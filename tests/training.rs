@@ -189,6 +189,24 @@ depth = 1
 base = "../llamagen/model"
 "#;
 
+const VAR: &str = r#"
+[tokenizer]
+folder = "../multi-scale-vq/model"
+[model]
+depth = 2
+embed_dim = 32
+num_heads = 2
+shared_aln = true
+attn_l2_norm = true
+"#;
+
+/// Coarse scales first, and branches left out.
+const STAGES: &str = "
+[method]
+drop_path = 0.3
+progressive = { until = 0.8, first = 0, warm_up = 3.0 }
+";
+
 /// Every recipe at a tiny size, those that others stand on first: its folder and name, the batch, and the rest.
 const TINY: &[(&str, usize, &str)] = &[
     ("vq", 2, VQ),
@@ -197,6 +215,7 @@ const TINY: &[(&str, usize, &str)] = &[
     ("rar", 4, RAR),
     ("tensorar", 4, TENSORAR),
     ("multi-scale-vq", 2, MULTI_SCALE_VQ),
+    ("var", 4, VAR),
 ];
 
 fn tiny(recipe: &str, batch: usize, rest: &str) -> String {
@@ -261,9 +280,11 @@ fn a_run_in_pieces_is_the_run_in_one_go() {
         place.write(&format!("{run}-vq/train.toml"), &vq);
         place.write(&format!("{run}-multi/train.toml"), &multi);
         place.write(&format!("{run}-randar/train.toml"), &randar.replace("../vq/", "../whole-vq/"));
+        let var = format!("{extra}{}{STAGES}", tiny("var", 3, VAR).replace("steps = 50", "steps = 14"));
+        place.write(&format!("{run}-var/train.toml"), &var.replace("../multi-scale-vq/", "../whole-multi/"));
     }
     let device = || choose(DeviceChoice::Cpu).expect("the processor");
-    for kind in ["vq", "multi", "randar"] {
+    for kind in ["vq", "multi", "randar", "var"] {
         place.train(&format!("whole-{kind}/train.toml")).expect("it trains");
         let mut pauses = 0;
         loop {

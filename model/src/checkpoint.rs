@@ -21,6 +21,8 @@ use burn::store::{
 };
 use burn::tensor::{DType, Tensor};
 
+pub use import::foreign;
+
 use crate::{Error, Result};
 
 /// How a module's field names become the published keys, as regular expressions: `(published, ours)`.

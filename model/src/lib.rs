@@ -9,6 +9,7 @@ pub mod composite;
 pub mod decode;
 pub mod device;
 mod error;
+pub mod evaluate;
 pub mod frame;
 pub mod kernels;
 pub mod lattice;

@@ -104,11 +104,6 @@ impl Card {
         (networks::by_name(&self.family)?.abilities)(&self.network)
     }
 
-    /// Number of scales of the model's tokens: 1, or as many as the configuration lists (`patch_nums`, VAR).
-    pub fn scales(&self) -> usize {
-        self.network.get("patch_nums").and_then(Value::as_array).map_or(1, Vec::len)
-    }
-
     /// The card of a published size, for measuring speed with fresh weights.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use burn::prelude::*;
 use burn::tensor::Int;
 use image::RgbImage;
 
-use crate::lattice::{Grid, Lattice, Token};
+use crate::lattice::{Lattice, Token};
 use crate::{Error, Result};
 
 /// Turns pictures into tokens on a lattice and back.
@@ -33,19 +33,15 @@ pub trait Tokenizer: Send {
     ///
     /// # Errors
     /// If the sides do not fit, or the device fails.
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>>;
+    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
+        self.encode_batch(pixels.unsqueeze())
+    }
 
     /// Tokens of several pictures of one size, `[batch, 3, height, width]`: those of each, one after the other.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
-    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>> {
-        let mut tokens = Vec::new();
-        for picture in pixels.split(1, 0) {
-            tokens.extend(self.encode(picture.squeeze_dim(0))?);
-        }
-        Ok(tokens)
-    }
+    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>>;
 
     /// The picture of a full lattice: `[3, height, width]`, samples about -1..1.
     ///
@@ -99,34 +95,9 @@ pub fn to_picture(samples: Tensor<3>) -> Result<RgbImage> {
         .ok_or_else(|| Error::device("tokenizer", "it returned a picture of another size", "Try --device cpu"))
 }
 
-/// Refuses pictures, `[3, height, width]`, that cannot be cut into whole tokens.
-pub(crate) fn check_sides(pixels: &Tensor<3>, stride: usize) -> Result<()> {
-    let [_, height, width] = pixels.dims();
-    if height.is_multiple_of(stride) && width.is_multiple_of(stride) && height * width > 0 {
-        return Ok(());
-    }
-    let cause = format!("{width} × {height} pixels cannot be cut into tokens of {stride} × {stride}");
-    Err(Error::control("picture size", cause, format!("Use multiples of {stride}")))
-}
-
-/// Refuses tokens that do not fill a grid, or that are not among `codes`.
-pub(crate) fn check_filled(grid: Grid, tokens: &[Token], codes: usize) -> Result<()> {
-    if tokens.len() == grid.len() && !tokens.is_empty() && tokens.iter().all(|token| (*token as usize) < codes) {
-        return Ok(());
-    }
-    let cause = "they do not fill the grid with codes of this tokenizer";
-    Err(Error::control("tokens", cause, "Use the tokenizer they were made with"))
-}
-
 /// Codes from the device as tokens, in the same sequence.
 pub(crate) fn to_tokens(codes: Tensor<2, Int>) -> Result<Vec<Token>> {
     let codes = codes.try_into_vec_as::<i32>();
     let codes = codes.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
     Ok(codes.into_iter().map(|code| code as Token).collect())
-}
-
-/// Tokens as codes on the device: `[1, tokens]`.
-pub(crate) fn to_codes(tokens: &[Token], device: &Device) -> Tensor<2, Int> {
-    let codes: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-    Tensor::<1, Int>::from_data(codes.as_slice(), device).unsqueeze()
 }

@@ -37,7 +37,7 @@ impl VqCase {
         let file = folder.join("vq_tiny_f16.safetensors");
         let bytes = std::fs::read(&file).expect("weights");
         let model = load(VqModel::new(&config, device), bytes, &VQ_KEYS, file).expect("the published layout loads");
-        let tokenizer = LlamaGenVq::new(model.clone(), config, device);
+        let tokenizer = LlamaGenVq::new(model.clone(), config.stride(), config.codebook_size, device);
         Self { golden: Golden::read(&folder.join("vq_golden.safetensors")), model, tokenizer }
     }
 

@@ -17,7 +17,7 @@ use andamento_model::train::optimiser::{Group, Optimiser};
 use andamento_model::train::run::{Settings, Trainer};
 use andamento_tests::{Array, Golden, goldens, json};
 use burn::prelude::*;
-use burn::tensor::Int;
+use burn::tensor::{DType, FloatDType, Int};
 
 use super::{LOGITS, assert_gradients, decode, floats, gradients, guided_logits, ints, published};
 
@@ -503,6 +503,27 @@ fn randar_optimiser_steps() {
         want.assert_close(&losses, 1e-5, "losses while training");
     }
     assert!(compared > 0, "the goldens hold no optimiser steps");
+}
+
+/// In f16 on the GPU path: the loss is that of f32 to f16's precision, and a step moves the f32 weights alike.
+#[test]
+fn randar_trains_in_half_precision() {
+    let (case, plain) = (RandArCase::read(), crate::gpu::device());
+    if !plain.supports_dtype(FloatDType::F16) {
+        eprintln!("this adapter has no f16");
+        return;
+    }
+    let device = plain.autodiff();
+    let grid = case.grids[0];
+    let settings = Settings { precision: FloatDType::F16, ..Settings::new(&published_optimiser(), 10) };
+    let mut trainer = Trainer::start(case.weights(&device), settings, &by_dims);
+    let loss = loss(&case, grid, &trainer.working(), &device);
+    case.get(grid, "tf.loss").assert_close(&floats(loss.clone()), 2e-3, "loss in f16");
+    trainer.gather(loss);
+    let updated = trainer.update().expect("a step");
+    let norm = case.get(grid, "tf.grad_global_norm").values[0];
+    assert!(!updated.skipped && (updated.norm as f32 - norm).abs() < 0.01 * norm, "{updated:?}, published {norm}");
+    assert_eq!(trainer.model.pos_instruct_embeddings.val().dtype(), DType::F32);
 }
 
 /// The rule by which steps are left out (`train_c2i.py`): after clipping, the sum of the norms of all gradients.

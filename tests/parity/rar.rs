@@ -548,9 +548,14 @@ fn rar_optimiser_steps() {
     let mut compared = 0;
     for name in golden.names() {
         let Some(parameter) = name.strip_prefix("after3.") else { continue };
-        // Its gradient is nothing but rounding, which Adam makes whole steps of.
+        // Adam makes whole steps of gradients that are little but rounding, which those of this one are.
         if !parameter.ends_with("k_norm.bias") {
-            golden.get(name).assert_close(&after.get(parameter).values, 1e-5, name);
+            let (want, got) = (golden.get(name), &after.get(parameter).values);
+            want.assert_close(got, 2e-4, name);
+            let errors = want.values.iter().zip(got).map(|(want, got)| f64::from((want - got).abs()));
+            // Decay alone changes the parameters by ten times as much.
+            let mean = errors.sum::<f64>() / got.len() as f64;
+            assert!(mean < 2e-6, "{name}: off by {mean} in the mean");
         }
         compared += 1;
     }

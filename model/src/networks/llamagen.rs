@@ -32,6 +32,7 @@ use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, check_class
 use crate::plan::Visit;
 use crate::sample::{Guidance, Sampling};
 use crate::schedule::Schedule;
+use crate::tokenizer::to_codes;
 use crate::{Error, Result};
 
 /// The published models: their sizes (`gpt.py`, `GPT_models`; 111 M, 343 M, 775 M, 1.4 B and 3.1 B parameters) and the
@@ -65,6 +66,7 @@ pub const ABILITIES: Abilities = Abilities {
     orders: Orders::Only { order: "raster", reason: "LlamaGen learned to read pictures row by row" },
     pace: Pace::Fixed { schedule: Schedule::OneByOne, reason: "LlamaGen predicts one token after the other" },
     smooth: Err("Only next-scale models mix codes"),
+    scales: 1,
 };
 
 /// LlamaGen for the registry. Guidance and sampling are those of the published demonstration (`sample_c2i.py`).
@@ -851,6 +853,18 @@ impl Network for LlamaGenNetwork {
     fn begin(&mut self, prompt: &Prompt, lattice: &Lattice) -> Result<()> {
         self.run = Some(RasterRun::begin(prompt, lattice, &self.spec, &self.config, &self.device)?);
         Ok(())
+    }
+
+    fn teacher_forced(&mut self, class: u32, order: &[Site], tokens: &[Token]) -> Result<Option<Tensor<3>>> {
+        check_class(class, &self.spec)?;
+        if !order.is_sorted() {
+            return Ok(None);
+        }
+        let (grid, config) = (self.spec.lattice.finest(), &self.config);
+        let rope = Rope::new(grid.rows, grid.cols, config.head_dim(), config.rope_base, &self.device);
+        let classes = Tensor::from_data([class], &self.device);
+        let states = self.weights.hidden(classes, to_codes(tokens, &self.device), &rope, Dropout::default());
+        Ok(states.into_iter().next_back().map(|hidden| self.weights.logits(hidden)))
     }
 
     fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>> {

@@ -36,6 +36,7 @@ use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
 };
 use crate::sample::{Guidance, Sampling};
+use crate::tokenizer::to_codes;
 use crate::{Error, Result};
 
 /// A published size.
@@ -79,8 +80,12 @@ const fn published(
 }
 
 /// What RandAR can be asked to do.
-pub const ABILITIES: Abilities =
-    Abilities { orders: Orders::Any, pace: Pace::Free, smooth: Err("Only next-scale models mix codes") };
+pub const ABILITIES: Abilities = Abilities {
+    orders: Orders::Any,
+    pace: Pace::Free,
+    smooth: Err("Only next-scale models mix codes"),
+    scales: 1,
+};
 
 /// RandAR for the registry.
 pub const FAMILY: Family = Family {
@@ -491,6 +496,17 @@ impl Network for RandArNetwork {
         run.dropped = vec![false; run.lattice.len()];
         sites.iter().for_each(|site| run.dropped[site.index()] = true);
         Ok(())
+    }
+
+    fn teacher_forced(&mut self, class: u32, order: &[Site], tokens: &[Token]) -> Result<Option<Tensor<3>>> {
+        check_class(class, &self.spec)?;
+        let grid = self.spec.lattice.finest();
+        let rope = Rope::new(grid.rows, grid.cols, self.config.head_dim(), self.config.rope_base, &self.device);
+        let classes = Tensor::from_data([class], &self.device);
+        let order: Vec<Token> = order.iter().map(|site| site.0).collect();
+        let [order, tokens] = [&order, tokens].map(|row| to_codes(row, &self.device));
+        let hidden = self.weights.hidden(classes, tokens, order, &rope, self.config.n_head, Dropout::default());
+        Ok(Some(self.weights.logits(RandAr::at_instructions(hidden))))
     }
 
     fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>> {

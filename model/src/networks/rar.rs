@@ -39,6 +39,7 @@ use crate::network::{
 };
 use crate::order::by_name;
 use crate::sample::{Guidance, Sampling};
+use crate::tokenizer::to_codes;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 
@@ -154,6 +155,7 @@ impl RarConfig {
             orders,
             pace: Pace::Fixed { schedule: Schedule::OneByOne, reason },
             smooth: Err("Only next-scale models mix codes"),
+            scales: 1,
         }
     }
 
@@ -778,6 +780,16 @@ impl Network for RarNetwork {
             asked: None,
         });
         Ok(())
+    }
+
+    fn teacher_forced(&mut self, class: u32, order: &[Site], tokens: &[Token]) -> Result<Option<Tensor<3>>> {
+        check_class(class, &self.spec)?;
+        let classes = Tensor::from_data([class], &self.device);
+        let order: Vec<Token> = order.iter().map(|site| site.0).collect();
+        let [order, tokens] = [&order, tokens].map(|row| to_codes(row, &self.device));
+        let sites = tokens.dims()[1];
+        let logits = self.weights.forward(classes, tokens, self.weights.positions(order), Dropout::default());
+        Ok(Some(logits.slice(s![.., ..sites, ..])))
     }
 
     fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>> {

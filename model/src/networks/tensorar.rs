@@ -214,6 +214,7 @@ impl TensorArConfig {
                 reason: "Each step of TensorAR revises the tokens of the steps before",
             },
             smooth: Err("Only next-scale models mix codes"),
+            scales: 1,
         }
     }
 

@@ -12,14 +12,14 @@ use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
+use super::grid::{GridCodes, GridTokenizer};
 use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x3, group_norm, l2_normalise};
 use crate::checkpoint::VQ_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
 use crate::kernels::{Conv2d, group_norm_silu};
-use crate::lattice::{Lattice, Token};
+use crate::lattice::Grid;
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// Sizes of the tokenizer; the names are those of `vq_model.py`.
@@ -425,50 +425,18 @@ impl VqModel {
     }
 }
 
+impl GridCodes for VqModel {
+    fn codes_of(&self, pixels: Tensor<4>) -> Tensor<2, Int> {
+        self.encode(pixels)
+    }
+
+    fn pixels_of(&self, codes: Tensor<2, Int>, grid: Grid) -> Tensor<4> {
+        self.decode(codes, grid.rows, grid.cols)
+    }
+}
+
 /// The tokenizer behind the seam.
-pub struct LlamaGenVq {
-    weights: VqModel,
-    config: VqConfig,
-    device: Device,
-}
-
-impl LlamaGenVq {
-    /// Wraps weights.
-    pub fn new(weights: VqModel, config: VqConfig, device: &Device) -> Self {
-        Self { weights, config, device: device.clone() }
-    }
-}
-
-impl Tokenizer for LlamaGenVq {
-    fn stride(&self) -> usize {
-        self.config.stride()
-    }
-
-    fn codes(&self) -> usize {
-        self.config.codebook_size
-    }
-
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        check_sides(&pixels, self.stride())?;
-        self.encode_batch(pixels.unsqueeze())
-    }
-
-    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>> {
-        to_tokens(self.weights.encode(pixels))
-    }
-
-    fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
-        let grid = lattice.finest();
-        check_filled(grid, tokens, self.config.codebook_size)?;
-        let codes = to_codes(tokens, &self.device);
-        let pixels = self.weights.decode(codes, grid.rows, grid.cols);
-        Ok(pixels.squeeze_dim::<3>(0))
-    }
-
-    fn device(&self) -> &Device {
-        &self.device
-    }
-}
+pub type LlamaGenVq = GridTokenizer<VqModel>;
 
 /// LlamaGen's tokenizers for the registry.
 pub const FAMILY: TokenizerFamily = TokenizerFamily {
@@ -477,7 +445,7 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
         let config: VqConfig = configuration(config)?;
         config.check()?;
         let model = weights.fill(VqModel::new(&config, device), &VQ_KEYS)?;
-        Ok(Box::new(LlamaGenVq::new(model, config, device)))
+        Ok(Box::new(LlamaGenVq::new(model, config.stride(), config.codebook_size, device)))
     },
     presets: || vec![("VQ-16", to_value(&VqConfig::vq_16())), ("VQ-8", to_value(&VqConfig::vq_8()))],
     recognise,

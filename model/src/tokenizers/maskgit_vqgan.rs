@@ -17,14 +17,14 @@ use burn::tensor::Int;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
+use super::grid::{GridCodes, GridTokenizer};
 use super::layers::{GROUPS, conv1x1, conv3x3, doubled, group_norm};
 use crate::checkpoint::MASKGIT_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
 use crate::kernels::{Conv2d, group_norm_silu};
-use crate::lattice::{Lattice, Token};
+use crate::lattice::Grid;
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// Sizes of the tokenizer; the names are those of `titok.py`'s configuration.
@@ -293,46 +293,18 @@ impl MaskGitVqgan {
     }
 }
 
+impl GridCodes for MaskGitVqgan {
+    fn codes_of(&self, pixels: Tensor<4>) -> Tensor<2, Int> {
+        self.encode(pixels / 2.0 + 0.5)
+    }
+
+    fn pixels_of(&self, codes: Tensor<2, Int>, grid: Grid) -> Tensor<4> {
+        self.decode(codes, grid.rows, grid.cols) * 2.0 - (1.0 + 1.0 / 255.0)
+    }
+}
+
 /// The tokenizer behind the seam.
-pub struct MaskGitTokenizer {
-    weights: MaskGitVqgan,
-    config: MaskGitConfig,
-    device: Device,
-}
-
-impl MaskGitTokenizer {
-    /// Wraps weights.
-    pub fn new(weights: MaskGitVqgan, config: MaskGitConfig, device: &Device) -> Self {
-        Self { weights, config, device: device.clone() }
-    }
-}
-
-impl Tokenizer for MaskGitTokenizer {
-    fn stride(&self) -> usize {
-        self.config.stride()
-    }
-
-    fn codes(&self) -> usize {
-        self.config.codebook_size
-    }
-
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        check_sides(&pixels, self.stride())?;
-        to_tokens(self.weights.encode(pixels.unsqueeze::<4>() / 2.0 + 0.5))
-    }
-
-    fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
-        let grid = lattice.finest();
-        check_filled(lattice.finest(), tokens, self.codes())?;
-        let codes = to_codes(tokens, &self.device);
-        let pixels = self.weights.decode(codes, grid.rows, grid.cols);
-        Ok(pixels.squeeze_dim::<3>(0) * 2.0 - (1.0 + 1.0 / 255.0))
-    }
-
-    fn device(&self) -> &Device {
-        &self.device
-    }
-}
+pub type MaskGitTokenizer = GridTokenizer<MaskGitVqgan>;
 
 /// MaskGIT's tokenizer for the registry.
 pub const FAMILY: TokenizerFamily = TokenizerFamily {
@@ -341,7 +313,7 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
         let config: MaskGitConfig = configuration(config)?;
         config.check()?;
         let model = weights.fill(MaskGitVqgan::new(&config, device), &MASKGIT_KEYS)?;
-        Ok(Box::new(MaskGitTokenizer::new(model, config, device)))
+        Ok(Box::new(MaskGitTokenizer::new(model, config.stride(), config.codebook_size, device)))
     },
     presets: || vec![("ImageNet", to_value(&MaskGitConfig::imagenet()))],
     recognise,

@@ -24,7 +24,7 @@ use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
 use crate::kernels::{Conv2d, group_norm_silu};
 use crate::lattice::{Grid, Lattice, Token};
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, to_tokens};
 use crate::{Error, Result};
 
 /// The tokenizer's keys; `ema_vocab_hit_SV` is a usage counter of training.
@@ -577,10 +577,14 @@ impl MultiScaleQuantizer {
 
     /// The transformer's input for teacher forcing (`idxBl_to_var_input`): for each scale but the first, `f_hat` after the
     /// coarser ones shrunk to that scale. `[batch, sites of all scales but the first, z_channels]`
-    pub fn var_input(&self, tokens: &[Tensor<2, Int>], scales: &[Grid]) -> Tensor<3> {
-        let sums = self.accumulate(&tokens[..scales.len() - 1], scales);
-        let inputs = sums.into_iter().zip(&scales[1..]).map(|(sum, grid)| self.input(sum, *grid));
-        Tensor::cat(inputs.collect(), 1)
+    ///
+    /// `tokens` are `[batch, sites]` per scale; fewer scales than there are may be given, the coarsest first. The first
+    /// alone has no input.
+    pub fn var_input(&self, tokens: &[Tensor<2, Int>], scales: &[Grid]) -> Option<Tensor<3>> {
+        let (_, coarser) = tokens.split_last()?;
+        let sums = self.accumulate(coarser, scales);
+        let inputs: Vec<_> = sums.into_iter().zip(&scales[1..]).map(|(sum, grid)| self.input(sum, *grid)).collect();
+        (!inputs.is_empty()).then(|| Tensor::cat(inputs, 1))
     }
 
     /// The quantiser in training (`VectorQuantizer2.forward`); the loss is a mean over the scales.
@@ -732,22 +736,15 @@ impl Tokenizer for VarVqVae {
         Err(Error::control("side", cause, format!("Use {own}")))
     }
 
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        let [_, height, width] = pixels.dims();
+    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>> {
+        let [_, _, height, width] = pixels.dims();
         let scales = self.config.scales();
         let side = scales[scales.len() - 1].rows * self.stride();
         if [height, width] != [side, side] {
             let cause = format!("{width} × {height} pixels do not fit its scales");
             return Err(Error::control("picture size", cause, format!("Use {side} × {side} pixels")));
         }
-        self.encode_batch(pixels.unsqueeze())
-    }
-
-    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>> {
-        let scales = self.config.scales();
-        let tokens = Tensor::cat(self.weights.encode(pixels, &scales), 1).try_into_vec_as::<i32>();
-        let tokens = tokens.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
-        Ok(tokens.into_iter().map(|token| token as Token).collect())
+        to_tokens(Tensor::cat(self.weights.encode(pixels, &scales), 1))
     }
 
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {

@@ -5,6 +5,7 @@
 //! the step: a resumed run sees what it would have seen.
 
 pub mod all;
+pub mod classifier;
 pub mod config;
 pub mod data;
 pub mod generator;
@@ -21,6 +22,7 @@ pub mod run;
 pub mod scenes;
 pub mod sheet;
 pub mod tensorar;
+pub mod var;
 pub mod vq;
 pub mod vqgan;
 
@@ -112,6 +114,8 @@ pub const RECIPES: &[Recipe] = &[
     Recipe { name: "rar", train: generator::train::<rar::TrainRar> },
     Recipe { name: "randar", train: generator::train::<randar::TrainRandAr> },
     Recipe { name: "tensorar", train: tensorar::train },
+    Recipe { name: "var", train: generator::train::<var::TrainVar> },
+    Recipe { name: "classifier", train: classifier::train },
 ];
 
 /// Which recipe a configuration is of.

@@ -25,8 +25,8 @@ pub struct Pictures {
     files: Option<Vec<(PathBuf, usize)>>,
     /// Files that could not be read, with the reason.
     broken: Mutex<BTreeMap<PathBuf, String>>,
-    /// The epoch whose sequence was asked for last.
-    epoch: Mutex<Option<(u64, Arc<Vec<u32>>)>>,
+    /// The seed and the epoch whose sequence was asked for last.
+    epoch: Mutex<Option<([u64; 2], Arc<Vec<u32>>)>>,
 }
 
 /// What the names of picture files end with.
@@ -96,12 +96,12 @@ impl Pictures {
         let (epoch, place) = (n / count as u64, (n % count as u64) as usize);
         let mut held = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, sequence)) = held.as_ref()
-            && *of == epoch
+            && *of == [seed, epoch]
         {
             return sequence[place] as usize;
         }
         let sequence = Arc::new(epoch_sequence(seed, epoch, count));
-        *held = Some((epoch, sequence.clone()));
+        *held = Some(([seed, epoch], sequence.clone()));
         sequence[place] as usize
     }
 
