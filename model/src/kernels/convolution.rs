@@ -4,8 +4,8 @@
 //! are computed for whole padded rows in one go; what falls between two rows is thrown away. With a stride of `s` a padded
 //! picture is split into `s · s` planes, of every `s`-th row and column each, in which all taps have stride 1.
 
-use burn::backend::flex::FlexTensor;
 use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2dConfig;
 use burn::tensor::module::conv2d as burn_conv2d;
@@ -228,7 +228,8 @@ fn forward(geometry: &Geometry, x: &FlexTensor, weight: &FlexTensor) -> FlexTens
     let (taps, room, length) = (geometry.taps(), geometry.in_room(), geometry.out_length());
     let shifts: Vec<usize> = taps.iter().map(|tap| tap.plane * room + tap.shift).collect();
     let count = taps.len();
-    let weights = Weights::new(outputs, inputs, count, |output, input, tap| weight[(output * inputs + input) * count + tap]);
+    let weights =
+        Weights::new(outputs, inputs, count, |output, input, tap| weight[(output * inputs + input) * count + tap]);
     let mut out = vec![0.0; batch * outputs * rows * columns];
     let pictures = out.par_chunks_mut(outputs * rows * columns).zip(x.par_chunks(x.len() / batch));
     pictures.for_each(|(out, picture)| {
@@ -280,8 +281,7 @@ fn grad_x(geometry: &Geometry, grad: &[f32], weight: &FlexTensor) -> FlexTensor 
 fn grad_weight(geometry: &Geometry, grad: &[f32], x: &FlexTensor) -> FlexTensor {
     let x: &[f32] = x.storage();
     let &Geometry { batch, inputs, outputs, kernel: [rows, columns], .. } = geometry;
-    let pictures: Vec<Vec<f32>> =
-        x.par_chunks(x.len() / batch).map(|picture| geometry.in_planes(picture)).collect();
+    let pictures: Vec<Vec<f32>> = x.par_chunks(x.len() / batch).map(|picture| geometry.in_planes(picture)).collect();
     let taps = geometry.taps();
     let mut out = vec![0.0; outputs * inputs * taps.len()];
     out.par_chunks_mut(SQUARE * inputs * taps.len()).enumerate().for_each(|(index, out)| {
@@ -362,10 +362,10 @@ impl ShiftedSum<'_> {
                     for (shift, weights) in shifts.iter().zip(weights.as_chunks::<CHANNELS>().0) {
                         let x = S::as_simd_f32s(&plane[shift + first..shift + first + width]).0;
                         let x: [S::f32s; N] = std::array::from_fn(|at| x[at]);
-                        for m in 0..M {
-                            let weight = simd.splat_f32s(weights[part * M + m]);
-                            for n in 0..N {
-                                sums[m][n] = simd.mul_add_e_f32s(weight, x[n], sums[m][n]);
+                        for (sums, weight) in sums.iter_mut().zip(&weights[part * M..]) {
+                            let weight = simd.splat_f32s(*weight);
+                            for (sum, x) in sums.iter_mut().zip(x) {
+                                *sum = simd.mul_add_e_f32s(weight, x, *sum);
                             }
                         }
                     }
@@ -432,9 +432,9 @@ fn add_products<S: Simd>(
     let mut local = *sums;
     for at in 0..length {
         let (x, y): ([S::f32s; SQUARE], [S::f32s; SQUARE]) = (a.map(|row| row[at]), b.map(|row| row[at]));
-        for m in 0..SQUARE {
-            for n in 0..SQUARE {
-                local[m][n] = simd.mul_add_e_f32s(x[m], y[n], local[m][n]);
+        for (sums, x) in local.iter_mut().zip(x) {
+            for (sum, y) in sums.iter_mut().zip(y) {
+                *sum = simd.mul_add_e_f32s(x, y, *sum);
             }
         }
     }

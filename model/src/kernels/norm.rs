@@ -3,8 +3,8 @@
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::nn::{GroupNorm, RmsNorm};
-use burn::tensor::activation::silu;
 use burn::tensor::Tensor;
+use burn::tensor::activation::silu;
 use rayon::prelude::*;
 
 use super::{LANES, differentiable, dispatch, dot, fold, sigmoid, tensor, tracked, untracked};
@@ -185,7 +185,7 @@ fn backward(
 /// The gradient of a channel before its SiLU, and its sums with the normal numbers and alone.
 #[inline(always)]
 fn through_silu(out: &mut [f32], x: &[f32], grad: &[f32], [mean, inverse, gamma, beta]: [f32; 4]) -> [f32; 2] {
-    let mut sums = [[0.0; LANES]; 2];
+    let (mut along, mut alone) = ([0.0; LANES], [0.0; LANES]);
     let mut last = [0.0; 2];
     let one = |x: f32, grad: f32| {
         let normal = (x - mean) * inverse;
@@ -196,11 +196,12 @@ fn through_silu(out: &mut [f32], x: &[f32], grad: &[f32], [mean, inverse, gamma,
     let ((out, out_rest), (x, x_rest), (grad, grad_rest)) =
         (out.as_chunks_mut::<LANES>(), x.as_chunks::<LANES>(), grad.as_chunks::<LANES>());
     for ((out, x), grad) in out.iter_mut().zip(x).zip(grad) {
-        for lane in 0..LANES {
-            let (value, normal) = one(x[lane], grad[lane]);
-            out[lane] = value;
-            sums[0][lane] += value * normal;
-            sums[1][lane] += value;
+        let sums = along.iter_mut().zip(&mut alone);
+        for (((out, x), grad), (along, alone)) in out.iter_mut().zip(x).zip(grad).zip(sums) {
+            let (value, normal) = one(*x, *grad);
+            *out = value;
+            *along += value * normal;
+            *alone += value;
         }
     }
     for ((out, x), grad) in out_rest.iter_mut().zip(x_rest).zip(grad_rest) {
@@ -208,5 +209,5 @@ fn through_silu(out: &mut [f32], x: &[f32], grad: &[f32], [mean, inverse, gamma,
         *out = value;
         last = [last[0] + value * normal, last[1] + value];
     }
-    [0, 1].map(|which| last[which] + sums[which].iter().sum::<f32>())
+    [last[0] + along.iter().sum::<f32>(), last[1] + alone.iter().sum::<f32>()]
 }
