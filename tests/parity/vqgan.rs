@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::llamagen_vq::VqCase;
 use super::var_vqvae::tensor;
-use super::{assert_gradients, floats};
+use super::{assert_gradients, floats, gradients};
 
 /// The tolerance of a loss, absolute.
 const LOSS: f32 = 1e-5;
@@ -35,7 +35,18 @@ fn the_quantiser_s_losses_and_the_gradients_of_all() {
     close("train.entropy_loss_ratio0.1", &entropy);
     let total = error + quantised.codebook + commitment + entropy;
     close("train.total", &total);
-    assert_gradients(&case.golden, "train.grad.", &case.model, &total);
+    let gradients = gradients(&case.model, &total);
+    let mut compared = 0;
+    for name in case.golden.names() {
+        let Some(parameter) = name.strip_prefix("train.grad.") else { continue };
+        let want = case.golden.get(name);
+        let largest = want.values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        // The entropy's temperature of 0.01 makes a hundredfold of the codes' rounding.
+        let tolerance = if parameter == "quantize.embedding.weight" { 3e-4 } else { 1e-4 };
+        want.assert_close(&gradients.get(parameter).values, tolerance * largest, name);
+        compared += 1;
+    }
+    assert_eq!(compared, 10, "gradients in the goldens");
 }
 
 /// PatchGAN's keys in the goldens; whether `main.{index}` is a convolution, a norm or an activation follows from its place.
