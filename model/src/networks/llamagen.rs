@@ -17,7 +17,6 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +25,7 @@ use crate::bench::Work;
 use crate::checkpoint::LLAMAGEN_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
-use crate::kernels::{attention, rms_normed, swiglu};
+use crate::kernels::{attention, cross_entropy, rms_normed, swiglu};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, not_begun};
 use crate::plan::Visit;
@@ -635,13 +634,13 @@ impl Trunk {
         let angles = rope.at(slots(0..x.dims()[1], &x.device()));
         let hidden = through(&self.layers, drop(x, dropout.token), &angles, dropout.residual);
         let logits = self.logits(hidden).cast(DType::F32);
-        log_softmax(logits, 2).gather(2, tokens.unsqueeze_dim(2)).mean().neg()
+        cross_entropy(logits, tokens)
     }
 
     /// The last norm and the head: the last block's output, `[batch, slots, dim]`, to logits `[batch, slots, vocab]`. In
     /// raster order, those at slot `i` are of site `i`.
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.head(self.norm.forward(hidden))
+        self.head(rms_normed(&self.norm, hidden))
     }
 }
 

@@ -19,7 +19,6 @@
 
 use burn::module::{Module, Param};
 use burn::prelude::*;
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Int, s};
 
 pub use super::llamagen::Dropout;
@@ -31,6 +30,7 @@ use super::{Family, Preset, configuration, to_value};
 use crate::checkpoint::RANDAR_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::Recognised;
+use crate::kernels::{cross_entropy, rms_normed};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -217,8 +217,7 @@ impl RandAr {
         dropout: Dropout,
     ) -> Tensor<1> {
         let hidden = self.hidden(classes, tokens.clone(), order, rope, n_head, dropout);
-        let log_p = log_softmax(self.logits(Self::at_instructions(hidden)).cast(DType::F32), 2);
-        log_p.gather(2, tokens.unsqueeze_dim(2)).mean().neg()
+        cross_entropy(self.logits(Self::at_instructions(hidden)).cast(DType::F32), tokens)
     }
 
     /// Of hidden states at every slot, those of the instruction tokens, in generation order: `[batch, sites, dim]`.
@@ -231,7 +230,7 @@ impl RandAr {
 
     /// The last norm and the head: `[batch, slots, dim]` to logits `[batch, slots, vocab]`.
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.trunk.output.forward(self.trunk.norm.forward(hidden))
+        self.trunk.output.forward(rms_normed(&self.trunk.norm, hidden))
     }
 }
 

@@ -22,7 +22,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{gelu, log_softmax, silu};
+use burn::tensor::activation::{gelu, silu};
 use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ use crate::bench::Work;
 use crate::checkpoint::RAR_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
-use crate::kernels::attention;
+use crate::kernels::{attention, cross_entropy};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -586,7 +586,7 @@ impl Rar {
         let sites = tokens.dims()[1];
         // The last row of the logits predicts nothing.
         let logits = self.forward(classes, tokens.clone(), positions, dropout).slice(s![.., ..sites, ..]);
-        log_softmax(logits.cast(DType::F32), 2).gather(2, tokens.unsqueeze_dim(2)).mean().neg()
+        cross_entropy(logits.cast(DType::F32), tokens)
     }
 
     /// Whole sequences through all blocks and the last norm: `x` is `[batch, slots, dim]`.
