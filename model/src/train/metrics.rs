@@ -118,13 +118,12 @@ impl Table {
 
     fn panel(&self, svg: &mut String, top: f64, name: &str, values: &[f64]) {
         let points = averaged(&self.steps, values);
-        let range = |axis: fn(&(f64, f64)) -> f64| {
-            let (low, high) =
-                points.iter().map(axis).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-            if high > low { (low, high) } else { (low, low + low.abs().max(1e-9)) }
-        };
-        let ((first, last), (low, high)) = (range(|p| p.0), range(|p| p.1));
-        let x = |step: f64| MARGIN + (step - first) / (last - first) * WIDTH;
+        let (low, high) = points
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, value)| (low.min(*value), high.max(*value)));
+        let high = if high > low { high } else { low + low.abs().max(1e-9) };
+        let [first, last] = [self.steps.first(), self.steps.last()].map(|step| step.copied().unwrap_or_default());
+        let x = |step: f64| MARGIN + (step - first) / (last - first).max(1.0) * WIDTH;
         let y = |value: f64| top + HEIGHT - (value - low) / (high - low) * HEIGHT;
         let path: Vec<_> = points.iter().map(|(step, value)| format!("{:.1},{:.1}", x(*step), y(*value))).collect();
         let (right, bottom) = (MARGIN + WIDTH, top + HEIGHT);
@@ -156,7 +155,8 @@ impl Table {
 
 /// At most [`POINTS`] points, each the mean of as many steps.
 fn averaged(steps: &[f64], values: &[f64]) -> Vec<(f64, f64)> {
-    let all: Vec<_> = steps.iter().copied().zip(values.iter().copied()).filter(|(_, value)| value.is_finite()).collect();
+    let all: Vec<_> =
+        steps.iter().copied().zip(values.iter().copied()).filter(|(_, value)| value.is_finite()).collect();
     let each = all.len().div_ceil(POINTS).max(1);
     let mean = |part: &[(f64, f64)]| {
         let (steps, values) = part.iter().fold((0.0, 0.0), |(s, v), (step, value)| (s + step, v + value));
@@ -166,7 +166,11 @@ fn averaged(steps: &[f64], values: &[f64]) -> Vec<(f64, f64)> {
 }
 
 fn short(value: f64) -> String {
-    if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e5) { format!("{value:.1e}") } else { format!("{value:.4}") }
+    if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e5) {
+        format!("{value:.1e}")
+    } else {
+        format!("{value:.4}")
+    }
 }
 
 fn escaped(text: &str) -> String {
