@@ -344,6 +344,26 @@ n_head = 2
 multiple_of = 32
 "#;
 
+const TINY_RAR: &str = r#"
+[tokenizer]
+folder = "vq"
+[model]
+hidden_size = 32
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 64
+"#;
+
+const TINY_TENSORAR: &str = r#"
+[tokenizer]
+folder = "vq"
+[model]
+k = 3
+depth = 1
+[method]
+base = "llamagen"
+"#;
+
 /// Trains twice, once killed again and again and started anew: the same figures and the same weights to the last bit.
 fn trains_and_resumes(folder: &Folder, recipe: &str, rest: &str) {
     let broken = format!("{recipe}-broken");
@@ -388,9 +408,17 @@ fn training_resumes_where_it_was_killed() {
     let folder = Folder::new("train");
     trains_and_resumes(&folder, "vq", TINY_VQ);
     trains_and_resumes(&folder, "randar", TINY_RANDAR);
+    trains_and_resumes(&folder, "llamagen", TINY_RANDAR);
+    trains_and_resumes(&folder, "rar", TINY_RAR);
+    trains_and_resumes(&folder, "tensorar", TINY_TENSORAR);
     // What was trained opens by its folder.
-    folder.succeeds("generate --model randar --class 3 --steps 3 --seed 1 --ledger run.json -o a.png");
-    folder.succeeds("replay run.json --verify -o b.png");
+    for (model, steps) in [("randar", "--steps 3"), ("llamagen", ""), ("rar", ""), ("tensorar", "")] {
+        let ledger = format!("{model}-run.json");
+        folder.succeeds(&format!("generate --model {model} --class 3 {steps} --seed 1 --ledger {ledger} -o a.png"));
+        folder.succeeds(&format!("replay {ledger} --verify -o b.png"));
+    }
+    // Annealing is over: the exported RAR has one table of positions and knows its scan order alone.
+    folder.fails("generate --model rar --class 3 --order random -o c.png", 2, "merged");
     folder.fails("generate --model vq -o c.png", 1, "config.json");
     folder.fails("generate --model nowhere -o c.png", 2, "folder");
     // In pieces, with what remains.
