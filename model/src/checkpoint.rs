@@ -145,7 +145,7 @@ pub(crate) fn drawn<M: Module>(module: M) -> M {
 }
 
 /// Draws random weights now; burn draws each at its first use, which would be taken for the work of the first step.
-pub(crate) struct Drawn;
+struct Drawn;
 
 impl ModuleVisitor for Drawn {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

@@ -118,13 +118,12 @@ impl Table {
 
     fn panel(&self, svg: &mut String, top: f64, name: &str, values: &[f64]) {
         let points = averaged(&self.steps, values);
-        let range = |axis: fn(&(f64, f64)) -> f64| {
-            let (low, high) =
-                points.iter().map(axis).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-            if high > low { (low, high) } else { (low, low + low.abs().max(1e-9)) }
-        };
-        let ((first, last), (low, high)) = (range(|p| p.0), range(|p| p.1));
-        let x = |step: f64| MARGIN + (step - first) / (last - first) * WIDTH;
+        let (low, high) = points
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, value)| (low.min(*value), high.max(*value)));
+        let high = if high > low { high } else { low + low.abs().max(1e-9) };
+        let [first, last] = [self.steps.first(), self.steps.last()].map(|step| step.copied().unwrap_or_default());
+        let x = |step: f64| MARGIN + (step - first) / (last - first).max(1.0) * WIDTH;
         let y = |value: f64| top + HEIGHT - (value - low) / (high - low) * HEIGHT;
         let path: Vec<_> = points.iter().map(|(step, value)| format!("{:.1},{:.1}", x(*step), y(*value))).collect();
         let (right, bottom) = (MARGIN + WIDTH, top + HEIGHT);

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::optimiser::{Group, Groups, Optimiser};
-use crate::checkpoint::Drawn;
+use crate::checkpoint::drawn;
 use crate::{Error, Result};
 
 /// How a module is trained.
@@ -89,7 +89,7 @@ impl<M: Module> Trainer<M> {
     /// Starts on a module, whose parameters lie on a device with autodiff; `group` says how each is updated.
     pub fn start(model: M, settings: Settings, group: &dyn Fn(&str, usize) -> Group) -> Self {
         // Now, so that the weights depend on the seed alone.
-        model.visit(&mut Drawn);
+        let model = drawn(model);
         let groups = Groups::of(&model, group);
         let scale = if settings.precision == FloatDType::F16 { FIRST_SCALE } else { 1.0 };
         Self {
