@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use andamento_model::checkpoint::{RANDAR_KEYS, RAR_KEYS, Weights, export, load};
 use andamento_model::device::{DeviceChoice, choose};
-use andamento_model::evaluate::features::{
-    Classifier, ClassifierConfig, Extractor, Reading, SceneClassifier, score,
-};
+use andamento_model::evaluate::features::{Classifier, ClassifierConfig, Extractor, Reading, SceneClassifier, score};
 use andamento_model::evaluate::frechet::Gaussian;
 use andamento_model::evaluate::held_out::HeldOut;
 use andamento_model::evaluate::inception::{Inception, InceptionV3, KEYS, resized};
@@ -86,7 +84,8 @@ fn ssim_by_definition(a: &RgbImage, b: &RgbImage) -> f64 {
                 let sample = |picture: &RgbImage, x: u32, y: u32| {
                     f64::from(picture.get_pixel(left + x, top + y).0[channel]) / 255.0
                 };
-                window.iter().map(|(x, y)| weight(*x, *y) * of(sample(a, *x, *y), sample(b, *x, *y))).sum::<f64>() / total
+                window.iter().map(|(x, y)| weight(*x, *y) * of(sample(a, *x, *y), sample(b, *x, *y))).sum::<f64>()
+                    / total
             };
             let (mean_a, mean_b) = (mean(&|a, _| a), mean(&|_, b| b));
             let (var_a, var_b) = (mean(&|a, _| (a - mean_a).powi(2)), mean(&|_, b| (b - mean_b).powi(2)));
@@ -213,7 +212,8 @@ fn a_fresh_network_finds_every_code_equally_likely() {
         "dim": 32, "n_head": 2, "spatial_n_layer": 2, "factorized_n_layer": 1, "factorized_bits": [2, 4], "class_num": 3,
         "multiple_of": 32, "norm_eps": 1e-5, "rope_base": 10_000.0,
     });
-    let tensorar = |base: &str, config: &Value| json!({ "base": { "family": base, "config": config }, "k": 3, "depth": 1 });
+    let tensorar =
+        |base: &str, config: &Value| json!({ "base": { "family": base, "config": config }, "k": 3, "depth": 1 });
     let all = [
         ("RandAR", transformer(), "random"),
         ("RandAR", transformer(), "spiral-in"),
@@ -409,7 +409,8 @@ fn inception_reads_as_published() {
     std::fs::write(&file, &weights).expect("writes");
     let network = load(InceptionV3::new(&device), weights, &KEYS, "formula").expect("loads");
     let golden = Golden::read(&goldens("inception").join("inception.safetensors"));
-    let picture: Vec<f32> = formula::uniform("input.inception.img", 3 * 40 * 52).map(|u| (2.0 * u - 1.0) as f32).collect();
+    let picture: Vec<f32> =
+        formula::uniform("input.inception.img", 3 * 40 * 52).map(|u| (2.0 * u - 1.0) as f32).collect();
     let features = network.features(Tensor::from_data(TensorData::new(picture, [1, 3, 40, 52]), &device));
     let logits = network.logits(features.clone());
     let values = |x: Tensor<2>| x.into_data().try_to_vec::<f32>().expect("f32");
@@ -523,7 +524,8 @@ fn a_generator_gets_every_figure_and_the_same_again() {
         let figure = named("generator", name);
         assert!(figure["value"].is_number() && figure["held_out"].is_number(), "{figure}");
     }
-    let (of_samples, of_real) = (named("generator", "Fréchet distance"), &named("generator", "Fréchet distance")["held_out"]);
+    let (of_samples, of_real) =
+        (named("generator", "Fréchet distance"), &named("generator", "Fréchet distance")["held_out"]);
     assert!(of_samples["value"].as_f64() > of_real.as_f64(), "noise is farther from scenes than scenes");
     // Fresh weights: every code is as likely as the others, in every order.
     let orders: Vec<_> = once.generator.iter().filter(|figure| figure.unit == Unit::Bits).collect();

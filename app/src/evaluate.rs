@@ -116,7 +116,11 @@ impl Options {
         let found = [folder, &bundled].into_iter().find(|folder| folder.join("config.json").is_file());
         found.map(|folder| folder.join("card.md")).ok_or_else(|| {
             let cause = format!("there is no folder {} with its card", bundled.display());
-            Error::control("--write-card", cause, "Run it in the folder of Andamento's sources, or name a model's folder")
+            Error::control(
+                "--write-card",
+                cause,
+                "Run it in the folder of Andamento's sources, or name a model's folder",
+            )
         })
     }
 

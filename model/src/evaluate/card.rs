@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::{Figure, Report, Unit};
 
 /// Where the figures begin and end in a card.
-const MARKERS: [&str; 2] = ["<!-- figures, written by `andamento evaluate --write-card` -->", "<!-- end of figures -->"];
+const MARKERS: [&str; 2] =
+    ["<!-- figures, written by `andamento evaluate --write-card` -->", "<!-- end of figures -->"];
 
 /// A card with the figures of a report in the place of those it had, or at its end.
 pub fn with_figures(card: &str, report: &Report, command: &str) -> String {

@@ -155,7 +155,13 @@ impl SceneClassifier {
     /// Fresh weights.
     pub fn new(config: &ClassifierConfig, device: &Device) -> Self {
         let width = config.width;
-        let stages = [([3, width], 2), ([width, 2 * width], 2), ([2 * width, 4 * width], 2), ([4 * width; 2], 2), ([4 * width; 2], 1)];
+        let stages = [
+            ([3, width], 2),
+            ([width, 2 * width], 2),
+            ([2 * width, 4 * width], 2),
+            ([4 * width; 2], 2),
+            ([4 * width; 2], 1),
+        ];
         Self {
             stages: stages.into_iter().map(|(channels, stride)| Stage::new(channels, stride, device)).collect(),
             head: LinearConfig::new(config.features(), config.classes).init(device),

@@ -22,9 +22,9 @@ use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use image::RgbImage;
 
 use super::features::{Extractor, Reading};
+use crate::Result;
 use crate::checkpoint::{KeyMap, foreign, load};
 use crate::tokenizer::to_samples;
-use crate::Result;
 
 /// The keys of the published file: ours, and a counter of training.
 pub const KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &["num_batches_tracked"] };

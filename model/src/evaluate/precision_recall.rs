@@ -39,9 +39,10 @@ impl Manifolds {
             inside as f64 / pictures.len() as f64
         };
         let balls: usize = made.iter().map(|picture| within(picture, real, &of_density)).sum();
-        let covered = real.iter().zip(&of_density).filter(|(centre, radius)| {
-            made.iter().any(|picture| squared_distance(picture, centre) <= **radius)
-        });
+        let covered = real
+            .iter()
+            .zip(&of_density)
+            .filter(|(centre, radius)| made.iter().any(|picture| squared_distance(picture, centre) <= **radius));
         Self {
             precision: share(made, real, &of_real),
             recall: share(real, made, &of_made),

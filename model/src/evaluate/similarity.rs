@@ -58,7 +58,9 @@ pub fn ssim(a: &RgbImage, b: &RgbImage) -> Option<f64> {
 fn local_means(samples: &[f64], width: usize) -> Vec<f64> {
     let weights = gaussian();
     let along = |row: &[f64]| -> Vec<f64> {
-        row.windows(WINDOW).map(|part| part.iter().zip(&weights).map(|(sample, weight)| sample * weight).sum()).collect()
+        row.windows(WINDOW)
+            .map(|part| part.iter().zip(&weights).map(|(sample, weight)| sample * weight).sum())
+            .collect()
     };
     let rows: Vec<Vec<f64>> = samples.chunks_exact(width).map(along).collect();
     let down = |part: &[Vec<f64>]| -> Vec<f64> {
@@ -71,7 +73,8 @@ fn local_means(samples: &[f64], width: usize) -> Vec<f64> {
 /// The window's weights along one side; their sum is 1.
 fn gaussian() -> [f64; WINDOW] {
     let middle = (WINDOW / 2) as f64;
-    let weights: [f64; WINDOW] = std::array::from_fn(|at| (-(at as f64 - middle).powi(2) / (2.0 * SIGMA * SIGMA)).exp());
+    let weights: [f64; WINDOW] =
+        std::array::from_fn(|at| (-(at as f64 - middle).powi(2) / (2.0 * SIGMA * SIGMA)).exp());
     let sum: f64 = weights.iter().sum();
     weights.map(|weight| weight / sum)
 }

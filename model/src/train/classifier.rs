@@ -138,9 +138,8 @@ fn disturbed(pixels: &Pixels, options: &Options, seed: u64, number: usize, devic
     let [batch, channels, height, width] = sharp.dims();
     let mut random = randomness(seed ^ DISTURBANCE, number);
     let mut each = |draw: &mut dyn FnMut(f64, f64) -> f64| -> Tensor<4> {
-        let draws: Vec<f32> = (0..batch)
-            .map(|_| draw(f64::from(uniform(&mut random)), f64::from(uniform(&mut random))) as f32)
-            .collect();
+        let draws: Vec<f32> =
+            (0..batch).map(|_| draw(f64::from(uniform(&mut random)), f64::from(uniform(&mut random))) as f32).collect();
         Tensor::from_data(TensorData::new(draws, [batch, 1, 1, 1]), device)
     };
     let gain = each(&mut |u, _| 1.0 + options.contrast * (2.0 * u - 1.0));
