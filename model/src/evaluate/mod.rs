@@ -404,10 +404,10 @@ pub fn hole(model: &mut Model, truth: &RgbImage, class: u32, seed: u64) -> Resul
     let mut errors = [0.0; 2];
     for (x, y, truth) in inside {
         let made = filled.get_pixel(x, y);
-        for channel in 0..3 {
+        for (channel, mean) in mean.iter().enumerate() {
             let truth = f64::from(truth.0[channel]);
             errors[0] += (f64::from(made.0[channel]) - truth).powi(2);
-            errors[1] += (mean[channel] - truth).powi(2);
+            errors[1] += (mean - truth).powi(2);
         }
     }
     Ok(errors)
