@@ -252,7 +252,8 @@ fn a_tokenizer_is_evaluated_and_its_card_written() {
     let report = folder.succeeds(&format!("{arguments} --write-card --json"));
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
     let figures = report["tokenizer"].as_array().expect("figures");
-    let psnr = figures.iter().find(|figure| figure["name"] == "PSNR").expect("PSNR")["value"].as_f64().expect("a number");
+    let psnr =
+        figures.iter().find(|figure| figure["name"] == "PSNR").expect("PSNR")["value"].as_f64().expect("a number");
     assert!((10.0..40.0).contains(&psnr), "{report}");
     let card = std::fs::read_to_string(folder.file("vq/card.md")).expect("card");
     assert!(card.starts_with("# Ours\n") && card.contains(&format!("| PSNR | {psnr:.2} dB |")), "{card}");

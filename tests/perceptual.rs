@@ -1,8 +1,8 @@
 //! The terms that stand in for LPIPS.
 
+use andamento_model::tokenizer::to_samples;
 use andamento_model::train::perceptual::{edge_error, ssim};
 use andamento_model::train::scenes::scene;
-use andamento_model::tokenizer::to_samples;
 use burn::prelude::*;
 
 /// SSIM as Wang et al. state it, window by window, in f64: `[channels, height, width]` twice.

@@ -450,8 +450,11 @@ fn the_table_of_a_resumed_run_has_every_step_once() {
     fs::write(&path, text).expect("written");
     Metrics::open(&place.0, 9).expect("opens");
     let text = fs::read_to_string(&path).expect("text");
-    let rows: Vec<Vec<f64>> =
-        text.lines().skip(1).map(|line| line.split(',').map(|value| value.parse().expect("a number")).collect()).collect();
+    let rows: Vec<Vec<f64>> = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').map(|value| value.parse().expect("a number")).collect())
+        .collect();
     assert_eq!(rows.iter().map(|row| row[0] as usize).collect::<Vec<_>>(), (1..=9).collect::<Vec<_>>());
     assert!(rows[3][2] == 0.0 && rows[4][2] == 4.0, "rows after the checkpoint are those of the resumed run");
 }

@@ -43,8 +43,7 @@ pub fn run(options: &Options, choice: DeviceChoice) -> Result<()> {
         Event::Step(progress) => bar.step(progress),
         Event::Note(text) => bar.say(&text),
     };
-    let mut run =
-        Run { folder: folder.clone(), tokens: folder.clone(), device, report: &mut report, enough: &enough };
+    let mut run = Run { folder: folder.clone(), tokens: folder.clone(), device, report: &mut report, enough: &enough };
     let outcome = train::train(&options.config, &mut run);
     bar.end();
     match outcome? {
@@ -72,7 +71,8 @@ impl Bar {
     fn step(&mut self, progress: &Progress) {
         if self.task != progress.task || self.bar.is_none() {
             self.end();
-            *self = Self { task: progress.task, started: Some(Instant::now()), first: progress.step, ..Self::default() };
+            *self =
+                Self { task: progress.task, started: Some(Instant::now()), first: progress.step, ..Self::default() };
             let bar = ProgressBar::new(progress.steps as u64);
             // The template is tested by being shown; indicatif's own serves otherwise.
             let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos} / {len} · {msg}");

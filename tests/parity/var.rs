@@ -685,8 +685,9 @@ fn var_leaves_branches_out_in_training_only() {
         let golden = case.golden("forward");
         let var = case.weights(&device);
         let inputs: Tensor<3> = tensor(golden.get("x_BLCv_wo_first_l"), &device);
-        let logits =
-            |share: f64| floats(var.forward(labels(golden.get("label"), &device), Some(inputs.clone()), share, &case.scales));
+        let logits = |share: f64| {
+            floats(var.forward(labels(golden.get("label"), &device), Some(inputs.clone()), share, &case.scales))
+        };
         let whole = logits(0.0);
         // With a share of almost one the last block falls away for every picture.
         assert_ne!(logits(0.999_999), whole, "{}", case.name);

@@ -1,8 +1,8 @@
 //! Softmax attention that never holds the scores of a whole sequence, forward and backward (Dao et al., arXiv 2205.14135).
 
+use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::Flex;
 use burn::tensor::activation::softmax as plain_softmax;
 use burn::tensor::{Distribution, Tensor, s};
 use rayon::prelude::*;

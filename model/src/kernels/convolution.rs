@@ -4,8 +4,8 @@
 //! are computed for whole padded rows in one go; what falls between two rows is thrown away. With a stride of `s` a padded
 //! picture is split into `s · s` planes, of every `s`-th row and column each, in which all taps have stride 1.
 
-use burn::backend::flex::FlexTensor;
 use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2dConfig;
 use burn::tensor::module::conv2d as burn_conv2d;
@@ -228,7 +228,8 @@ fn forward(geometry: &Geometry, x: &FlexTensor, weight: &FlexTensor) -> FlexTens
     let (taps, room, length) = (geometry.taps(), geometry.in_room(), geometry.out_length());
     let shifts: Vec<usize> = taps.iter().map(|tap| tap.plane * room + tap.shift).collect();
     let count = taps.len();
-    let weights = Weights::new(outputs, inputs, count, |output, input, tap| weight[(output * inputs + input) * count + tap]);
+    let weights =
+        Weights::new(outputs, inputs, count, |output, input, tap| weight[(output * inputs + input) * count + tap]);
     let mut out = vec![0.0; batch * outputs * rows * columns];
     let pictures = out.par_chunks_mut(outputs * rows * columns).zip(x.par_chunks(x.len() / batch));
     pictures.for_each(|(out, picture)| {
@@ -280,8 +281,7 @@ fn grad_x(geometry: &Geometry, grad: &[f32], weight: &FlexTensor) -> FlexTensor 
 fn grad_weight(geometry: &Geometry, grad: &[f32], x: &FlexTensor) -> FlexTensor {
     let x: &[f32] = x.storage();
     let &Geometry { batch, inputs, outputs, kernel: [rows, columns], .. } = geometry;
-    let pictures: Vec<Vec<f32>> =
-        x.par_chunks(x.len() / batch).map(|picture| geometry.in_planes(picture)).collect();
+    let pictures: Vec<Vec<f32>> = x.par_chunks(x.len() / batch).map(|picture| geometry.in_planes(picture)).collect();
     let taps = geometry.taps();
     let mut out = vec![0.0; outputs * inputs * taps.len()];
     out.par_chunks_mut(SQUARE * inputs * taps.len()).enumerate().for_each(|(index, out)| {

@@ -3,8 +3,8 @@
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::nn::{GroupNorm, RmsNorm};
-use burn::tensor::activation::silu;
 use burn::tensor::Tensor;
+use burn::tensor::activation::silu;
 use rayon::prelude::*;
 
 use super::{LANES, differentiable, dispatch, dot, fold, sigmoid, tensor, tracked, untracked};

@@ -80,12 +80,8 @@ const fn published(
 }
 
 /// What RandAR can be asked to do.
-pub const ABILITIES: Abilities = Abilities {
-    orders: Orders::Any,
-    pace: Pace::Free,
-    smooth: Err("Only next-scale models mix codes"),
-    scales: 1,
-};
+pub const ABILITIES: Abilities =
+    Abilities { orders: Orders::Any, pace: Pace::Free, smooth: Err("Only next-scale models mix codes"), scales: 1 };
 
 /// RandAR for the registry.
 pub const FAMILY: Family = Family {

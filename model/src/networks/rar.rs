@@ -39,8 +39,8 @@ use crate::network::{
 };
 use crate::order::by_name;
 use crate::sample::{Guidance, Sampling};
-use crate::tokenizer::to_codes;
 use crate::schedule::Schedule;
+use crate::tokenizer::to_codes;
 use crate::{Error, Result};
 
 /// Added to the variance in every norm.

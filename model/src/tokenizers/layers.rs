@@ -105,8 +105,7 @@ impl Resample {
     pub(crate) fn pass(&mut self) {
         // A halving starts at the pixel itself, a doubling is centred on it.
         let halves = self.conv.stride == 2;
-        let taps: &[(usize, f32)] =
-            if halves { &[(0, 0.25), (1, 0.25), (3, 0.25), (4, 0.25)] } else { &[(4, 1.0)] };
+        let taps: &[(usize, f32)] = if halves { &[(0, 0.25), (1, 0.25), (3, 0.25), (4, 0.25)] } else { &[(4, 1.0)] };
         let weight = self.conv.weight.val();
         let [outputs, inputs, rows, cols] = weight.dims();
         let mut kernels = vec![0.0f32; outputs * inputs * rows * cols];

@@ -155,7 +155,8 @@ impl Table {
 
 /// At most [`POINTS`] points, each the mean of as many steps.
 fn averaged(steps: &[f64], values: &[f64]) -> Vec<(f64, f64)> {
-    let all: Vec<_> = steps.iter().copied().zip(values.iter().copied()).filter(|(_, value)| value.is_finite()).collect();
+    let all: Vec<_> =
+        steps.iter().copied().zip(values.iter().copied()).filter(|(_, value)| value.is_finite()).collect();
     let each = all.len().div_ceil(POINTS).max(1);
     let mean = |part: &[(f64, f64)]| {
         let (steps, values) = part.iter().fold((0.0, 0.0), |(s, v), (step, value)| (s + step, v + value));
@@ -165,7 +166,11 @@ fn averaged(steps: &[f64], values: &[f64]) -> Vec<(f64, f64)> {
 }
 
 fn short(value: f64) -> String {
-    if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e5) { format!("{value:.1e}") } else { format!("{value:.4}") }
+    if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e5) {
+        format!("{value:.1e}")
+    } else {
+        format!("{value:.4}")
+    }
 }
 
 fn escaped(text: &str) -> String {

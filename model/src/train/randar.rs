@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::config::{Config, check_shares, sizes};
 use super::data::tokens::Tokens;
 use super::generator::{Ground, Loss, Method, Turn};
+use crate::Result;
 use crate::checkpoint::{RANDAR_KEYS, export};
 use crate::library::Defaults;
 use crate::networks::llamagen::{Rope, TransformerConfig};
@@ -17,7 +18,6 @@ use crate::networks::randar::{Dropout, FAMILY, RandAr};
 use crate::networks::to_value;
 use crate::order::shuffle;
 use crate::sample::{Guidance, Sampling};
-use crate::Result;
 
 /// RandAR's own options; the defaults are the published ones.
 #[derive(Debug, Clone, Deserialize)]

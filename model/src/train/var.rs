@@ -167,14 +167,7 @@ pub struct Pyramids {
 
 /// The loss of a stage in nats (`VARTrainer.train_step`): `[1]`. `drop_path` is as in [`Var::forward`], `smoothing` the share
 /// of each target that goes to all codes alike.
-pub fn loss(
-    model: &Var,
-    batch: Pyramids,
-    stage: Stage,
-    scales: &[Grid],
-    drop_path: f64,
-    smoothing: f64,
-) -> Tensor<1> {
+pub fn loss(model: &Var, batch: Pyramids, stage: Stage, scales: &[Grid], drop_path: f64, smoothing: f64) -> Tensor<1> {
     let [pictures, sites] = batch.tokens.dims();
     let logits = model.forward(batch.labels, batch.inputs, drop_path, &scales[..stage.scales]);
     let likelihood = log_softmax(logits.cast(FloatDType::F32), 2);

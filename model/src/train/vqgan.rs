@@ -293,7 +293,8 @@ const NOISE: f32 = 0.05;
 
 /// A number from the device.
 pub(super) fn number(value: Tensor<1>) -> Result<f64> {
-    let value = value.try_into_vec_as::<f32>().map_err(|error| Error::device("training", error, "Try another device"))?;
+    let value =
+        value.try_into_vec_as::<f32>().map_err(|error| Error::device("training", error, "Try another device"))?;
     Ok(f64::from(value[0]))
 }
 
@@ -393,7 +394,11 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
             let batch = ahead.next().filter(|batch| !batch.classes.is_empty());
             pictures.take_broken().into_iter().for_each(|text| (run.report)(Event::Note(text)));
             let Some(batch) = batch else {
-                return Err(Error::control("[data]", "no picture could be read", "Use pictures that open in the editor"));
+                return Err(Error::control(
+                    "[data]",
+                    "no picture could be read",
+                    "Use pictures that open in the editor",
+                ));
             };
             let pixels = halved(batch.tensor(&device), phase.halvings);
             let mut forward = method.forward(&model, phase.halvings, pixels.clone().cast(precision));
@@ -489,13 +494,7 @@ fn batches<O>(
 }
 
 /// Held-out scenes and what the tokenizer makes of them, in pairs.
-fn reconstructions<M: Method>(
-    method: &M,
-    model: &M::Model,
-    side: u32,
-    device: &Device,
-    path: &Path,
-) -> Result<()> {
+fn reconstructions<M: Method>(method: &M, model: &M::Model, side: u32, device: &Device, path: &Path) -> Result<()> {
     const PICTURES: usize = 6;
     let mut all = Vec::new();
     for index in 0..PICTURES {

@@ -120,8 +120,7 @@ pub fn embed_noised(tensors: Tensor<3, Int>, codes: &Codes, kind: NoiseKind, lev
             let vectors = codes.embed_tensors(tensors);
             let normal = Distribution::Normal(0.0, VARIANCE.sqrt());
             let noise = Tensor::random(vectors.dims(), normal, (&device, vectors.dtype()));
-            let noisy: Tensor<4> =
-                level.greater_elem(0.0).float().cast(vectors.dtype()).unsqueeze_dim(3);
+            let noisy: Tensor<4> = level.greater_elem(0.0).float().cast(vectors.dtype()).unsqueeze_dim(3);
             vectors + noise * noisy
         }
     }

@@ -82,9 +82,9 @@ impl Data {
                 .iter()
                 .flat_map(|size| ten(&centre(picture.clone(), (f64::from(side) * size) as u32), side))
                 .collect(),
-            Augment::RandomCrop => (0..self.views)
-                .map(|_| anywhere(picture.clone(), side, &sizes, self.mirror, random))
-                .collect(),
+            Augment::RandomCrop => {
+                (0..self.views).map(|_| anywhere(picture.clone(), side, &sizes, self.mirror, random)).collect()
+            }
         }
     }
 

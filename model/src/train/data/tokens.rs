@@ -9,9 +9,9 @@ use burn::prelude::*;
 use burn::tensor::Int;
 use sha2::{Digest, Sha256};
 
+use super::Data;
 use super::pictures::{Pictures, Pixels, epoch_sequence};
 use super::prefetch::{Prefetch, threads};
-use super::Data;
 use crate::lattice::Token;
 use crate::library::hex;
 use crate::order::random;
@@ -130,7 +130,11 @@ impl TokenSet {
             }
         }
         if set.classes.is_empty() {
-            return Err(Error::control("[data]", "none of the pictures can be read", "Use pictures that open in the editor"));
+            return Err(Error::control(
+                "[data]",
+                "none of the pictures can be read",
+                "Use pictures that open in the editor",
+            ));
         }
         Ok(set)
     }
