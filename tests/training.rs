@@ -20,7 +20,7 @@ use andamento_model::train::scenes::scene;
 use andamento_model::train::{Event, Outcome, Run, train, usual_folder};
 use andamento_model::{Error, Result};
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use image::RgbImage;
@@ -267,9 +267,9 @@ fn a_trained_generator_opens_by_its_folder() {
     assert_eq!(by_reference.hash, Trained::open(&folder).expect("opens").hash);
 }
 
-/// Stopped after every fourth step and started again: the same figures and weights as in one go.
+/// Stopped after every fourth step and started again.
 #[test]
-fn a_run_in_pieces_is_the_run_in_one_go() {
+fn a_run_in_pieces_makes_every_step_once() {
     let place = Place::new("pieces");
     place.pictures();
     for run in ["whole", "pieces"] {
@@ -298,13 +298,11 @@ fn a_run_in_pieces_is_the_run_in_one_go() {
             pauses += 1;
         }
         assert!(pauses >= 3, "{pauses} pauses");
-        let [whole, pieces] = ["whole", "pieces"].map(|run| {
-            let folder = place.0.join(format!("{run}-{kind}"));
-            let weights = fs::read(folder.join("model/weights.safetensors")).expect("weights");
-            (weights, fs::read_to_string(folder.join("andamento-run").join("metrics.csv")).expect("a table"))
-        });
-        assert_eq!(whole.1, pieces.1, "{kind}: other figures");
-        assert!(whole.0 == pieces.0, "{kind}: other weights");
+        // The same figures to the last bit are asked for in `tests/cli.rs`: in this process other tests draw from the same
+        // generator of the device.
+        let steps = ["whole", "pieces"].map(|run| place.column(&format!("{run}-{kind}"), "step"));
+        assert_eq!(steps[0], (1..=14).map(f64::from).collect::<Vec<_>>(), "{kind}");
+        assert_eq!(steps[0], steps[1], "{kind}: other steps");
     }
     // The tokens were made once, and not again when the run went on.
     let tokens = |path: &Path| fs::read_dir(path).expect("a folder").flatten().filter(is_tokens).count();
@@ -505,8 +503,8 @@ fn learning_rates_run_as_published() {
 
 /// `y = w x` towards 3 x, with `x` of 1.
 fn line(device: &Device) -> Linear {
-    device.seed(1);
-    LinearConfig::new(2, 1).with_bias(false).init(device)
+    let initializer = Initializer::Constant { value: 0.3 };
+    LinearConfig::new(2, 1).with_bias(false).with_initializer(initializer).init(device)
 }
 
 fn distance(model: &Linear, device: &Device, rows: &[[f32; 2]]) -> Tensor<1> {
