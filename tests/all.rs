@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod decoding;
+mod files;
 mod gpu;
 mod parity;
 mod pixels;

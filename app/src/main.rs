@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use andamento::cli::{self, Cli};
+use andamento::files::folders::Folders;
 use andamento::{headless, ui};
 use andamento_model::library::imported::Shelf;
 use andamento_model::{Error, Result};
@@ -30,7 +31,8 @@ fn edit(cli: &Cli) -> Result<()> {
         return Err(Error::file(picture, "there is no such file or command", remedy));
     }
     let shelf = Shelf::open(cli.data_dir.as_deref())?;
-    let start = ui::StartOptions { device: cli.device, picture: cli.picture.clone(), model: None, shelf };
+    let folders = Folders::open(cli.data_dir.as_deref())?;
+    let start = ui::StartOptions { device: cli.device, picture: cli.picture.clone(), model: None, shelf, folders };
     match ui::run(start) {
         Ok(()) => Ok(()),
         Err(error) => headless::run(cli.device, &error.to_string()),
