@@ -262,8 +262,7 @@ fn cases() -> Vec<Case> {
         Case::new("an animated WebP", fixture("animated.webp"), (16, 16), ColorType::Rgb8)
             .with(|case| case.remark = "animated"),
         Case::new("a deep grey TIFF", grey_tiff, (48, 32), ColorType::L16).with(|case| case.profile = grey_profile()),
-        Case::new("a packed TIFF", fixture("lzw.tif"), (20, 12), ColorType::Rgb16)
-            .with(|case| case.resolution = Some(300.0)),
+        Case::new("a packed TIFF", fixture("lzw.tif"), (20, 12), ColorType::Rgb16),
         Case::new("a floating TIFF", by_image(&float, ImageFormat::Tiff), (48, 32), ColorType::Rgb16)
             .with(|case| case.remark = "floating point"),
         Case::new("a BMP", by_image(&rgb, ImageFormat::Bmp), (48, 32), ColorType::Rgb8),
