@@ -278,7 +278,7 @@ impl Picture {
     /// Levels of sRGB, as models make them, become levels of the picture's own colours.
     pub(crate) fn take_srgb(&self, levels: &mut [[f32; 3]]) {
         if let Some(colour) = &self.origin.colour {
-            colour.from_srgb(levels);
+            colour.take_srgb(levels);
         }
     }
 

@@ -150,6 +150,20 @@ impl<'a> Content<'a> {
         self.runs.insert(track.number, track);
     }
 
+    /// The pictures that are referred to, and those that they are laid over, which may have left the history.
+    fn needed(&self, written: &Written) -> BTreeMap<u64, Part> {
+        let mut needed = BTreeMap::new();
+        let mut wanted: Vec<u64> = self.pictures.keys().copied().collect();
+        while let Some(id) = wanted.pop() {
+            if let Some(part) = written.pictures.get(&id)
+                && needed.insert(id, *part).is_none()
+            {
+                wanted.extend(part.over.map(|(base, ..)| base));
+            }
+        }
+        needed
+    }
+
     /// Writes the parts that were not written yet, and then the manifest.
     fn write(
         &self,
@@ -193,16 +207,6 @@ impl<'a> Content<'a> {
                 written.runs.push(*number);
             }
         }
-        // What a part is laid over may have left the history, and is still needed.
-        let mut pictures = BTreeMap::new();
-        let mut wanted: Vec<u64> = self.pictures.keys().copied().collect();
-        while let Some(id) = wanted.pop() {
-            if let Some(part) = written.pictures.get(&id)
-                && pictures.insert(id, *part).is_none()
-            {
-                wanted.extend(part.over.map(|(base, ..)| base));
-            }
-        }
         let item = |label: &str, document: &Document| Item {
             label: label.into(),
             name: document.name.clone(),
@@ -222,7 +226,7 @@ impl<'a> Content<'a> {
             at: snapshot.at,
             entries: snapshot.entries.iter().map(|entry| item(&entry.label, &entry.document)).collect(),
             results: snapshot.results.iter().map(|result| item("", result)).collect(),
-            pictures,
+            pictures: self.needed(written),
             masks: self.masks.keys().filter_map(|id| Some((*id, *written.masks.get(id)?))).collect(),
             runs: self.runs.keys().copied().collect(),
         };
@@ -260,7 +264,7 @@ pub fn save(path: &Path, snapshot: &Snapshot) -> Result<()> {
     let snapshot = snapshot.clone().of_present();
     let present = &snapshot.entries[snapshot.at];
     let mut refused = None;
-    let saved = save_with(path, |file| {
+    save_with(path, |file| {
         let mut zip = ZipWriter::new(file);
         let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
         let packed = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
@@ -288,8 +292,7 @@ pub fn save(path: &Path, snapshot: &Snapshot) -> Result<()> {
         }
         zip.finish()?;
         Ok(())
-    });
-    saved
+    })
 }
 
 /// A picture of at most 256 pixels, as a PNG in 8 bit.
@@ -313,19 +316,11 @@ pub fn save_into(folder: &Path, snapshot: &Snapshot, written: &mut Written) -> R
     }
     let content = Content::of(snapshot);
     content.write(snapshot, written, |name, bytes| save_atomically(&folder.join(name), bytes))?;
-    let needed: std::collections::HashSet<u64> = {
-        let mut needed: std::collections::HashSet<u64> = content.pictures.keys().copied().collect();
-        let mut wanted: Vec<u64> = needed.iter().copied().collect();
-        while let Some(id) = wanted.pop() {
-            let base = written.pictures.get(&id).and_then(|part| part.over);
-            wanted.extend(base.map(|(base, ..)| base).filter(|base| needed.insert(*base)));
-        }
-        needed
-    };
+    let needed = content.needed(written);
     // A file more does no harm, so nothing is made of a failure here.
     let remove = |name: String| drop(fs::remove_file(folder.join(name)));
     written.pictures.retain(|id, _| {
-        needed.contains(id) || {
+        needed.contains_key(id) || {
             remove(picture_name(*id));
             false
         }

@@ -61,7 +61,7 @@ impl Colour {
     }
 
     /// Levels of sRGB become levels of the picture; for a grey one all three are the same.
-    pub(super) fn from_srgb(&self, pixels: &mut [[f32; 3]]) {
+    pub(super) fn take_srgb(&self, pixels: &mut [[f32; 3]]) {
         if self.grey {
             pixels.iter_mut().for_each(|pixel| *pixel = [luma(*pixel); 3]);
         }
