@@ -4,6 +4,7 @@ mod annealing;
 mod checkpoints;
 mod decoding;
 mod evaluate;
+mod files;
 mod gpu;
 mod kernels;
 mod parity;

@@ -8,6 +8,7 @@ pub mod document;
 pub mod editor;
 pub mod errands;
 pub mod evaluate;
+pub mod files;
 pub mod headless;
 pub mod history;
 pub mod models;

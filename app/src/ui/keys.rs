@@ -26,6 +26,13 @@ pub(super) fn read(ctx: &Context, editor: &Editor, commands: &mut Vec<Command>) 
                 alone(key, modifiers, editor).filter(|_| !ctx.any_popup_open())
             };
             commands.extend(command);
+        } else if !typing && editor.dialog.is_none() {
+            // The window system hands these two out as what they mean.
+            match event {
+                Event::Copy => commands.push(Command::Copy),
+                Event::Paste(_) | Event::PasteImage(_) => commands.push(Command::Paste),
+                _ => {}
+            }
         }
     }
 }
@@ -40,6 +47,7 @@ fn with_control(key: Key, modifiers: Modifiers) -> Option<Command> {
         (Key::O, false) => Command::Ask(Dialog::Open),
         (Key::S, false) => Command::Save,
         (Key::S, true) => Command::Ask(Dialog::Save),
+        (Key::E, true) => Command::Ask(Dialog::Export),
         (Key::Q, false) => Command::Quit,
         (Key::Enter, _) => Command::Generate,
         (Key::Num0, false) => Command::ZoomFit,
@@ -76,7 +84,7 @@ fn alone(key: Key, modifiers: Modifiers, editor: &Editor) -> Option<Command> {
 }
 
 /// The keys, for the dialog that shows them.
-pub(super) const KEYS: [(&str, &str); 18] = [
+pub(super) const KEYS: [(&str, &str); 20] = [
     ("B  E  C  H", "brush, eraser, extend canvas, hand"),
     ("[  ]", "brush size; with Shift hardness; Alt+right-drag for both"),
     ("X", "swap brush and eraser; right-drag erases for a moment"),
@@ -93,6 +101,8 @@ pub(super) const KEYS: [(&str, &str); 18] = [
     ("Tab", "hold to see the original, while the canvas has the keyboard"),
     ("F6", "give the keyboard to the canvas, or to the controls, where Tab goes on"),
     ("Ctrl+O", "open"),
-    ("Ctrl+S, Ctrl+Shift+S", "save a new result, save as"),
+    ("Ctrl+S, Ctrl+Shift+S", "save the project or a new result, save as"),
+    ("Ctrl+Shift+E", "export"),
+    ("Ctrl+C, Ctrl+V", "copy the picture, paste one as a new document"),
     ("?", "these keys"),
 ];

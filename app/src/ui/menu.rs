@@ -1,5 +1,7 @@
 //! The top bar: name, menus, the file, zoom and device.
 
+use std::path::Path;
+
 use egui::{Align, Button, Color32, CornerRadius, Layout, MenuBar, RichText, Role, Sense, Ui, WidgetInfo, vec2};
 
 use super::{icons, theme};
@@ -50,6 +52,9 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.add_space(8.0);
             device(ui, editor);
+            if editor.desk.busy > 0 {
+                chip(ui, "files…", "Files", "A file is being read or written", Some(theme::BUSY));
+            }
             if let Some(how_far) = &editor.importing {
                 chip(ui, how_far, "Import", "Checkpoints are being imported", Some(theme::BUSY));
             }
@@ -66,7 +71,7 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
                 ui.add_space(24.0);
                 let document = &editor.document;
                 let (width, height) = (document.picture.width(), document.picture.height());
-                let edited = if editor.history.is_edited(document.picture_id) { ", edited" } else { "" };
+                let edited = if editor.is_unsaved() { ", edited" } else { "" };
                 ui.add(egui::Label::new(RichText::new(&document.name).color(theme::TEXT)).truncate());
                 let rest = RichText::new(format!("— {width} × {height}{edited}")).color(theme::DIM);
                 ui.add(egui::Label::new(rest).truncate());
@@ -76,14 +81,35 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
 }
 
 fn file(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let names: Vec<String> = editor.desk.recent.iter().map(|file| short(file)).collect();
+    let save = if editor.project().is_some() { "Save" } else { "Save a new result" };
     menu(ui, "File", commands, |_| {
-        vec![
+        let idle = editor.run.is_none();
+        let mut items = vec![
             Item::new("Open…", "Ctrl+O", Command::Ask(Dialog::Open)),
-            Item::new("Save a new result", "Ctrl+S", Command::Save).when(editor.run.is_none()),
-            Item::new("Save as…", "Ctrl+Shift+S", Command::Ask(Dialog::Save)).when(editor.run.is_none()),
+            Item::new(save, "Ctrl+S", Command::Save).when(idle),
+            Item::new("Save as…", "Ctrl+Shift+S", Command::Ask(Dialog::Save)).when(idle),
+            Item::new("Export…", "Ctrl+Shift+E", Command::Ask(Dialog::Export)).when(idle),
             Item::new("Quit", "Ctrl+Q", Command::Quit),
-        ]
+        ];
+        if !editor.desk.orphans.is_empty() {
+            items.insert(1, Item::new("Recover…", "", Command::Ask(Dialog::Recover)));
+        }
+        let recent = editor.desk.recent.iter().zip(&names);
+        items.extend(recent.map(|(file, name)| Item::new(name, "", Command::Open(file.clone()))));
+        if !names.is_empty() {
+            items.push(Item::new("Forget recent files", "", Command::ForgetRecent));
+        }
+        items
     });
+}
+
+/// A file's name with its folder's, which is enough to know it again.
+fn short(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let folder = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let text = format!("{name} — {folder}");
+    if text.chars().count() <= 44 { text } else { text.chars().take(43).chain(['…']).collect() }
 }
 
 fn edit(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
@@ -94,6 +120,9 @@ fn edit(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         vec![
             Item::new(&undo_name, "Ctrl+Z", Command::Undo).when(undo.is_some() || editor.run.is_some()),
             Item::new(&redo_name, "Ctrl+Shift+Z", Command::Redo).when(redo.is_some()),
+            Item::new("Copy picture", "Ctrl+C", Command::Copy),
+            Item::new("Paste as a new document", "Ctrl+V", Command::Paste),
+            Item::new("Restore its request", "", Command::RestoreRequest).when(editor.document.record.is_some()),
         ]
     });
 }

@@ -26,13 +26,13 @@ use std::time::{Duration, Instant};
 
 use andamento_model::Result;
 use andamento_model::device::DeviceChoice;
-use andamento_model::library::folder;
 use andamento_model::library::imported::Shelf;
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 use egui::{CentralPanel, Context, Frame, IconData, Key, Margin, Panel as Bar, Ui, ViewportBuilder, ViewportCommand};
 
 use crate::command::Command;
 use crate::editor::Editor;
+use crate::files::folders::Folders;
 use crate::worker::{Source, from_library};
 
 /// How often the window is drawn while tokens are made and nothing else asks for it.
@@ -49,6 +49,8 @@ pub struct StartOptions {
     pub model: Option<String>,
     /// Where imported models are kept.
     pub shelf: Shelf,
+    /// Where the autosave and the list of recent files are kept.
+    pub folders: Folders,
 }
 
 /// Opens the window and returns when it is closed.
@@ -121,7 +123,8 @@ impl App {
         theme::apply(ctx);
         let waker = ctx.clone();
         let wake = Arc::new(move || waker.request_repaint());
-        let mut editor = Editor::new(start.model.as_deref(), start.device, start.shelf, source, wake)?;
+        let mut editor =
+            Editor::new(start.model.as_deref(), start.device, (start.shelf, &start.folders), source, wake)?;
         if let Some(picture) = start.picture {
             editor.apply(Command::Open(picture));
         }
@@ -187,13 +190,13 @@ impl App {
 
     /// Files that were dropped onto the window, and the original while Tab is held.
     fn gestures(&self, ctx: &Context, commands: &mut Vec<Command>) {
-        let (dropped, tab) = ctx.input(|input| {
-            (input.raw.dropped_files.first().map(|file| file.path().to_owned()), input.key_down(Key::Tab))
+        let (paths, as_mask, tab) = ctx.input(|input| {
+            let paths: Vec<PathBuf> = input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect();
+            (paths, input.modifiers.shift, input.key_down(Key::Tab))
         });
-        commands.extend(dropped.map(|path| match folder::meant(&path) {
-            Some(folder) => Command::ImportModels(vec![folder]),
-            None => Command::Open(path),
-        }));
+        if !paths.is_empty() {
+            commands.push(Command::DropFiles { paths, as_mask });
+        }
         let original = tab && !ctx.text_edit_focused() && self.canvas.has_focus(ctx);
         if original != self.editor.show.original {
             commands.push(Command::ShowOriginal(original));
@@ -224,6 +227,10 @@ impl eframe::App for App {
         commands.into_iter().for_each(|command| self.editor.apply(command));
         self.leave(&ctx);
         self.pace.frame(start.elapsed(), self.editor.is_decoding());
+    }
+
+    fn on_exit(&mut self) {
+        self.editor.close();
     }
 
     fn clear_color(&self, _: &egui::Visuals) -> [f32; 4] {
