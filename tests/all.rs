@@ -1,8 +1,10 @@
 //! Every test of Andamento, in one program.
 
+mod canvas;
 mod checkpoints;
 mod decoding;
 mod gpu;
+mod masks;
 mod parity;
 mod pixels;
 mod scenes;

@@ -24,7 +24,7 @@ use serde_json::json;
 
 use crate::document::save_atomically;
 use crate::progress::Line;
-use crate::{bench, doctor, models, training};
+use crate::{bench, doctor, frames, models, training};
 
 /// An image editor that repaints pictures with autoregressive generators, token by token. Without a command it opens the
 /// editor.
@@ -253,6 +253,7 @@ pub fn run(command: &Command, cli: &Cli) -> Result<()> {
         }
         Command::Models(options) => models::run(options, &setting.shelf, as_json),
         Command::Doctor => doctor::run(choice, as_json),
+        Command::Bench(options) if options.window => frames::run(options.side, choice, setting.shelf.clone(), as_json),
         Command::Bench(options) => bench::run(options, choice, as_json),
         Command::Train(options) => training::run(options, choice),
     }

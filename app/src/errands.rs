@@ -1,13 +1,15 @@
-//! Reading and writing files beside the window, which goes on meanwhile.
+//! Reading and writing files, and changing large masks, beside the window, which goes on meanwhile.
 
 use std::path::PathBuf;
 use std::thread;
 
 use andamento_model::checkpoint::import::{Options, import};
 use andamento_model::library::imported::Shelf;
+use andamento_model::picture::{Combine, Mask, Picture};
 use andamento_model::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use crate::command::Adjustment;
 use crate::document::{Document, save_atomically};
 use crate::models::today;
 use crate::worker::Waker;
@@ -24,6 +26,37 @@ pub enum Errand {
         picture_id: u64,
         /// Whether it worked.
         result: Result<()>,
+    },
+    /// A mask file was read, or not.
+    MaskRead(Result<Mask>),
+    /// The mask was written, or not.
+    MaskWritten {
+        /// Under this name.
+        path: PathBuf,
+        /// Whether it worked.
+        result: Result<()>,
+    },
+    /// A selection on the document with this original, ready to change the mask.
+    Selected {
+        /// What the change is called.
+        label: &'static str,
+        /// The number of the picture as it was opened.
+        original_id: u64,
+        /// What was selected.
+        selection: Mask,
+        /// How it changes the mask.
+        how: Combine,
+    },
+    /// The mask with this number with its edges moved or softened.
+    Adjusted {
+        /// What was done.
+        adjustment: Adjustment,
+        /// By so many canvas pixels.
+        radius: u32,
+        /// The number of the mask before.
+        mask_id: u64,
+        /// The mask after.
+        mask: Mask,
     },
     /// How far an import is, in words.
     Importing(String),
@@ -61,6 +94,44 @@ impl Errands {
         self.run(move || {
             let result = picture.png_bytes().and_then(|bytes| save_atomically(&path, &bytes));
             Errand::Saved { path, picture_id, result }
+        });
+    }
+
+    /// Reads a mask file for a canvas of this size.
+    pub fn read_mask(&self, path: PathBuf, (width, height): (u32, u32)) {
+        self.run(move || Errand::MaskRead(Mask::open_for(&path, width, height)));
+    }
+
+    /// Writes the mask.
+    pub fn write_mask(&self, mask: Mask, path: PathBuf) {
+        self.run(move || {
+            let result = mask.png_bytes().and_then(|bytes| save_atomically(&path, &bytes));
+            Errand::MaskWritten { path, result }
+        });
+    }
+
+    /// Works out a selection on a document.
+    pub fn select(
+        &self,
+        label: &'static str,
+        document: &Document,
+        how: Combine,
+        selection: impl FnOnce(&Picture) -> Mask + Send + 'static,
+    ) {
+        let (picture, original_id) = (document.picture.clone(), document.original_id);
+        self.run(move || Errand::Selected { label, original_id, selection: selection(&picture), how });
+    }
+
+    /// Moves or softens the edges of the document's mask.
+    pub fn adjust(&self, document: &Document, adjustment: Adjustment, radius: u32) {
+        let (mask, mask_id) = (document.mask.clone(), document.mask_id);
+        self.run(move || {
+            let mask = match adjustment {
+                Adjustment::Grow => mask.grown(radius),
+                Adjustment::Shrink => mask.shrunk(radius),
+                Adjustment::Feather => mask.feathered(radius),
+            };
+            Errand::Adjusted { adjustment, radius, mask_id, mask }
         });
     }
 

@@ -1,21 +1,16 @@
 //! Undo and redo of whole documents, one history across strokes and generations.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-
-use andamento_model::picture::Mask;
-
 use crate::document::Document;
 
 /// So many changes can be taken back.
 const LIMIT: usize = 500;
 
-/// A document as it was, and the change that led to it.
+/// A document as it was, and the change that led to it. Documents share the pixels and the parts of the mask that a change
+/// left alone.
 struct Entry {
     label: String,
-    /// Its mask is packed and set aside: strokes would otherwise cost a byte per pixel each.
     document: Document,
-    mask: Arc<Packed>,
 }
 
 /// Everything that can be taken back or made again.
@@ -30,16 +25,14 @@ pub struct History {
 impl History {
     /// A history that starts with this document.
     pub fn new(document: &Document) -> Self {
-        let entry = Entry::new("Open", document, None);
+        let entry = Entry { label: "Open".into(), document: document.clone() };
         Self { saved: HashSet::from([document.picture_id]), entries: vec![entry], at: 0 }
     }
 
     /// Writes down a change that led to this document. What had been taken back is forgotten.
     pub fn push(&mut self, label: impl Into<String>, document: &Document) {
         self.entries.truncate(self.at + 1);
-        let last = self.entries.last().filter(|entry| entry.document.mask_id == document.mask_id);
-        let packed = last.map(|entry| entry.mask.clone());
-        self.entries.push(Entry::new(label, document, packed));
+        self.entries.push(Entry { label: label.into(), document: document.clone() });
         let excess = self.entries.len().saturating_sub(LIMIT + 1);
         self.entries.drain(..excess);
         self.at = self.entries.len() - 1;
@@ -91,35 +84,6 @@ impl History {
     }
 
     fn present(&self) -> Document {
-        let entry = &self.entries[self.at];
-        Document { mask: entry.mask.unpacked(), ..entry.document.clone() }
-    }
-}
-
-impl Entry {
-    fn new(label: impl Into<String>, document: &Document, packed: Option<Arc<Packed>>) -> Self {
-        let mask = packed.unwrap_or_else(|| Arc::new(Packed::new(&document.mask)));
-        Self { label: label.into(), document: Document { mask: Mask::new(0, 0), ..document.clone() }, mask }
-    }
-}
-
-/// A mask as runs of equal bytes: masks are flat nearly everywhere.
-struct Packed {
-    width: u32,
-    height: u32,
-    runs: Vec<(u8, u32)>,
-}
-
-impl Packed {
-    fn new(mask: &Mask) -> Self {
-        let same = mask.bytes().chunk_by(|a, b| a == b);
-        let runs = same.map(|run| (run[0], run.len() as u32)).collect();
-        Self { width: mask.width(), height: mask.height(), runs }
-    }
-
-    fn unpacked(&self) -> Mask {
-        let mut bytes = Vec::with_capacity(self.width as usize * self.height as usize);
-        self.runs.iter().for_each(|(byte, count)| bytes.resize(bytes.len() + *count as usize, *byte));
-        Mask::from_bytes(self.width, self.height, bytes).unwrap_or_else(|_| Mask::new(self.width, self.height))
+        self.entries[self.at].document.clone()
     }
 }

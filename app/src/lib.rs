@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod document;
 pub mod editor;
 pub mod errands;
+pub mod frames;
 pub mod headless;
 pub mod history;
 pub mod models;

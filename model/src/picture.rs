@@ -1,11 +1,15 @@
 //! Pictures and masks on the canvas: opened within bounds, kept at the source's own depth, cheap to clone.
 
+mod brush;
+mod edge;
 mod grow;
 mod mask;
 mod open;
 mod rect;
+mod select;
 
-pub use mask::Mask;
+pub use edge::MOST as MOST_EDGE;
+pub use mask::{Combine, Mask};
 pub use rect::Rect;
 
 use crate::{Error, Result};
