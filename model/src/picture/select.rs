@@ -1,7 +1,7 @@
 //! Selections: a polygon, and everything that resembles a colour.
 
 use super::{Mask, Picture, Rect, Sample, on_pixels};
-use image::{ImageBuffer, Pixel};
+use image::{DynamicImage, ImageBuffer, Pixel};
 use rayon::prelude::*;
 use tiny_skia::{FillRule, PathBuilder, Transform};
 
