@@ -44,10 +44,11 @@ impl Frames {
         editor: &Editor,
         commands: &mut Vec<Command>,
     ) -> bool {
-        if let Some(track) = editor.track().filter(|_| editor.run.is_some() || editor.timeline.head.is_some()) {
-            if track.frame.rect != editor.document.picture.rect() {
+        let canvas = editor.document.picture.rect();
+        if let Some(track) = editor.track().filter(|_| editor.looks_back()) {
+            if track.frame.rect != canvas {
                 draw(painter, screen, track.frame.rect, true);
-                label(painter, screen, track.frame, &track.frame.describe());
+                label(painter, screen, track.frame, canvas, &track.frame.describe());
             }
             return false;
         }
@@ -55,19 +56,19 @@ impl Frames {
             return false;
         };
         let frames: Vec<Frame> = aim.passes.iter().map(|pass| pass.frame).collect();
-        sequence(painter, screen, &frames, editor.document.picture.rect());
+        sequence(painter, screen, &frames, canvas);
         let text = match frames.len() {
             1 => aim.frame.describe(),
             count => format!("{} · {count} passes", aim.frame.describe()),
         };
-        let place = label(painter, screen, aim.frame, &text);
+        let place = label(painter, screen, aim.frame, canvas, &text);
         let fixed = editor.settings.extent == Extent::Canvas || editor.run.is_some();
         if fixed {
             return false;
         }
         let mut taken = self.handle_label(ui, screen, editor, place, aim.frame, commands);
         // On a picture that is seen whole the corners would be in the way of the brush.
-        let roams = aim.frame.rect != editor.document.picture.rect();
+        let roams = aim.frame.rect != canvas;
         if roams || matches!(editor.brush.tool, Tool::Hand | Tool::Extend) {
             for (name, corner) in CORNERS {
                 taken |= self.corner(ui, painter, screen, aim.frame, (name, corner), commands);
@@ -196,10 +197,11 @@ fn draw(painter: &Painter, screen: &Screen, rect: Rect, first: bool) {
     painter.extend(Shape::dashed_line(&corners, Stroke::new(1.0, colour), 8.0, 5.0));
 }
 
-/// The scale, below the frame.
-fn label(painter: &Painter, screen: &Screen, frame: Frame, text: &str) -> egui::Rect {
-    let at = screen.rect(frame.rect).right_bottom() + vec2(0.0, 8.0);
-    tag(painter, at, Align2::RIGHT_TOP, text, screen.viewport)
+/// The scale, below the frame; where that would be on the canvas's edge, below that.
+fn label(painter: &Painter, screen: &Screen, frame: Frame, canvas: Rect, text: &str) -> egui::Rect {
+    let (corner, edge) = (screen.rect(frame.rect).right_bottom(), screen.rect(canvas).max.y);
+    let below = if (edge - corner.y).abs() < 36.0 { edge } else { corner.y };
+    tag(painter, Pos2::new(corner.x, below + 8.0), Align2::RIGHT_TOP, text, screen.viewport)
 }
 
 fn bracket(painter: &Painter, at: Pos2, corner: Vec2, colour: Color32) {

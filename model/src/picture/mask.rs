@@ -385,6 +385,8 @@ impl Tile {
     fn combined(&self, selection: &Self, how: Combine) -> Self {
         match (self, selection, how) {
             (_, Self::Flat(0), Combine::Add | Combine::Subtract) | (_, Self::Flat(255), Combine::Intersect) => self.clone(),
+            (_, Self::Flat(0), Combine::Intersect) | (_, Self::Flat(255), Combine::Subtract) => Self::Flat(0),
+            (_, Self::Flat(255), Combine::Add) => Self::Flat(255),
             (_, _, Combine::Replace) => selection.clone(),
             (_, Self::Flat(selection), _) => self.mapped(|byte| how.apply(byte, *selection)),
             (Self::Flat(mask), Self::Bytes(_), _) => selection.mapped(|byte| how.apply(*mask, byte)),
