@@ -1,7 +1,7 @@
 //! Undo and redo of whole documents, one history across strokes and generations.
 
-use std::collections::HashSet;
 use crate::document::Document;
+use std::collections::HashSet;
 
 /// So many changes can be taken back.
 const LIMIT: usize = 500;

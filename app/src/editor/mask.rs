@@ -13,8 +13,7 @@ impl Editor {
     /// Where the model would look if the canvas were extended by so many pixels on the left, top, right and bottom.
     pub fn aim_when_extended(&self, by: [u32; 4]) -> Option<Aim> {
         let mask = self.document.extended_mask(by).ok()?;
-        let shifted =
-            |frame: Rect| Rect { x: frame.x + i64::from(by[0]), y: frame.y + i64::from(by[1]), ..frame };
+        let shifted = |frame: Rect| Rect { x: frame.x + i64::from(by[0]), y: frame.y + i64::from(by[1]), ..frame };
         self.aim_at(&mask, self.frame.map(shifted))
     }
 
