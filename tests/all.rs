@@ -1,12 +1,14 @@
 //! Every test of Andamento, in one program.
 
 mod annealing;
+mod canvas;
 mod checkpoints;
 mod decoding;
 mod evaluate;
 mod files;
 mod gpu;
 mod kernels;
+mod masks;
 mod parity;
 mod perceptual;
 mod pixels;

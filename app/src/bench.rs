@@ -37,6 +37,13 @@ pub struct Options {
     /// Stop after about this many seconds and reckon the rest from the steps made.
     #[arg(long, default_value_t = 120.0, value_name = "X", allow_negative_numbers = true)]
     seconds: f64,
+    /// Measure the editor's window instead: its own time per frame while one paints and pans on a large picture, idle and
+    /// while the bundled model generates.
+    #[arg(long)]
+    pub(crate) window: bool,
+    /// Width and height of that picture, in pixels.
+    #[arg(long, default_value_t = 4096, value_name = "N", requires = "window")]
+    pub(crate) side: u32,
 }
 
 impl Options {

@@ -28,7 +28,7 @@ use crate::files::record::notes_of_run;
 use crate::files::save::save_with;
 use crate::files::{export, openraster};
 use crate::progress::Line;
-use crate::{bench, doctor, evaluate, models, training};
+use crate::{bench, doctor, evaluate, frames, models, training};
 
 /// An image editor that repaints pictures with autoregressive generators, token by token. Without a command it opens the
 /// editor.
@@ -271,6 +271,7 @@ pub fn run(command: &Command, cli: &Cli) -> Result<()> {
         }
         Command::Models(options) => models::run(options, &setting.shelf, as_json),
         Command::Doctor => doctor::run(choice, as_json),
+        Command::Bench(options) if options.window => frames::run(options.side, choice, setting.shelf.clone(), as_json),
         Command::Bench(options) => bench::run(options, choice, as_json),
         Command::Train(options) => training::run(options, choice),
         Command::Evaluate(options) => evaluate::run(options, choice, &setting.shelf, as_json),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use andamento_model::frame::Extent;
+use andamento_model::picture::{Combine, Rect};
 
 /// What the pointer does on the canvas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,12 @@ pub enum Tool {
     Brush,
     /// Takes it back.
     Eraser,
+    /// Selects what a line is drawn around, or a polygon of clicks.
+    Lasso,
+    /// Selects a rectangle.
+    Rectangle,
+    /// Selects what resembles the colour under the pointer.
+    Wand,
     /// Grows the canvas at its edges.
     Extend,
     /// Moves the view.
@@ -28,6 +35,39 @@ pub enum Heat {
     Likelihood,
 }
 
+/// A part of the canvas that is selected, to change the mask by.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Selection {
+    /// Whole pixels.
+    Rectangle(Rect),
+    /// The inside of a polygon of canvas points.
+    Polygon(Vec<(f32, f32)>),
+    /// What resembles the pixel at a canvas point, as the wand is set.
+    Similar((f32, f32)),
+}
+
+/// What is done to the edges of the mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adjustment {
+    /// Moved outwards.
+    Grow,
+    /// Moved inwards.
+    Shrink,
+    /// Softened.
+    Feather,
+}
+
+/// How the mask is shown; the mask itself stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Overlay {
+    /// Red, green and blue.
+    pub colour: [u8; 3],
+    /// From 0, nothing, to 1, which hides the picture.
+    pub opacity: f32,
+    /// Whether it is hatched.
+    pub hatch: bool,
+}
+
 /// A window that asks or tells something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dialog {
@@ -37,6 +77,12 @@ pub enum Dialog {
     Save,
     /// Asks which checkpoints to import.
     Import,
+    /// Asks which mask to load.
+    ImportMask,
+    /// Asks where to write the mask.
+    ExportMask,
+    /// Asks how far the edges of the mask are moved or softened.
+    Adjust(Adjustment),
     /// Shows the keys.
     Keys,
     /// Says what this program is.
@@ -88,8 +134,6 @@ pub enum Command {
         /// Whether it shall be a mask.
         as_mask: bool,
     },
-    /// Takes the mask from a grey picture file of the canvas's size: white changes.
-    ImportMask(PathBuf),
     /// Copies the picture to the clipboard.
     Copy,
     /// Opens what is on the clipboard: a picture, or the name of a file.
@@ -133,6 +177,24 @@ pub enum Command {
     EndStroke,
     /// Takes it back unfinished.
     CancelStroke,
+    /// The pen presses this hard from here on, 0 to 1: the brush is so much of its size. 1 without a pen.
+    Pressure(f32),
+    /// Changes the mask by a selection.
+    Select(Selection, Combine),
+    /// How selections change the mask when no key says otherwise.
+    CombineBy(Combine),
+    /// How much the colours that the wand selects differ, in levels of 0 to 255.
+    Tolerance(u8),
+    /// Whether the wand selects only what is joined to where it was clicked.
+    Contiguous(bool),
+    /// Moves or softens the edges of the mask by so many canvas pixels.
+    AdjustMask(Adjustment, u32),
+    /// Takes the mask from a grey picture file of the canvas's size: white changes.
+    ImportMask(PathBuf),
+    /// Writes the mask as a grey PNG: white changes.
+    ExportMask(PathBuf),
+    /// How the mask is shown.
+    Overlay(Overlay),
     /// Nothing may change.
     ClearMask,
     /// Swaps what may change and what is kept.
@@ -141,6 +203,14 @@ pub enum Command {
     SelectAll,
     /// Grows the canvas by so many pixels on the left, top, right and bottom; the new area is masked.
     ExtendCanvas([u32; 4]),
+    /// Extends the canvas by whole tokens, or by pixels.
+    SnapToTokens(bool),
+    /// Has the model look at this square of the canvas.
+    PlaceFrame(Rect),
+    /// Makes the square at which the model looks so many times as large.
+    ScaleFrame(f32),
+    /// Places the square around the mask by itself again.
+    FrameAutomatic,
     /// Takes another model, by its id.
     ChooseModel(String),
     /// Imports checkpoints into the library.
@@ -197,6 +267,8 @@ pub enum Command {
     ShowTokens(bool),
     /// Shows or hides the mask.
     ShowMask(bool),
+    /// Shows or hides lines between pixels when one looks from near.
+    ShowPixelGrid(bool),
     /// Colours the tokens.
     ShowHeat(Option<Heat>),
     /// Opens or closes the controls that are seldom needed.

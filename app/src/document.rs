@@ -173,9 +173,7 @@ impl Document {
     /// As [`Picture::extended`].
     pub fn extended(&self, [left, top, right, bottom]: [u32; 4]) -> Result<Self> {
         let picture = self.picture.extended(left, top, right, bottom)?;
-        let kept =
-            if self.is_fulfilled() { Mask::new(self.mask.width(), self.mask.height()) } else { self.mask.clone() };
-        let mask = kept.extended(left, top, right, bottom, 255)?;
+        let mask = self.extended_mask([left, top, right, bottom])?;
         let shift = |rect: Rect| Rect::new(rect.x + i64::from(left), rect.y + i64::from(top), rect.width, rect.height);
         Ok(Self {
             picture,
@@ -189,6 +187,16 @@ impl Document {
         })
     }
 
+    /// The mask of [`extended`](Self::extended).
+    ///
+    /// # Errors
+    /// As [`Picture::extended`].
+    pub fn extended_mask(&self, [left, top, right, bottom]: [u32; 4]) -> Result<Mask> {
+        let kept =
+            if self.is_fulfilled() { Mask::new(self.mask.width(), self.mask.height()) } else { self.mask.clone() };
+        kept.extended(left, top, right, bottom, 255)
+    }
+
     /// Whether the picture was made with the mask as it is now: nothing is left to ask for.
     pub fn is_fulfilled(&self) -> bool {
         self.track.as_ref().is_some_and(|track| track.mask_id == self.mask_id)
@@ -197,6 +205,13 @@ impl Document {
     /// The next free name for a result: `{stem}-andamento-{nnn}.png` beside the source, or among the person's pictures.
     pub fn next_name(&self) -> PathBuf {
         next_free_name(&self.path.clone().unwrap_or_else(|| pictures_folder().join(&self.name)))
+    }
+
+    /// Where its mask is written unless the person says otherwise: `{stem}-mask.png` beside the source.
+    pub fn mask_name(&self) -> PathBuf {
+        let source = self.path.clone().unwrap_or_else(|| pictures_folder().join(&self.name));
+        let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        source.with_file_name(format!("{stem}-mask.png"))
     }
 
     /// Whether a path is the file it was opened from, which is never written to.

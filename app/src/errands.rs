@@ -1,15 +1,16 @@
-//! Reading and writing files beside the window, which goes on meanwhile.
+//! Reading and writing files, and changing large masks, beside the window, which goes on meanwhile.
 
 use std::path::PathBuf;
 use std::thread;
 
 use andamento_model::checkpoint::import::{Options, import};
 use andamento_model::library::imported::Shelf;
-use andamento_model::picture::{Mask, Picture};
+use andamento_model::picture::{Combine, Mask, Picture};
 use andamento_model::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::document::Document;
+use crate::command::Adjustment;
+use crate::document::{Document, save_atomically};
 use crate::files::autosave::Orphan;
 use crate::files::clipboard::{self, Pasted};
 use crate::files::export::{self, Format};
@@ -68,12 +69,41 @@ pub enum Errand {
     },
     /// What another window left behind was read, or not.
     Recovered(Result<(Orphan, Box<Snapshot>)>),
-    /// A mask file was read, or not.
-    MaskRead(Result<Mask>),
     /// The picture was copied to the clipboard, or not.
     Copied(Result<()>),
     /// Something went wrong that nobody waits for.
     Complaint(Error),
+    /// A mask file was read, or not.
+    MaskRead(Result<Mask>),
+    /// The mask was written, or not.
+    MaskWritten {
+        /// Under this name.
+        path: PathBuf,
+        /// Whether it worked.
+        result: Result<()>,
+    },
+    /// A selection on the document with this original, ready to change the mask.
+    Selected {
+        /// What the change is called.
+        label: &'static str,
+        /// The number of the picture as it was opened.
+        original_id: u64,
+        /// What was selected.
+        selection: Mask,
+        /// How it changes the mask.
+        how: Combine,
+    },
+    /// The mask with this number with its edges moved or softened.
+    Adjusted {
+        /// What was done.
+        adjustment: Adjustment,
+        /// By so many canvas pixels.
+        radius: u32,
+        /// The number of the mask before.
+        mask_id: u64,
+        /// The mask after.
+        mask: Mask,
+    },
     /// How far an import is, in words.
     Importing(String),
     /// Checkpoints were imported, or some of them: the ids of the new models, and what was refused.
@@ -131,20 +161,6 @@ impl Errands {
         });
     }
 
-    /// Reads a mask file for a canvas of this size.
-    pub fn read_mask(&self, path: PathBuf, (width, height): (u32, u32)) {
-        self.run(move || {
-            let mask = Mask::open(&path).and_then(|mask| {
-                if (mask.width(), mask.height()) == (width, height) {
-                    return Ok(mask);
-                }
-                let cause = format!("it is {} × {}, the canvas {width} × {height}", mask.width(), mask.height());
-                Err(Error::file(&path, cause, "Use a mask of the canvas's size"))
-            });
-            Errand::MaskRead(mask)
-        });
-    }
-
     /// Copies a picture to the clipboard.
     pub fn copy(&self, picture: Picture) {
         self.run(move || Errand::Copied(clipboard::copy(&picture)));
@@ -170,6 +186,44 @@ impl Errands {
             let _gone = outbox.send(Errand::Complaint(error));
             wake();
         }
+    }
+
+    /// Reads a mask file for a canvas of this size.
+    pub fn read_mask(&self, path: PathBuf, (width, height): (u32, u32)) {
+        self.run(move || Errand::MaskRead(Mask::open_for(&path, width, height)));
+    }
+
+    /// Writes the mask.
+    pub fn write_mask(&self, mask: Mask, path: PathBuf) {
+        self.run(move || {
+            let result = mask.png_bytes().and_then(|bytes| save_atomically(&path, &bytes));
+            Errand::MaskWritten { path, result }
+        });
+    }
+
+    /// Works out a selection on a document.
+    pub fn select(
+        &self,
+        label: &'static str,
+        document: &Document,
+        how: Combine,
+        selection: impl FnOnce(&Picture) -> Mask + Send + 'static,
+    ) {
+        let (picture, original_id) = (document.picture.clone(), document.original_id);
+        self.run(move || Errand::Selected { label, original_id, selection: selection(&picture), how });
+    }
+
+    /// Moves or softens the edges of the document's mask.
+    pub fn adjust(&self, document: &Document, adjustment: Adjustment, radius: u32) {
+        let (mask, mask_id) = (document.mask.clone(), document.mask_id);
+        self.run(move || {
+            let mask = match adjustment {
+                Adjustment::Grow => mask.grown(radius),
+                Adjustment::Shrink => mask.shrunk(radius),
+                Adjustment::Feather => mask.feathered(radius),
+            };
+            Errand::Adjusted { adjustment, radius, mask_id, mask }
+        });
     }
 
     /// Imports checkpoints into the library, one after the other.

@@ -8,7 +8,8 @@ use crate::files::project::Snapshot;
 /// So many changes can be taken back.
 const LIMIT: usize = 500;
 
-/// A document as it was, and the change that led to it. Documents share the pixels and the mask that a change left alone.
+/// A document as it was, and the change that led to it. Documents share the pixels and the parts of the mask that a
+/// change left alone.
 #[derive(Clone)]
 pub struct Entry {
     /// What the change is called.

@@ -9,6 +9,7 @@ pub mod editor;
 pub mod errands;
 pub mod evaluate;
 pub mod files;
+pub mod frames;
 pub mod headless;
 pub mod history;
 pub mod models;

@@ -6,6 +6,10 @@ use crate::{Error, Result};
 use image::{Rgb, RgbImage};
 use std::ops::Range;
 
+mod sequence;
+
+pub use sequence::{Pass, sequence};
+
 /// A canvas up to this much longer than wide (or wider than long) may be seen whole...
 const SQUARISH: f64 = 1.35;
 
@@ -233,14 +237,20 @@ impl Frame {
 /// The side of [`Frame::around`], in canvas pixels.
 fn side_around(bounds: Rect, width: u32, height: u32, model_size: u32) -> u32 {
     let (shorter, longer) = (width.min(height), width.max(height));
-    let squarish = f64::from(longer) <= SQUARISH * f64::from(shorter);
-    if longer <= model_size || (squarish && longer <= model_size.saturating_mul(WHOLE_SCALE)) {
+    if is_seen_whole(width, height, model_size) {
         return longer.max(1);
     }
     let (along, across) = if width >= height { (bounds.width, bounds.height) } else { (bounds.height, bounds.width) };
     let wanted = along.max(across).saturating_mul(2).max(model_size).min(shorter);
     let least = ((f64::from(along) * LEAST_CONTEXT).ceil() as u32).min(longer).max(across);
     wanted.max(least).max(1)
+}
+
+/// Whether a canvas is shown to the model as a whole, whatever the mask.
+fn is_seen_whole(width: u32, height: u32, model_size: u32) -> bool {
+    let (shorter, longer) = (width.min(height), width.max(height));
+    let squarish = f64::from(longer) <= SQUARISH * f64::from(shorter);
+    longer <= model_size || (squarish && longer <= model_size.saturating_mul(WHOLE_SCALE))
 }
 
 /// Where a square of this side begins in one direction: centred on the mask within the canvas, or on the canvas when

@@ -2,7 +2,9 @@
 
 mod about;
 mod beside;
+mod brush;
 mod colour;
+mod edge;
 mod exif;
 mod grey_alpha;
 mod grow;
@@ -10,10 +12,12 @@ mod mask;
 mod open;
 mod rect;
 mod save;
+mod select;
 
 pub use about::{About, DigitalSource};
 pub(crate) use colour::luma;
-pub use mask::Mask;
+pub use edge::MOST as MOST_EDGE;
+pub use mask::{Combine, Mask};
 pub use open::Opened;
 pub use rect::Rect;
 pub use save::{Kind, Notes};

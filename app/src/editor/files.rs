@@ -5,6 +5,14 @@ use super::*;
 impl Editor {
     pub(super) fn go_to(&mut self, document: Option<Document>) {
         let Some(document) = document else { return };
+        // A frame that the person has placed stays where it is in the picture.
+        let (before, now) = (self.document.original_at, document.original_at);
+        let same = document.original_id == self.document.original_id;
+        self.frame = self.frame.filter(|_| same).map(|frame| Rect {
+            x: frame.x + now.x - before.x,
+            y: frame.y + now.y - before.y,
+            ..frame
+        });
         self.document = document;
         self.timeline = Timeline::default();
         self.touched = (self.document.mask_id, Rect::default());
@@ -58,13 +66,27 @@ impl Editor {
                 let outcome = result.and_then(|(orphan, snapshot)| self.recovered(orphan, *snapshot));
                 outcome.unwrap_or_else(|error| self.complain(&error));
             }
-            Errand::MaskRead(Ok(mask)) => self.change("Import mask", self.document.clone().with_mask(mask)),
+            Errand::MaskRead(Ok(mask)) => self.change_mask("Import mask", mask),
+            Errand::MaskWritten { path, result: Ok(()) } => self.tell_where(&path, "the mask is written to"),
             Errand::Copied(Ok(())) => {
                 let cause = "the picture is on the clipboard, in 8 bit";
                 self.notify(false, self.document.name.clone(), cause.into(), String::new());
             }
-            Errand::MaskRead(Err(error)) | Errand::Copied(Err(error)) | Errand::Complaint(error) => {
-                self.complain(&error)
+            Errand::MaskRead(Err(error))
+            | Errand::MaskWritten { result: Err(error), .. }
+            | Errand::Copied(Err(error))
+            | Errand::Complaint(error) => self.complain(&error),
+            Errand::Selected { label, original_id, selection, how } => {
+                self.waiting -= 1;
+                if original_id == self.document.original_id
+                    && let Err(error) = self.combine(label, &selection, how)
+                {
+                    self.complain(&error);
+                }
+            }
+            Errand::Adjusted { adjustment, radius, mask_id, mask } => {
+                self.waiting -= 1;
+                self.adjusted(adjustment, radius, mask_id, mask);
             }
             Errand::Importing(how_far) => self.importing = Some(how_far),
             Errand::Imported { ids, refused } => {
@@ -74,10 +96,7 @@ impl Editor {
             }
             Errand::Saved { order, result: Ok(()) } => {
                 self.desk.busy -= 1;
-                let path = &order.path;
-                let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                self.notify(false, name(path), format!("saved in {}", folder.display()), String::new());
+                self.tell_where(&order.path, "saved in");
                 self.written(&order);
                 self.quitting = self.quit_once_saved;
             }
@@ -87,5 +106,27 @@ impl Editor {
                 self.complain(&error);
             }
         }
+    }
+
+    /// Tells where a file is now.
+    fn tell_where(&mut self, path: &Path, what: &str) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.notify(false, name, format!("{what} {}", folder.display()), String::new());
+    }
+
+    /// Writes the mask as a PNG, never over the source.
+    pub(super) fn export_mask(&mut self, path: PathBuf) -> Result<()> {
+        let path = if path.extension().is_none() { path.with_extension("png") } else { path };
+        if self.document.is_source(&path) {
+            let cause = "this is the picture that was opened";
+            return Err(Error::file(&path, cause, "Choose another name: sources stay as they are"));
+        }
+        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+            return Err(Error::file(&path, "masks are written as PNG", "Choose a name that ends in .png"));
+        }
+        self.dialog = None;
+        self.errands.write_mask(self.document.mask.clone(), path);
+        Ok(())
     }
 }

@@ -1,16 +1,56 @@
-//! What may change: strokes, the whole mask, the canvas's edges, and where the model will look.
+//! What may change: strokes, selections, the whole mask, the canvas's edges, and where the model will look.
+
+use andamento_model::frame;
+use andamento_model::picture::MOST_EDGE;
 
 use super::*;
 
 impl Editor {
     pub(super) fn aim(&mut self) {
-        let size = (self.document.picture.width(), self.document.picture.height());
-        self.aim = self.document.mask.bounds().and_then(|bounds| {
-            let (frame, lattice) =
-                self.settings.extent.frame(bounds, size, &self.trained(), self.card.stride()).ok()?;
-            let grid = lattice.finest();
-            Some(Aim { frame, grid, masked: frame.masked_sites(&self.document.mask, grid.rows, grid.cols) })
-        });
+        self.aim = self.aim_at(&self.document.mask, self.frame);
+    }
+
+    /// Where the model would look if the canvas were extended by so many pixels on the left, top, right and bottom.
+    pub fn aim_when_extended(&self, by: [u32; 4]) -> Option<Aim> {
+        let mask = self.document.extended_mask(by).ok()?;
+        let shifted = |frame: Rect| Rect { x: frame.x + i64::from(by[0]), y: frame.y + i64::from(by[1]), ..frame };
+        self.aim_at(&mask, self.frame.map(shifted))
+    }
+
+    /// Where the model looks with this mask; nowhere when nothing may change, or it cannot be seen.
+    fn aim_at(&self, mask: &Mask, chosen: Option<Rect>) -> Option<Aim> {
+        let (extent, stride) = (self.settings.extent, self.card.stride());
+        let (passes, lattice) = frame::sequence(extent, mask, &self.trained(), stride, chosen).ok()?;
+        let grid = lattice.finest();
+        let sites = |pass: &Pass| pass.frame.masked_sites(&pass.mask, grid.rows, grid.cols);
+        let first = passes.first()?;
+        let (frame, masked) = (first.frame, sites(first));
+        let count = |sites: Vec<bool>| sites.into_iter().filter(|masked| *masked).count();
+        let tokens = passes.iter().map(|pass| count(sites(pass))).sum();
+        Some(Aim { frame, grid, masked, tokens, passes })
+    }
+
+    /// Has the model look at a square of the canvas that the person chose.
+    pub(super) fn place_frame(&mut self, rect: Rect) -> Result<()> {
+        if self.settings.extent == Extent::Canvas {
+            let remedy = "Choose “one frame” as the detail first";
+            return Err(Error::control("frame", "the model sees the whole canvas", remedy));
+        }
+        let (mask, lattice) = (&self.document.mask, self.trained());
+        frame::sequence(self.settings.extent, mask, &lattice, self.card.stride(), Some(rect))?;
+        self.frame = Some(rect);
+        self.aim();
+        Ok(())
+    }
+
+    /// Makes the frame so many times as large, around its middle.
+    pub(super) fn scale_frame(&mut self, factor: f32) -> Result<()> {
+        let Some(frame) = self.aim.as_ref().map(|aim| aim.frame.rect) else {
+            return Err(Error::control("frame", "there is none yet", "Paint over what should change first"));
+        };
+        let side = (frame.width as f32 * factor.clamp(0.1, 10.0)).round() as u32;
+        let shift = (i64::from(frame.width) - i64::from(side)) / 2;
+        self.place_frame(Rect::new(frame.x + shift, frame.y + shift, side, side))
     }
 
     /// The finest tokens of the size the model was trained on.
@@ -83,29 +123,89 @@ impl Editor {
         self.document.is_fulfilled() && track.is_some_and(|track| track.request.extent == self.settings.extent)
     }
 
-    pub(super) fn change_mask(&mut self, label: &str, change: impl Fn(u8) -> u8) {
+    pub(super) fn change_mask(&mut self, label: &str, mask: Mask) {
         self.end_stroke();
-        let mask = &self.document.mask;
-        let bytes = mask.bytes().iter().map(|byte| change(*byte)).collect();
-        if let Ok(mask) = andamento_model::picture::Mask::from_bytes(mask.width(), mask.height(), bytes)
-            && mask != self.document.mask
-        {
+        if mask != self.document.mask {
             self.change(label, self.document.clone().with_mask(mask));
         }
+    }
+
+    /// Changes the mask by a selection. What takes longer than a frame is worked out beside the window.
+    pub(super) fn select(&mut self, selection: Selection, how: Combine) -> Result<()> {
+        self.end_stroke();
+        let (width, height) = (self.document.picture.width(), self.document.picture.height());
+        match selection {
+            Selection::Rectangle(rect) => {
+                let mut selected = Mask::new(width, height);
+                selected.fill_rect(rect, 255);
+                self.combine("Rectangle", &selected, how)?;
+            }
+            Selection::Polygon(points) => {
+                self.waiting += 1;
+                let selected = move |_: &Picture| Mask::polygon(width, height, &points);
+                self.errands.select("Lasso", &self.document, how, selected);
+            }
+            Selection::Similar((x, y)) => {
+                if !self.document.picture.rect().contains_pixel(x.floor() as i64, y.floor() as i64) {
+                    return Ok(());
+                }
+                self.waiting += 1;
+                let Wand { tolerance, contiguous } = self.wand;
+                let selected = move |picture: &Picture| picture.similar(x as u32, y as u32, tolerance, contiguous);
+                self.errands.select("Wand", &self.document, how, selected);
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the mask by what was selected.
+    pub(super) fn combine(&mut self, label: &str, selection: &Mask, how: Combine) -> Result<()> {
+        let mask = self.document.mask.combined(selection, how)?;
+        self.change_mask(label, mask);
+        Ok(())
+    }
+
+    /// Moves or softens the edges of the mask, beside the window.
+    pub(super) fn adjust_mask(&mut self, adjustment: Adjustment, radius: u32) {
+        self.end_stroke();
+        self.dialog = None;
+        if radius > 0 && !self.document.mask.is_empty() {
+            self.waiting += 1;
+            self.errands.adjust(&self.document, adjustment, radius.min(MOST_EDGE));
+        }
+    }
+
+    /// The mask's edges were moved or softened: if it has changed since, its edges are now.
+    pub(super) fn adjusted(&mut self, adjustment: Adjustment, radius: u32, mask_id: u64, mask: Mask) {
+        if mask_id != self.document.mask_id {
+            return self.adjust_mask(adjustment, radius);
+        }
+        let what = match adjustment {
+            Adjustment::Grow => "Grow",
+            Adjustment::Shrink => "Shrink",
+            Adjustment::Feather => "Feather",
+        };
+        self.change_mask(&format!("{what} mask by {radius} px"), mask);
+    }
+
+    /// Whether a change of the mask is being worked out.
+    pub fn is_selecting(&self) -> bool {
+        self.waiting > 0
     }
 
     pub(super) fn begin_stroke(&mut self, at: (f32, f32), erase: bool) {
         self.end_stroke();
         self.timeline.playing = false;
-        self.stroke = Some(Stroke { before: self.document.clone(), last: at, erase });
+        self.stroke = Some(Stroke { before: self.document.clone(), last: (at, self.pressure), erase });
         self.extend_stroke(at);
     }
 
     pub(super) fn extend_stroke(&mut self, to: (f32, f32)) {
         let Some(stroke) = &mut self.stroke else { return };
         let Brush { size, hardness, .. } = self.brush;
-        let touched = self.document.mask.line(stroke.last, to, size / 2.0, hardness, stroke.erase);
-        stroke.last = to;
+        let (from, before) = std::mem::replace(&mut stroke.last, (to, self.pressure));
+        let radii = (size / 2.0 * before, size / 2.0 * self.pressure);
+        let touched = self.document.mask.taper(from, to, radii, hardness, stroke.erase);
         self.touched.1 = self.touched.1.union(touched);
         self.document.mask_id = fresh();
     }

@@ -17,21 +17,21 @@ use std::time::{Duration, Instant};
 
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::device::DeviceChoice;
-use andamento_model::frame::{Extent, Frame};
+use andamento_model::frame::{Extent, Frame, Pass};
 use andamento_model::lattice::{Grid, Lattice, Token};
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, MODELS, folder};
 use andamento_model::network::Abilities;
 use andamento_model::order;
 use andamento_model::paint::Request;
-use andamento_model::picture::{Picture, Rect};
+use andamento_model::picture::{Combine, Mask, Picture, Rect};
 use andamento_model::plan::Plan;
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::{Error, Result};
 use image::RgbaImage;
 
-use crate::command::{Command, Dialog, Heat, Tool, View};
+use crate::command::{Adjustment, Command, Dialog, Heat, Overlay, Selection, Tool, View};
 use crate::document::{Document, Track, fresh};
 use crate::errands::{Errand, Errands};
 use crate::files::folders::Folders;
@@ -72,6 +72,15 @@ pub struct Brush {
     pub hardness: f32,
 }
 
+/// How the wand selects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wand {
+    /// By how much colours differ, in levels of 0 to 255.
+    pub tolerance: u8,
+    /// Whether only what is joined to where it was clicked.
+    pub contiguous: bool,
+}
+
 /// What the panel says.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
@@ -104,6 +113,10 @@ pub struct Show {
     pub tokens: bool,
     /// The mask.
     pub mask: bool,
+    /// How the mask is shown.
+    pub overlay: Overlay,
+    /// Lines between pixels when one looks from near.
+    pub pixel_grid: bool,
     /// A number per token.
     pub heat: Option<Heat>,
     /// The controls that are seldom needed.
@@ -213,19 +226,24 @@ pub struct Notice {
 /// A stroke in progress.
 struct Stroke {
     before: Document,
-    last: (f32, f32),
+    /// Where it was last, and how hard the pen pressed there.
+    last: ((f32, f32), f32),
     erase: bool,
 }
 
 /// Where the model will look, and which of its tokens will be made anew.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Aim {
-    /// The square.
+    /// The square that it sees first.
     pub frame: Frame,
-    /// Its tokens.
+    /// The tokens of a square.
     pub grid: Grid,
-    /// For every site of the grid whether it will be made.
+    /// For every site of the first square whether it will be made.
     pub masked: Vec<bool>,
+    /// How many tokens will be made in all squares.
+    pub tokens: usize,
+    /// All squares in their sequence, each with its part of the mask.
+    pub passes: Vec<Pass>,
 }
 
 /// Everything.
@@ -236,6 +254,18 @@ pub struct Editor {
     pub history: History,
     /// The brush.
     pub brush: Brush,
+    /// How hard the pen presses, 0 to 1.
+    pressure: f32,
+    /// How selections change the mask when no key says otherwise.
+    pub combine: Combine,
+    /// How the wand selects.
+    pub wand: Wand,
+    /// Whether the canvas is extended by whole tokens.
+    pub snap: bool,
+    /// The square at which the model looks, where the person has placed it.
+    pub frame: Option<Rect>,
+    /// Changes of the mask that are being worked out.
+    waiting: usize,
     /// What the panel says.
     pub settings: Settings,
     /// Where one looks.
@@ -319,10 +349,25 @@ impl Editor {
         let mut editor = Self {
             history,
             brush: Brush { tool: Tool::Brush, size: 64.0, hardness: 0.7 },
+            pressure: 1.0,
+            combine: Combine::Add,
+            wand: Wand { tolerance: 24, contiguous: true },
+            snap: true,
+            frame: None,
+            waiting: 0,
             settings,
             view: View { zoom: 1.0, centre: (0.0, 0.0), fit: true },
             pixels_per_point: 1.0,
-            show: Show { image: true, tokens: true, mask: true, heat: None, more: false, original: false },
+            show: Show {
+                image: true,
+                tokens: true,
+                mask: true,
+                overlay: Overlay { colour: [0xf2, 0xa6, 0x3b], opacity: 0.26, hatch: false },
+                pixel_grid: true,
+                heat: None,
+                more: false,
+                original: false,
+            },
             card,
             abilities,
             offers,
@@ -389,10 +434,6 @@ impl Editor {
             Command::JpegQuality(quality) => self.desk.quality = quality.clamp(1, 100),
             Command::Metadata(on) => self.desk.metadata = on,
             Command::DropFiles { paths, as_mask } => self.drop_files(paths, as_mask),
-            Command::ImportMask(path) => {
-                self.dialog = None;
-                self.errands.read_mask(path, (self.document.picture.width(), self.document.picture.height()));
-            }
             Command::Copy => self.copy(),
             Command::Paste => self.paste(),
             Command::RestoreRequest => return self.restore_request(),
@@ -425,9 +466,36 @@ impl Editor {
                 let stroke = self.stroke.take();
                 self.go_to(stroke.map(|stroke| stroke.before));
             }
-            Command::ClearMask => self.change_mask("Clear mask", |_| 0),
-            Command::InvertMask => self.change_mask("Invert mask", |byte| 255 - byte),
-            Command::SelectAll => self.change_mask("Select all", |_| 255),
+            Command::Pressure(pressure) => self.pressure = pressure.clamp(0.02, 1.0),
+            Command::Select(selection, how) => return self.select(selection, how),
+            Command::CombineBy(how) => self.combine = how,
+            Command::Tolerance(levels) => self.wand.tolerance = levels,
+            Command::Contiguous(contiguous) => self.wand.contiguous = contiguous,
+            Command::AdjustMask(adjustment, radius) => self.adjust_mask(adjustment, radius),
+            Command::ImportMask(path) => {
+                self.dialog = None;
+                self.errands.read_mask(path, (self.document.picture.width(), self.document.picture.height()));
+            }
+            Command::ExportMask(path) => return self.export_mask(path),
+            Command::Overlay(overlay) => {
+                self.show.overlay = Overlay { opacity: overlay.opacity.clamp(0.05, 1.0), ..overlay };
+            }
+            Command::ClearMask => {
+                self.change_mask("Clear mask", Mask::new(self.document.mask.width(), self.document.mask.height()));
+            }
+            Command::InvertMask => self.change_mask("Invert mask", self.document.mask.inverted()),
+            Command::SelectAll => {
+                let mut all = self.document.mask.clone();
+                all.fill_rect(all.rect(), 255);
+                self.change_mask("Select all", all);
+            }
+            Command::SnapToTokens(snap) => self.snap = snap,
+            Command::PlaceFrame(rect) => return self.place_frame(rect),
+            Command::ScaleFrame(factor) => return self.scale_frame(factor),
+            Command::FrameAutomatic => {
+                self.frame = None;
+                self.aim();
+            }
             Command::ExtendCanvas(by) => return self.extend_canvas(by),
             Command::ChooseModel(id) => return self.choose_model(&id),
             Command::ImportModels(files) => {
@@ -481,6 +549,7 @@ impl Editor {
             Command::ShowImage(on) => self.show.image = on,
             Command::ShowTokens(on) => self.show.tokens = on,
             Command::ShowMask(on) => self.show.mask = on,
+            Command::ShowPixelGrid(on) => self.show.pixel_grid = on,
             Command::ShowHeat(heat) => self.show.heat = heat,
             Command::ShowMore(on) => self.show.more = on,
             Command::ShowOriginal(on) => self.show.original = on,
@@ -521,6 +590,11 @@ impl Editor {
     /// Whether tokens are being made right now.
     pub fn is_decoding(&self) -> bool {
         self.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Decoding | Phase::Stopping))
+    }
+
+    /// Whether one looks at a run on the picture that it was asked for.
+    pub fn looks_back(&self) -> bool {
+        self.run.is_some() || self.timeline.head.is_some()
     }
 
     /// Whether a stroke is being drawn.

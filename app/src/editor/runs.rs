@@ -14,7 +14,7 @@ impl Editor {
         let request = Request {
             picture: self.document.picture.clone(),
             mask: self.document.mask.clone(),
-            frame: None,
+            frame: self.aim.as_ref().filter(|aim| aim.passes.len() == 1).map(|aim| aim.frame),
             extent: self.settings.extent,
             order: self.settings.order.into(),
             order_seed: self.settings.seed,
@@ -222,7 +222,7 @@ impl Editor {
             let looked_at = self.timeline.head;
             self.take_result_in(&label, picture, Arc::new(track));
             self.timeline.head = looked_at;
-            let bytes: usize = self.document.picture.image().as_bytes().len() + self.document.mask.bytes().len();
+            let bytes = self.document.picture.image().as_bytes().len();
             self.results.push(Outcome { document: self.document.clone(), thumbnail });
             let excess = self.results.len().saturating_sub(RESULTS.min(RESULT_BYTES / bytes.max(1)).max(4));
             self.results.drain(..excess);

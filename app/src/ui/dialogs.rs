@@ -9,13 +9,15 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use andamento_model::picture::MOST_EDGE;
 use crossbeam_channel::{Receiver, bounded};
-use egui::{Context, Frame, Id, Key, Margin, Modal, RichText, Stroke, TextEdit, Ui, vec2};
+use egui::{Context, DragValue, Frame, Id, Key, Margin, Modal, RichText, Stroke, TextEdit, Ui, vec2};
 use rfd::AsyncFileDialog;
 
 use super::keys::KEYS;
 use super::theme;
-use crate::command::{Command, Dialog};
+use super::widgets::slider;
+use crate::command::{Adjustment, Command, Dialog};
 use crate::editor::Editor;
 
 /// A system dialog that is gone so soon was never there.
@@ -41,6 +43,7 @@ pub(super) struct Dialogs {
     shown: Option<Dialog>,
     path: String,
     system: Option<System>,
+    radius: Option<u32>,
 }
 
 /// The system's own dialog.
@@ -81,6 +84,9 @@ impl Dialogs {
             Dialog::Recover => recover(ui, editor, commands),
             Dialog::MaskOrPicture(path) => mask_or_picture(ui, &path, commands),
             Dialog::Import => self.ask(ui, editor, "Import checkpoints", "Import", commands),
+            Dialog::ImportMask => self.ask(ui, editor, "Import a mask", "Import", commands),
+            Dialog::ExportMask => self.ask(ui, editor, "Export the mask", "Export", commands),
+            Dialog::Adjust(adjustment) => adjust(ui, &mut self.radius, adjustment, commands),
             Dialog::Keys => keys(ui, commands),
             Dialog::About => about(ui, editor, commands),
             Dialog::Leave => leave(ui, editor, commands),
@@ -118,8 +124,31 @@ impl Dialogs {
                 self.path = name.display().to_string();
                 self.ask_where(ctx, "Save as", &name, &["andamento", "png", "jpg", "webp", "tif", "ora"]);
             }
+            Some(Dialog::ImportMask) => {
+                self.path = editor.document.mask_name().display().to_string();
+                let dialog = AsyncFileDialog::new().set_title("Import a mask").add_filter("Pictures", &KINDS);
+                let answer = dialog.set_directory(folder).pick_file();
+                self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
+            }
+            Some(Dialog::ExportMask) => {
+                let name = editor.document.mask_name();
+                self.path = name.display().to_string();
+                let file = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let dialog = AsyncFileDialog::new().set_title("Export the mask").add_filter("PNG", &["png"]);
+                let dialog = dialog.set_file_name(file).set_directory(name.parent().unwrap_or(Path::new(".")));
+                let answer = dialog.save_file();
+                self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
+            }
             Some(Dialog::Export) => self.path = name.display().to_string(),
-            Some(Dialog::Keys | Dialog::About | Dialog::Leave | Dialog::Recover | Dialog::MaskOrPicture(_)) | None => {}
+            Some(
+                Dialog::Adjust(_)
+                | Dialog::Keys
+                | Dialog::About
+                | Dialog::Leave
+                | Dialog::Recover
+                | Dialog::MaskOrPicture(_),
+            )
+            | None => {}
         }
     }
 
@@ -215,7 +244,8 @@ impl Dialogs {
             field.request_focus();
         }
         let path = PathBuf::from(self.path.trim());
-        let (saving, importing) = (self.shown == Some(Dialog::Save), self.shown == Some(Dialog::Import));
+        let saving = matches!(self.shown, Some(Dialog::Save | Dialog::ExportMask));
+        let (importing, masks) = (self.shown == Some(Dialog::Import), self.shown == Some(Dialog::ImportMask));
         let (verb, hint) = match (saving, path.is_file()) {
             _ if importing => (
                 verb,
@@ -225,10 +255,12 @@ impl Dialogs {
                 (verb, "This is the picture that was opened: sources are never written to.")
             }
             (true, true) => ("Replace", "There is such a file already: it will be replaced."),
+            (true, false) if self.shown == Some(Dialog::ExportMask) => (verb, "An 8-bit grey PNG: white changes."),
             (true, false) => (
                 verb,
                 "A project (.andamento) keeps everything: masks, runs and history. Or a picture: .png, .jpg, .webp, .tif, .ora.",
             ),
+            (false, _) if masks => (verb, "A grey picture of the same size as the one that is open: white changes."),
             (false, _) => {
                 (verb, "A project, PNG, JPEG, WebP, TIFF, BMP or GIF. You can also drop a file onto the window.")
             }
@@ -268,7 +300,46 @@ fn answered(dialog: &Dialog, mut paths: Vec<PathBuf>) -> Option<Command> {
         Dialog::Save => paths.pop().map(Command::SaveAs),
         Dialog::Export => paths.pop().map(Command::Export),
         Dialog::Import => (!paths.is_empty()).then_some(Command::ImportModels(paths)),
-        Dialog::Keys | Dialog::About | Dialog::Leave | Dialog::Recover | Dialog::MaskOrPicture(_) => None,
+        Dialog::ImportMask => paths.pop().map(Command::ImportMask),
+        Dialog::ExportMask => paths.pop().map(Command::ExportMask),
+        Dialog::Adjust(_)
+        | Dialog::Keys
+        | Dialog::About
+        | Dialog::Leave
+        | Dialog::Recover
+        | Dialog::MaskOrPicture(_) => None,
+    }
+}
+
+/// How far the edges of the mask are moved or softened; what was said last is said again.
+fn adjust(ui: &mut Ui, last: &mut Option<u32>, adjustment: Adjustment, commands: &mut Vec<Command>) {
+    ui.set_width(380.0);
+    let (verb, about) = match adjustment {
+        Adjustment::Grow => ("Grow", "Every edge of the mask is moved outwards; soft edges stay as soft as they are."),
+        Adjustment::Shrink => {
+            ("Shrink", "Every edge of the mask is moved inwards; soft edges stay as soft as they are.")
+        }
+        Adjustment::Feather => ("Feather", "Every edge of the mask is softened so far to either side."),
+    };
+    heading(ui, &format!("{verb} the mask"));
+    ui.label(RichText::new(about).size(13.0).color(theme::DIM));
+    ui.add_space(8.0);
+    let radius = last.get_or_insert(8);
+    ui.horizontal(|ui| {
+        let mut exponent = f64::from(*radius).ln();
+        if slider(ui, &mut exponent, 0.0, f64::from(MOST_EDGE).ln(), "Radius").changed() {
+            *radius = exponent.exp().round() as u32;
+        }
+        let drag = DragValue::new(radius).range(1..=MOST_EDGE).suffix(" px");
+        let field = ui.add(drag.min_size(vec2(72.0, 24.0))).accessible_name("Radius (pixels)");
+        if ui.memory(|memory| memory.focused().is_none()) {
+            field.request_focus();
+        }
+    });
+    ui.add_space(8.0);
+    let entered = ui.input(|input| input.key_pressed(Key::Enter));
+    if buttons(ui, commands, |ui| main_button(ui, verb, true).clicked()) || entered {
+        commands.push(Command::AdjustMask(adjustment, *radius));
     }
 }
 

@@ -4,6 +4,20 @@
 pub(super) const BRUSH: &str = "\u{E6F0}";
 /// Eraser.
 pub(super) const ERASER: &str = "\u{E21E}";
+/// Lasso.
+pub(super) const LASSO: &str = "\u{EDC6}";
+/// Rectangle.
+pub(super) const RECTANGLE: &str = "\u{E3F0}";
+/// Wand.
+pub(super) const WAND: &str = "\u{E6B6}";
+/// A selection takes the mask's place.
+pub(super) const REPLACE: &str = "\u{E45E}";
+/// It is added.
+pub(super) const ADD: &str = "\u{E878}";
+/// It is taken away.
+pub(super) const SUBTRACT: &str = "\u{EBD4}";
+/// What both have in common.
+pub(super) const INTERSECT: &str = "\u{E87A}";
 /// Hand.
 pub(super) const HAND: &str = "\u{E298}";
 /// Extend the canvas.

@@ -63,6 +63,9 @@ fn alone(key: Key, modifiers: Modifiers, editor: &Editor) -> Option<Command> {
     Some(match (key, modifiers.shift) {
         (Key::B, false) => Command::Choose(Tool::Brush),
         (Key::E, false) => Command::Choose(Tool::Eraser),
+        (Key::L, false) => Command::Choose(Tool::Lasso),
+        (Key::M, false) => Command::Choose(Tool::Rectangle),
+        (Key::W, false) => Command::Choose(Tool::Wand),
         (Key::C, false) => Command::Choose(Tool::Extend),
         (Key::H, false) => Command::Choose(Tool::Hand),
         (Key::OpenBracket, false) => Command::BrushSize((size / SIZE).min(size - 1.0)),
@@ -84,8 +87,10 @@ fn alone(key: Key, modifiers: Modifiers, editor: &Editor) -> Option<Command> {
 }
 
 /// The keys, for the dialog that shows them.
-pub(super) const KEYS: [(&str, &str); 20] = [
-    ("B  E  C  H", "brush, eraser, extend canvas, hand"),
+pub(super) const KEYS: [(&str, &str); 22] = [
+    ("B  E  L  M  W", "brush, eraser, lasso, rectangle, wand"),
+    ("C  H", "extend canvas, hand"),
+    ("Shift, Alt, both", "a selection is added, taken away, or only what is common stays"),
     ("[  ]", "brush size; with Shift hardness; Alt+right-drag for both"),
     ("X", "swap brush and eraser; right-drag erases for a moment"),
     ("Space-drag, middle-drag", "move the view"),

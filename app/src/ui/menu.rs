@@ -5,7 +5,7 @@ use std::path::Path;
 use egui::{Align, Button, Color32, CornerRadius, Layout, MenuBar, RichText, Role, Sense, Ui, WidgetInfo, vec2};
 
 use super::{icons, theme};
-use crate::command::{Command, Dialog, Heat};
+use crate::command::{Adjustment, Command, Dialog, Heat};
 use crate::editor::{Editor, Engine};
 
 /// One line of a menu.
@@ -39,7 +39,7 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
         ui.add_space(8.0);
         file(ui, editor, commands);
         edit(ui, editor, commands);
-        select(ui, commands);
+        select(ui, editor, commands);
         generate(ui, editor, commands);
         model(ui, editor, commands);
         view(ui, editor, commands);
@@ -127,12 +127,19 @@ fn edit(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     });
 }
 
-fn select(ui: &mut Ui, commands: &mut Vec<Command>) {
+fn select(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let some = !editor.document.mask.is_empty();
+    let adjust = |name, adjustment| Item::new(name, "", Command::Ask(Dialog::Adjust(adjustment))).when(some);
     menu(ui, "Select", commands, |_| {
         vec![
             Item::new("Select all", "Ctrl+A", Command::SelectAll),
             Item::new("Clear mask", "Ctrl+D", Command::ClearMask),
             Item::new("Invert mask", "Ctrl+Shift+I", Command::InvertMask),
+            adjust("Grow mask…", Adjustment::Grow),
+            adjust("Shrink mask…", Adjustment::Shrink),
+            adjust("Feather mask…", Adjustment::Feather),
+            Item::new("Import mask…", "", Command::Ask(Dialog::ImportMask)),
+            Item::new("Export mask…", "", Command::Ask(Dialog::ExportMask)).when(some),
         ]
     });
 }
@@ -145,6 +152,9 @@ fn generate(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             Item::new("Stop", "Shift+X", Command::Stop).when(editor.run.is_some()),
             Item::new("Play or pause", "K", Command::PlayOrPause).when(editor.track().is_some()),
             Item::new("Branch here", "", Command::BranchHere).when(editor.can_branch()),
+            Item::new("Smaller frame", "", Command::ScaleFrame(0.8)).when(editor.aim.is_some()),
+            Item::new("Larger frame", "", Command::ScaleFrame(1.25)).when(editor.aim.is_some()),
+            Item::new("Place frame by itself", "", Command::FrameAutomatic).when(editor.frame.is_some()),
             Item::new("New seed", "", Command::RollSeed),
             Item::new("Lock seed", "", Command::LockSeed(!locked)).ticked(locked),
         ]
@@ -178,6 +188,7 @@ fn view(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             Item::new("Picture", "", Command::ShowImage(!show.image)).ticked(show.image),
             Item::new("Mask", "", Command::ShowMask(!show.mask)).ticked(show.mask),
             Item::new("Token grid", "G", Command::ShowTokens(!show.tokens)).ticked(show.tokens),
+            Item::new("Pixel grid", "", Command::ShowPixelGrid(!show.pixel_grid)).ticked(show.pixel_grid),
             heat(Heat::Order, "Order of tokens"),
             heat(Heat::Uncertainty, "Uncertainty"),
             heat(Heat::Likelihood, "Likelihood"),

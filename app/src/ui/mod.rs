@@ -2,6 +2,8 @@
 
 mod canvas;
 mod dialogs;
+mod frames;
+mod gestures;
 mod handles;
 mod icons;
 mod keys;
@@ -10,6 +12,7 @@ mod models;
 mod notices;
 mod options;
 mod outline;
+mod overlay;
 mod pace;
 mod panel;
 mod screen;
@@ -33,6 +36,7 @@ use egui::{CentralPanel, Context, Frame, IconData, Key, Margin, Panel as Bar, Ui
 use crate::command::Command;
 use crate::editor::Editor;
 use crate::files::folders::Folders;
+use crate::frames::Stopwatch;
 use crate::worker::{Source, from_library};
 
 /// How often the window is drawn while tokens are made and nothing else asks for it.
@@ -65,12 +69,7 @@ pub fn run(start: StartOptions) -> eframe::Result {
     }
     let viewport = ViewportBuilder::default().with_title("Andamento").with_app_id("andamento");
     let viewport = viewport.with_inner_size([1440.0, 900.0]).with_min_inner_size([1024.0, 700.0]).with_icon(icon());
-    let setup = WgpuSetup::CreateNew(WgpuSetupCreateNew {
-        // The window is light work: it leaves the strong device to the model, and takes a software one if need be.
-        power_preference: eframe::wgpu::PowerPreference::LowPower,
-        ..WgpuSetupCreateNew::without_display_handle()
-    });
-    let wgpu_options = WgpuConfiguration { wgpu_setup: setup, ..eframe::NativeOptions::default().wgpu_options };
+    let wgpu_options = graphics();
     // Dithering would show other pixels than the picture's own.
     let options =
         eframe::NativeOptions { viewport, wgpu_options, dithering: false, ..eframe::NativeOptions::default() };
@@ -79,6 +78,16 @@ pub fn run(start: StartOptions) -> eframe::Result {
         Ok(Box::new(app) as Box<dyn eframe::App>)
     };
     eframe::run_native("Andamento", options, Box::new(create))
+}
+
+/// How the graphics card is taken.
+pub(crate) fn graphics() -> WgpuConfiguration {
+    let setup = WgpuSetup::CreateNew(WgpuSetupCreateNew {
+        // The window is light work: it leaves the strong device to the model, and takes a software one if need be.
+        power_preference: eframe::wgpu::PowerPreference::LowPower,
+        ..WgpuSetupCreateNew::without_display_handle()
+    });
+    WgpuConfiguration { wgpu_setup: setup, ..eframe::NativeOptions::default().wgpu_options }
 }
 
 /// The program's icon; none, if it cannot be read.
@@ -204,19 +213,20 @@ impl App {
     }
 }
 
-impl eframe::App for App {
-    fn logic(&mut self, ctx: &Context, _: &mut eframe::Frame) {
+impl App {
+    /// Takes in what was reported since the last frame. Returns whether more will move soon.
+    pub fn advance(&mut self) -> bool {
         let elapsed = self.last.elapsed();
         self.last = Instant::now();
-        if self.editor.tick(elapsed) {
-            ctx.request_repaint_after(FRAME);
-        }
+        self.editor.tick(elapsed)
     }
 
-    fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
-        let start = Instant::now();
+    /// Shows everything once, and carries out what was asked for.
+    pub fn frame(&mut self, ui: &mut Ui) {
+        let start = Stopwatch::start();
         let ctx = ui.ctx().clone();
         let mut commands = Vec::new();
+        self.canvas.take_keys(&ctx, &mut self.editor);
         keys::read(&ctx, &self.editor, &mut commands);
         self.gestures(&ctx, &mut commands);
         self.layout(ui, &mut commands);
@@ -227,6 +237,18 @@ impl eframe::App for App {
         commands.into_iter().for_each(|command| self.editor.apply(command));
         self.leave(&ctx);
         self.pace.frame(start.elapsed(), self.editor.is_decoding());
+    }
+}
+
+impl eframe::App for App {
+    fn logic(&mut self, ctx: &Context, _: &mut eframe::Frame) {
+        if self.advance() {
+            ctx.request_repaint_after(FRAME);
+        }
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
+        self.frame(ui);
     }
 
     fn on_exit(&mut self) {

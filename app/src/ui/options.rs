@@ -1,27 +1,57 @@
-//! Size and hardness of the brush, in a small bar on the canvas.
+//! The options of the tool in hand, in a small bar on the canvas.
 
-use egui::{Area, Context, DragValue, Frame, Id, Margin, Order, Rect, RichText, Stroke, Ui, vec2};
+use andamento_model::picture::Combine;
+use egui::{
+    Area, Color32, Context, CornerRadius, CursorIcon, DragValue, Frame, Id, Margin, Order, Rect, RichText, Role, Sense,
+    Stroke, StrokeKind, Ui, WidgetInfo, vec2,
+};
 
-use super::theme;
-use super::widgets::slider;
-use crate::command::{Command, Tool};
-use crate::editor::{Editor, MAX_BRUSH};
+use super::widgets::{focus_ring, pill, slider};
+use super::{icons, theme};
+use crate::command::{Command, Overlay, Tool};
+use crate::editor::{Editor, MAX_BRUSH, Wand};
 
-/// Shows the bar below the canvas while a brush is in hand.
+/// The colours that are offered for the mask.
+const COLOURS: [(&str, [u8; 3]); 6] = [
+    ("Amber", [0xf2, 0xa6, 0x3b]),
+    ("Red", [0xe8, 0x3f, 0x3f]),
+    ("Green", [0x3f, 0xd1, 0x6a]),
+    ("Blue", [0x3f, 0x8c, 0xf2]),
+    ("Magenta", [0xe0, 0x4f, 0xd8]),
+    ("White", [0xff, 0xff, 0xff]),
+];
+
+/// Shows the bar below the canvas, unless the tool has no options.
 pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut Vec<Command>) {
-    if !matches!(editor.brush.tool, Tool::Brush | Tool::Eraser) {
+    if editor.brush.tool == Tool::Hand {
         return;
     }
     let corner = canvas.left_bottom() + vec2(12.0, -12.0);
-    let area = Area::new(Id::unique("brush options")).order(Order::Middle).pivot(egui::Align2::LEFT_BOTTOM);
+    let area = Area::new(Id::unique("tool options")).order(Order::Middle).pivot(egui::Align2::LEFT_BOTTOM);
     area.fixed_pos(corner).constrain_to(canvas).show(ctx, |ui| {
         let frame = Frame::new().fill(theme::PANEL).stroke(Stroke::new(1.0, theme::EDGE)).corner_radius(theme::RADIUS);
         frame.inner_margin(Margin::symmetric(12, 3)).show(ui, |ui| {
             ui.horizontal(|ui| {
                 ui.set_height(26.0);
-                size(ui, editor.brush.size, commands);
-                ui.add_space(10.0);
-                hardness(ui, editor.brush.hardness, commands);
+                match editor.brush.tool {
+                    Tool::Brush | Tool::Eraser => {
+                        size(ui, editor.brush.size, commands);
+                        ui.add_space(10.0);
+                        hardness(ui, editor.brush.hardness, commands);
+                    }
+                    Tool::Lasso | Tool::Rectangle => modes(ui, editor.combine, commands),
+                    Tool::Wand => {
+                        modes(ui, editor.combine, commands);
+                        ui.add_space(10.0);
+                        wand(ui, editor.wand, commands);
+                    }
+                    Tool::Extend => snap(ui, editor.snap, commands),
+                    Tool::Hand => {}
+                }
+                if editor.brush.tool != Tool::Extend {
+                    ui.add_space(10.0);
+                    overlay(ui, editor.show.overlay, commands);
+                }
             });
         });
     });
@@ -34,7 +64,7 @@ fn size(ui: &mut Ui, size: f32, commands: &mut Vec<Command>) {
     let mut exponent = f64::from(size).ln();
     let response = slider(ui, &mut exponent, 0.0, f64::from(MAX_BRUSH).ln(), "Brush size");
     let slid = response.changed();
-    response.on_hover_text("Diameter of the brush in picture pixels ([ and ])");
+    response.on_hover_text("Diameter of the brush in picture pixels ([ and ]); a pen presses it smaller");
     let mut pixels = f64::from(size.round());
     let drag = DragValue::new(&mut pixels).range(1.0..=f64::from(MAX_BRUSH)).speed(1.0).suffix(" px");
     let typed = ui.add(drag.min_size(vec2(62.0, 22.0))).accessible_name("Brush size (pixels)").changed();
@@ -59,4 +89,112 @@ fn hardness(ui: &mut Ui, hardness: f32, commands: &mut Vec<Command>) {
     } else if (share - f64::from(hardness)).abs() > 1e-6 {
         commands.push(Command::BrushHardness(share as f32));
     }
+}
+
+/// How a selection changes the mask.
+fn modes(ui: &mut Ui, chosen: Combine, commands: &mut Vec<Command>) {
+    let modes = [
+        (Combine::Replace, icons::REPLACE, "Replace mask", "A selection takes the mask's place"),
+        (Combine::Add, icons::ADD, "Add to mask", "A selection is added to the mask (Shift)"),
+        (Combine::Subtract, icons::SUBTRACT, "Subtract from mask", "A selection is taken away (Alt, or right-drag)"),
+        (
+            Combine::Intersect,
+            icons::INTERSECT,
+            "Intersect with mask",
+            "Only what both have in common stays (Shift+Alt)",
+        ),
+    ];
+    ui.spacing_mut().item_spacing.x = 3.0;
+    for (mode, icon, name, tip) in modes {
+        let on = mode == chosen;
+        let (rect, response) = ui.allocate_exact_size(vec2(26.0, 24.0), Sense::click());
+        response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, on, name));
+        let fill = match (on, response.hovered()) {
+            (true, _) => theme::CONTROL_HOVERED,
+            (false, true) => theme::CONTROL,
+            (false, false) => Color32::TRANSPARENT,
+        };
+        ui.painter().rect_filled(rect, CornerRadius::same(5), fill);
+        let colour = if on { theme::ACCENT } else { theme::TEXT };
+        ui.painter().text(rect.center(), egui::Align2::CENTER_CENTER, icon, theme::icon_font(16.0), colour);
+        focus_ring(ui, &response, rect, 5);
+        if response.clicked() {
+            commands.push(Command::CombineBy(mode));
+        }
+        response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip);
+    }
+    ui.spacing_mut().item_spacing.x = 6.0;
+}
+
+fn wand(ui: &mut Ui, wand: Wand, commands: &mut Vec<Command>) {
+    ui.label(RichText::new("Tolerance").size(13.0).color(theme::DIM));
+    ui.spacing_mut().slider_width = 80.0;
+    let mut levels = f64::from(wand.tolerance);
+    let response = slider(ui, &mut levels, 0.0, 255.0, "Tolerance");
+    response.on_hover_text("By how much colours may differ in each channel, in levels of 0 to 255");
+    let mut typed = wand.tolerance;
+    let drag = DragValue::new(&mut typed).range(0..=255).speed(1.0);
+    let changed = ui.add(drag.min_size(vec2(40.0, 22.0))).accessible_name("Tolerance (levels)").changed();
+    let levels = if changed { typed } else { levels.round() as u8 };
+    if levels != wand.tolerance {
+        commands.push(Command::Tolerance(levels));
+    }
+    ui.add_space(6.0);
+    if pill(ui, wand.contiguous, "Contiguous", "Only what is joined to where you click; otherwise the whole picture") {
+        commands.push(Command::Contiguous(!wand.contiguous));
+    }
+}
+
+fn snap(ui: &mut Ui, on: bool, commands: &mut Vec<Command>) {
+    if pill(ui, on, "Snap to tokens", "The canvas is extended by whole tokens; Ctrl while dragging turns it around") {
+        commands.push(Command::SnapToTokens(!on));
+    }
+}
+
+/// How the mask is shown: a small square of its colour, which opens what there is to choose.
+fn overlay(ui: &mut Ui, overlay: Overlay, commands: &mut Vec<Command>) {
+    let [red, green, blue] = overlay.colour;
+    let (rect, button) = ui.allocate_exact_size(vec2(26.0, 24.0), Sense::click());
+    button.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Mask overlay"));
+    let fill = if button.hovered() { theme::CONTROL_HOVERED } else { theme::CONTROL };
+    ui.painter().rect_filled(rect, CornerRadius::same(5), fill);
+    ui.painter().rect_filled(rect.shrink(6.0), CornerRadius::same(2), Color32::from_rgb(red, green, blue));
+    focus_ring(ui, &button, rect, 5);
+    let button = button.on_hover_text("How the mask is shown; the mask itself stays as it is");
+    let popup = egui::Popup::menu(&button).close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside);
+    popup.show(|ui| {
+        ui.set_min_width(190.0);
+        ui.horizontal(|ui| {
+            for (name, colour) in COLOURS {
+                if swatch(ui, name, colour, overlay.colour == colour) {
+                    commands.push(Command::Overlay(Overlay { colour, ..overlay }));
+                }
+            }
+        });
+        ui.horizontal(|ui| {
+            ui.label(RichText::new("Opacity").size(13.0).color(theme::DIM));
+            ui.spacing_mut().slider_width = 100.0;
+            let mut opacity = f64::from(overlay.opacity);
+            if slider(ui, &mut opacity, 0.05, 1.0, "Mask opacity").changed() {
+                commands.push(Command::Overlay(Overlay { opacity: opacity as f32, ..overlay }));
+            }
+        });
+        if pill(ui, overlay.hatch, "Hatched", "Slanted lines leave more of the picture to be seen") {
+            commands.push(Command::Overlay(Overlay { hatch: !overlay.hatch, ..overlay }));
+        }
+    });
+}
+
+fn swatch(ui: &mut Ui, name: &str, [red, green, blue]: [u8; 3], chosen: bool) -> bool {
+    let (rect, response) = ui.allocate_exact_size(vec2(22.0, 22.0), Sense::click());
+    response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, chosen, format!("Mask colour: {name}")));
+    ui.painter().rect_filled(rect.shrink(2.0), CornerRadius::same(4), Color32::from_rgb(red, green, blue));
+    if chosen {
+        let stroke = Stroke::new(1.5, theme::TEXT);
+        ui.painter().rect_stroke(rect, CornerRadius::same(5), stroke, StrokeKind::Inside);
+    }
+    focus_ring(ui, &response, rect, 5);
+    let clicked = response.clicked();
+    response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(name);
+    clicked
 }

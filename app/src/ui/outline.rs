@@ -1,22 +1,28 @@
 //! The outline of a mask: where it is half on, as closed lines, by marching squares.
 
-use andamento_model::picture::Mask;
+use andamento_model::picture::{Mask, Rect};
 use egui::{Pos2, pos2};
 
-/// The mask is looked at in at most so many points along its longer side.
-const POINTS: u32 = 512;
 /// Where the line runs.
 const HALF: f32 = 127.5;
 /// No neighbour.
 const NONE: u32 = u32::MAX;
 
-/// Closed lines in canvas pixels around everything that is more than half on.
-pub(super) fn outline(mask: &Mask) -> Vec<Vec<Pos2>> {
-    let step = mask.width().max(mask.height()).div_ceil(POINTS).max(1);
-    // One ring of points outside of the canvas closes what reaches its edge.
-    let (cols, rows) = (mask.width().div_ceil(step) + 2, mask.height().div_ceil(step) + 2);
+/// Closed lines in canvas pixels around everything within `area` that is more than half on, looked at in every so many
+/// pixels. They run along the area's edge where the mask goes on beyond it.
+pub(super) fn outline(mask: &Mask, area: Rect, step: u32) -> Vec<Vec<Pos2>> {
+    let (area, step) = (area.intersect(mask.rect()), step.max(1));
+    if area.is_empty() || mask.flat(area) == Some(0) {
+        return Vec::new();
+    }
+    // One ring of points outside closes what reaches the edge.
+    let (cols, rows) = (area.width.div_ceil(step) + 2, area.height.div_ceil(step) + 2);
+    let (left, top) = (area.x as u32, area.y as u32);
     let on = |col: u32, row: u32| match (col.checked_sub(1), row.checked_sub(1)) {
-        (Some(col), Some(row)) => f32::from(mask.get(col * step + step / 2, row * step + step / 2)) - HALF,
+        (Some(col), Some(row)) if col + 2 < cols && row + 2 < rows => {
+            let (x, y) = (left + col * step + step / 2, top + row * step + step / 2);
+            f32::from(mask.get(x.min(area.right() as u32 - 1), y.min(area.bottom() as u32 - 1))) - HALF
+        }
         _ => -HALF,
     };
     let values: Vec<f32> =
@@ -43,7 +49,7 @@ pub(super) fn outline(mask: &Mask) -> Vec<Vec<Pos2>> {
             let at = (index as f32 - 0.5 + along as f32 * share) * step as f32;
             at.clamp(0.0, length as f32)
         };
-        pos2(at(col, right, mask.width()), at(row, down, mask.height()))
+        pos2(left as f32 + at(col, right, area.width), top as f32 + at(row, down, area.height))
     };
     let mut lines = Vec::new();
     for start in 0..next.len() as u32 {

@@ -1,4 +1,4 @@
-//! How long the window's thread takes for a frame while the model works, and how many frames there are; told on the error
+//! How long the window's thread computes for a frame while the model works, and how many frames there are; told on the error
 //! stream when `ANDAMENTO_FRAME_TIMES` is set.
 
 use std::time::{Duration, Instant};

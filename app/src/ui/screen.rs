@@ -51,6 +51,14 @@ impl Screen {
         (at.x, at.y)
     }
 
+    /// The canvas pixels that lie in the viewport, those that are cut off included; they may reach outside of the canvas.
+    pub(super) fn seen(&self) -> Rect {
+        let (min, max) = (self.canvas(self.viewport.min), self.canvas(self.viewport.max));
+        let (left, top) = (min.0.floor() as i64, min.1.floor() as i64);
+        let side = |from: i64, to: f32| (to.ceil() as i64 - from).clamp(0, i64::from(u32::MAX)) as u32;
+        Rect::new(left, top, side(left, max.0), side(top, max.1))
+    }
+
     /// Moved by so many screen points.
     pub(super) fn moved(&self, by: Vec2) -> View {
         Self { origin: self.origin + by, ..*self }.view()

@@ -16,7 +16,7 @@ struct Entry {
     about: &'static str,
 }
 
-const TOOLS: [Entry; 4] = [
+const TOOLS: [Entry; 7] = [
     Entry {
         tool: Tool::Brush,
         icon: icons::BRUSH,
@@ -32,11 +32,33 @@ const TOOLS: [Entry; 4] = [
         about: "Take back what may change. X swaps brush and eraser",
     },
     Entry {
+        tool: Tool::Lasso,
+        icon: icons::LASSO,
+        name: "Lasso",
+        key: "L",
+        about: "Draw around what may change, or click the corners of a polygon: a double-click or Enter closes it. Shift \
+                adds, Alt takes away, both keep what is common",
+    },
+    Entry {
+        tool: Tool::Rectangle,
+        icon: icons::RECTANGLE,
+        name: "Rectangle",
+        key: "M",
+        about: "Draw up a rectangle that may change. Shift adds, Alt takes away, both keep what is common",
+    },
+    Entry {
+        tool: Tool::Wand,
+        icon: icons::WAND,
+        name: "Wand",
+        key: "W",
+        about: "Click a colour: what resembles it may change. Shift adds, Alt takes away, both keep what is common",
+    },
+    Entry {
         tool: Tool::Extend,
         icon: icons::EXTEND,
         name: "Extend canvas",
         key: "C",
-        about: "Drag an edge outwards; the added area is masked (outpainting)",
+        about: "Drag an edge or a corner outwards; the added area is masked (outpainting)",
     },
     Entry {
         tool: Tool::Hand,
