@@ -7,5 +7,7 @@ mod gpu;
 mod masks;
 mod parity;
 mod pixels;
+mod results;
 mod scenes;
+mod seams;
 mod window;

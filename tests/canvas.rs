@@ -31,8 +31,10 @@ fn window(scale: f32, picture: Option<PathBuf>) -> Harness<'static, App> {
         }
     });
     let builder = Harness::builder().with_size([1024.0, 700.0]).with_max_steps(40).with_pixels_per_point(scale);
-    let mut window =
-        builder.wgpu().with_render_cursor(false).build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("it opens"));
+    let mut window = builder
+        .wgpu()
+        .with_render_cursor(false)
+        .build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("it opens"));
     window.run_steps(3);
     window
 }
@@ -455,9 +457,10 @@ fn a_large_extension_is_planned_in_passes() {
     let aim = window.state().editor.aim.clone().expect("what was added is masked");
     assert_eq!(aim, forecast, "what was shown before is what is planned");
     assert!(aim.passes.len() > 1 && aim.frame == aim.passes[0].frame);
-    let rest = aim.passes.iter().fold(mask(&window), |rest, pass| {
-        rest.combined(&pass.mask, Combine::Subtract).expect("of one size")
-    });
+    let rest = aim
+        .passes
+        .iter()
+        .fold(mask(&window), |rest, pass| rest.combined(&pass.mask, Combine::Subtract).expect("of one size"));
     assert!(rest.is_empty(), "all of it will be made");
     assert!(aim.tokens > aim.masked.iter().filter(|masked| **masked).count());
 }
@@ -545,7 +548,8 @@ fn the_view_zooms_at_the_pointer_and_moves_with_space_and_the_middle_button() {
 #[test]
 fn tiles_show_the_pictures_own_pixels() {
     let side = 2300;
-    let picture = RgbImage::from_fn(side, 1400, |x, y| Rgb([(x * 7 % 251) as u8, (y * 5 % 241) as u8, ((x ^ y) % 256) as u8]));
+    let picture =
+        RgbImage::from_fn(side, 1400, |x, y| Rgb([(x * 7 % 251) as u8, (y * 5 % 241) as u8, ((x ^ y) % 256) as u8]));
     let path = file("tiles", &picture);
     for scale in SCALES {
         let mut window = window(scale, Some(path.clone()));

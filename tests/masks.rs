@@ -325,8 +325,10 @@ fn a_polygon_covers_its_area_whatever_its_size() {
     let covered: f64 = Mask::polygon(5000, 2500, &triangle).bytes().iter().map(|byte| f64::from(*byte) / 255.0).sum();
     assert!((covered / f64::from(twice.abs() / 2.0) - 1.0).abs() < 1e-3, "{covered} of {}", twice / 2.0);
     // Lines that cross leave no hole, and nothing is no error.
-    let star: Vec<(f32, f32)> =
-        (0..5).map(|point| (point as f32 * 4.0 * std::f32::consts::PI / 5.0).sin_cos()).map(|(x, y)| (100.0 + 90.0 * x, 100.0 + 90.0 * y)).collect();
+    let star: Vec<(f32, f32)> = (0..5)
+        .map(|point| (point as f32 * 4.0 * std::f32::consts::PI / 5.0).sin_cos())
+        .map(|(x, y)| (100.0 + 90.0 * x, 100.0 + 90.0 * y))
+        .collect();
     assert_eq!(Mask::polygon(200, 200, &star).get(100, 100), 255);
     for nothing in [&[][..], &[(3.0, 3.0)], &[(3.0, 3.0), (9.0, 9.0)], &[(f32::NAN, 0.0), (5.0, 5.0), (9.0, 0.0)]] {
         assert!(Mask::polygon(20, 20, nothing).is_empty(), "{nothing:?}");
@@ -353,7 +355,9 @@ fn times_of_large_masks() {
         timed("a first move, 2000 px soft", &mut || drop(mask.clone().line((x, y), (x + 20.0, y), 1000.0, 0.3, false)));
         let mut drawn = mask.clone();
         timed("100 moves, 2000 px soft", &mut || {
-            (0..100).for_each(|at| drop(drawn.line((x + at as f32 * 9.0, y), (x + at as f32 * 9.0 + 9.0, y), 1000.0, 0.3, false)));
+            (0..100).for_each(|at| {
+                drop(drawn.line((x + at as f32 * 9.0, y), (x + at as f32 * 9.0 + 9.0, y), 1000.0, 0.3, false))
+            });
         });
         timed("comparing", &mut || assert!(drawn != mask));
         timed("bounds", &mut || drop(mask.bounds()));
@@ -366,7 +370,8 @@ fn times_of_large_masks() {
         timed("feathering by 40", &mut || drop(mask.feathered(40)));
         timed("planning passes", &mut || drop(sequence(Extent::Trained, &mask, &Lattice::grid(16, 16), 16, None)));
         timed("a polygon", &mut || drop(Mask::polygon(width, height, &[(9.0, 9.0), (x, 2.0 * y), (2.0 * x, 5.0)])));
-        let picture = Picture::new(RgbImage::from_fn(width, height, |x, y| Rgb([(x / 9) as u8, (y / 7) as u8, 90])).into());
+        let picture =
+            Picture::new(RgbImage::from_fn(width, height, |x, y| Rgb([(x / 9) as u8, (y / 7) as u8, 90])).into());
         timed("the wand", &mut || drop(picture.similar(5, 5, 60, true)));
         timed("as a PNG", &mut || drop(mask.png_bytes()));
     }

@@ -85,7 +85,9 @@ pub fn run(side: u32, device: DeviceChoice, shelf: Shelf, as_json: bool) -> Resu
     for (name, times) in [("idle", &idle), ("while generating", &busy)] {
         let [median, slow, slower, most] = [50, 95, 99, 100].map(|share| times.percentile(share));
         let frames = times.0.len();
-        println!("{name:<28} {median:.2?} median, {slow:.2?} at 95 %, {slower:.2?} at 99 %, {most:.2?} most, {frames} frames");
+        println!(
+            "{name:<28} {median:.2?} median, {slow:.2?} at 95 %, {slower:.2?} at 99 %, {most:.2?} most, {frames} frames"
+        );
     }
     Ok(())
 }
@@ -252,8 +254,7 @@ fn place(at: f32) -> Pos2 {
 fn card() -> Option<(RenderState, wgpu::Texture)> {
     let config = ui::graphics();
     let instance = pollster::block_on(config.wgpu_setup.new_instance());
-    let state =
-        pollster::block_on(RenderState::create(&config, &instance, None, RendererOptions::default())).ok()?;
+    let state = pollster::block_on(RenderState::create(&config, &instance, None, RendererOptions::default())).ok()?;
     let size = wgpu::Extent3d { width: WINDOW[0] as u32, height: WINDOW[1] as u32, depth_or_array_layers: 1 };
     let texture = state.device.create_texture(&wgpu::TextureDescriptor {
         label: Some("window"),

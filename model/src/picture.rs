@@ -5,6 +5,7 @@ mod edge;
 mod grow;
 mod mask;
 mod open;
+mod pixels;
 mod rect;
 mod select;
 
@@ -15,6 +16,7 @@ pub use rect::Rect;
 use crate::{Error, Result};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{DynamicImage, ImageBuffer, ImageEncoder, ImageError, ImageResult, Pixel, Primitive, RgbImage};
+use pixels::Pixels;
 use std::{fmt, ops::Range, path::Path, sync::Arc};
 
 /// The largest picture that is opened or made, in pixels. Medium-format cameras make 150 megapixels.
@@ -78,9 +80,9 @@ fn levels<S: Sample>(pixel: &[S]) -> [f32; 4] {
 /// A picture at the source's own depth (8 or 16 bit) and colour type (grey or RGB, with or without alpha).
 ///
 /// A clone is cheap, and pixels never change in place: what is edited is another picture.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Picture {
-    pixels: Arc<DynamicImage>,
+    pixels: Pixels,
     origin: Arc<Origin>,
 }
 
@@ -101,7 +103,7 @@ impl Picture {
             DynamicImage::ImageRgba32F(_) => DynamicImage::ImageRgba16(image.to_rgba16()),
             integers => integers,
         };
-        Self { pixels: Arc::new(image), origin: Arc::default() }
+        Self { pixels: Pixels::new(image), origin: Arc::default() }
     }
 
     /// Opens a PNG, JPEG, WebP, TIFF, BMP or GIF (its first picture), known by its content and not by its name, upright
@@ -169,6 +171,17 @@ impl Picture {
         Ok(self.with_pixels(grown))
     }
 
+    /// The same picture, kept as small as can be: where it came of another by a change within a rectangle, as that change.
+    /// Its pixels are put together when they are asked for.
+    pub fn packed(&self) -> Self {
+        Self { pixels: self.pixels.packed(), origin: self.origin.clone() }
+    }
+
+    /// The picture with other pixels within a rectangle; `image` is all of it.
+    pub(crate) fn changed(&self, image: DynamicImage, at: Rect) -> Self {
+        Self { pixels: self.pixels.changed(image, at), origin: self.origin.clone() }
+    }
+
     /// Another picture of the same origin.
     pub(crate) fn with_pixels(&self, image: DynamicImage) -> Self {
         Self { origin: self.origin.clone(), ..Self::new(image) }
@@ -177,6 +190,12 @@ impl Picture {
     /// The levels of a stretch of row `y`, which must lie in the picture, into `row`.
     pub(crate) fn read_row(&self, y: u32, columns: Range<u32>, row: &mut Vec<[f32; 4]>) {
         on_pixels!(&*self.pixels, buffer => read_row(buffer, y, columns, row));
+    }
+}
+
+impl PartialEq for Picture {
+    fn eq(&self, other: &Self) -> bool {
+        self.image() == other.image() && self.origin == other.origin
     }
 }
 

@@ -13,15 +13,15 @@ impl Editor {
     /// Where the model would look if the canvas were extended by so many pixels on the left, top, right and bottom.
     pub fn aim_when_extended(&self, by: [u32; 4]) -> Option<Aim> {
         let mask = self.document.extended_mask(by).ok()?;
-        let shifted =
-            |frame: Rect| Rect { x: frame.x + i64::from(by[0]), y: frame.y + i64::from(by[1]), ..frame };
+        let shifted = |frame: Rect| Rect { x: frame.x + i64::from(by[0]), y: frame.y + i64::from(by[1]), ..frame };
         self.aim_at(&mask, self.frame.map(shifted))
     }
 
     /// Where the model looks with this mask; nowhere when nothing may change, or it cannot be seen.
     fn aim_at(&self, mask: &Mask, chosen: Option<Rect>) -> Option<Aim> {
         let (extent, stride) = (self.settings.extent, self.card.stride());
-        let (passes, lattice) = frame::sequence(extent, mask, &self.trained(), stride, chosen).ok()?;
+        let (passes, lattice) =
+            frame::sequence(extent, &self.settings.seam.made(mask), &self.trained(), stride, chosen).ok()?;
         let grid = lattice.finest();
         let sites = |pass: &Pass| pass.frame.masked_sites(&pass.mask, grid.rows, grid.cols);
         let first = passes.first()?;

@@ -199,7 +199,9 @@ fn adjust(ui: &mut Ui, last: &mut Option<u32>, adjustment: Adjustment, commands:
     ui.set_width(380.0);
     let (verb, about) = match adjustment {
         Adjustment::Grow => ("Grow", "Every edge of the mask is moved outwards; soft edges stay as soft as they are."),
-        Adjustment::Shrink => ("Shrink", "Every edge of the mask is moved inwards; soft edges stay as soft as they are."),
+        Adjustment::Shrink => {
+            ("Shrink", "Every edge of the mask is moved inwards; soft edges stay as soft as they are.")
+        }
         Adjustment::Feather => ("Feather", "Every edge of the mask is softened so far to either side."),
     };
     heading(ui, &format!("{verb} the mask"));

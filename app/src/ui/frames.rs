@@ -45,9 +45,10 @@ impl Frames {
         commands: &mut Vec<Command>,
     ) -> bool {
         if let Some(track) = editor.track().filter(|_| editor.run.is_some() || editor.timeline.head.is_some()) {
-            if track.frame.rect != editor.document.picture.rect() {
-                draw(painter, screen, track.frame.rect, true);
-                label(painter, screen, track.frame, &track.frame.describe());
+            let frame = track.leg(editor.head()).map(|leg| leg.frame);
+            if let Some(frame) = frame.filter(|frame| frame.rect != editor.document.picture.rect()) {
+                draw(painter, screen, frame.rect, true);
+                label(painter, screen, frame, &frame.describe());
             }
             return false;
         }
@@ -89,11 +90,8 @@ impl Frames {
         let response = ui.interact(place, ui.scope_id().with("frame"), Sense::click_and_drag());
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Frame: {}", frame.describe())));
         focus_ring(ui, &response, place, 6);
-        let moved = |by: Vec2, rect: Rect| Rect {
-            x: rect.x + by.x.round() as i64,
-            y: rect.y + by.y.round() as i64,
-            ..rect
-        };
+        let moved =
+            |by: Vec2, rect: Rect| Rect { x: rect.x + by.x.round() as i64, y: rect.y + by.y.round() as i64, ..rect };
         if let Some((from, by)) = self.drag(ui, &response, screen, frame.rect) {
             commands.push(Command::PlaceFrame(moved(by, from)));
         }

@@ -134,7 +134,8 @@ impl Handles {
         let mine = self.drawn.is_some_and(|(drawn, _)| drawn == handle);
         if mine
             && response.dragged()
-            && let (Some(at), Some(start)) = (response.interact_pointer_pos(), ui.input(|input| input.pointer.press_origin()))
+            && let (Some(at), Some(start)) =
+                (response.interact_pointer_pos(), ui.input(|input| input.pointer.press_origin()))
         {
             let furthest = editor.document.picture.width().max(editor.document.picture.height()) as f32 * REACH;
             let by = ((at - start) * handle.out / screen.zoom).clamp(Vec2::ZERO, Vec2::splat(furthest));
@@ -160,7 +161,10 @@ impl Handles {
             Rect::from_min_max(Pos2::new(grown.min.x, canvas.min.y), Pos2::new(canvas.min.x, canvas.max.y)),
             Rect::from_min_max(Pos2::new(canvas.max.x, canvas.min.y), Pos2::new(grown.max.x, canvas.max.y)),
         ];
-        parts.into_iter().filter(|part| part.width() > 0.5 && part.height() > 0.5).for_each(|part| checkers(painter, part));
+        parts
+            .into_iter()
+            .filter(|part| part.width() > 0.5 && part.height() > 0.5)
+            .for_each(|part| checkers(painter, part));
         dashes(painter, grown);
         let key = (margins, editor.document.mask_id);
         if self.forecast.as_ref().is_none_or(|(margins, mask_id, _)| (*margins, *mask_id) != key) {
@@ -188,9 +192,8 @@ impl Handles {
 fn added_text(margins: [u32; 4], cell: u32, aim: Option<&Aim>) -> String {
     let (across, down) = (margins[0] + margins[2], margins[1] + margins[3]);
     let plural = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let tokens = |pixels: u32, what: &str| {
-        (pixels > 0 && pixels.is_multiple_of(cell)).then(|| plural(pixels / cell, what))
-    };
+    let tokens =
+        |pixels: u32, what: &str| (pixels > 0 && pixels.is_multiple_of(cell)).then(|| plural(pixels / cell, what));
     let pixels = match (across, down) {
         (across, 0) => format!("+{across} px"),
         (0, down) => format!("+{down} px"),
@@ -210,7 +213,11 @@ fn interact(ui: &Ui, screen: &Screen, editor: &Editor, handle: Handle, canvas: R
     let chosen = editor.brush.tool == Tool::Extend;
     let (bar, reach) = (handle.bar(canvas, chosen), if chosen { 10.0 } else { 6.0 });
     // A corner is grasped from outside: within may be a corner of the frame.
-    let grasp = if handle.is_corner() { bar.translate(handle.out * reach / 2.0).expand(reach / 2.0) } else { bar.expand(reach) };
+    let grasp = if handle.is_corner() {
+        bar.translate(handle.out * reach / 2.0).expand(reach / 2.0)
+    } else {
+        bar.expand(reach)
+    };
     let response =
         ui.interact(grasp.intersect(screen.viewport), ui.scope_id().with(handle.name), Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, handle.name));

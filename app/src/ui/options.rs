@@ -97,7 +97,12 @@ fn modes(ui: &mut Ui, chosen: Combine, commands: &mut Vec<Command>) {
         (Combine::Replace, icons::REPLACE, "Replace mask", "A selection takes the mask's place"),
         (Combine::Add, icons::ADD, "Add to mask", "A selection is added to the mask (Shift)"),
         (Combine::Subtract, icons::SUBTRACT, "Subtract from mask", "A selection is taken away (Alt, or right-drag)"),
-        (Combine::Intersect, icons::INTERSECT, "Intersect with mask", "Only what both have in common stays (Shift+Alt)"),
+        (
+            Combine::Intersect,
+            icons::INTERSECT,
+            "Intersect with mask",
+            "Only what both have in common stays (Shift+Alt)",
+        ),
     ];
     ui.spacing_mut().item_spacing.x = 3.0;
     for (mode, icon, name, tip) in modes {

@@ -39,12 +39,8 @@ impl MaskLooks {
         if !fits {
             // Some more than is seen, so that a small move does not need another one.
             let (right, down) = (i64::from(seen.width / 4 + 2 * step), i64::from(seen.height / 4 + 2 * step));
-            let around = Rect::new(
-                seen.x - right,
-                seen.y - down,
-                seen.width + 2 * right as u32,
-                seen.height + 2 * down as u32,
-            );
+            let around =
+                Rect::new(seen.x - right, seen.y - down, seen.width + 2 * right as u32, seen.height + 2 * down as u32);
             // Points stay where they are when the view moves.
             let snap = |at: i64| at.max(0) / i64::from(step) * i64::from(step);
             let (left, top) = (snap(around.x), snap(around.y));

@@ -383,9 +383,7 @@ fn read(picture: &Picture, y: u32, columns: Range<u32>, row: &mut Vec<Color32>) 
         }
         DynamicImage::ImageRgba8(image) => {
             let pixels = image.as_raw()[stretch(4)].chunks_exact(4);
-            row.extend(
-                pixels.map(|pixel| Color32::from_rgba_unmultiplied(pixel[0], pixel[1], pixel[2], pixel[3])),
-            );
+            row.extend(pixels.map(|pixel| Color32::from_rgba_unmultiplied(pixel[0], pixel[1], pixel[2], pixel[3])));
         }
         DynamicImage::ImageRgb16(image) => {
             let byte = |level: u16| ((u32::from(level) + 128) / 257) as u8;

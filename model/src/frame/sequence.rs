@@ -69,7 +69,8 @@ pub fn sequence(
 /// Refuses a chosen frame that is of no use.
 fn check(rect: Rect, (width, height): (u32, u32)) -> Result<Rect> {
     let most = 4 * width.max(height).max(LEAST_SIDE);
-    let refused = |cause: String| Err(Error::control("frame", cause, "Drag its corners, or let it be placed by itself"));
+    let refused =
+        |cause: String| Err(Error::control("frame", cause, "Drag its corners, or let it be placed by itself"));
     match rect {
         Rect { width, height, .. } if width != height => refused(format!("{width} × {height} pixels are no square")),
         Rect { width: side, .. } if side < LEAST_SIDE => refused(format!("it is smaller than {LEAST_SIDE} pixels")),
@@ -118,7 +119,9 @@ fn in_sequence(mask: &Mask, first: Option<Frame>, mut frames: Vec<Frame>, bounds
             Some(frame) => frame,
             None => {
                 let wanted = (0..frames.len()).filter(|index| open[*index] > 0);
-                let Some(best) = wanted.min_by_key(|index| (open[*index], away(&frames[*index]))) else { return passes };
+                let Some(best) = wanted.min_by_key(|index| (open[*index], away(&frames[*index]))) else {
+                    return passes;
+                };
                 open.swap_remove(best);
                 frames.swap_remove(best)
             }
@@ -126,7 +129,8 @@ fn in_sequence(mask: &Mask, first: Option<Frame>, mut frames: Vec<Frame>, bounds
         let part = rest.within(frame.rect);
         rest.fill_rect(frame.rect, 0);
         unknown.close(frame.rect);
-        for (frame, open) in frames.iter().zip(&mut open).filter(|(other, _)| !other.rect.intersect(frame.rect).is_empty())
+        for (frame, open) in
+            frames.iter().zip(&mut open).filter(|(other, _)| !other.rect.intersect(frame.rect).is_empty())
         {
             *open = unknown.within(frame.rect);
         }

@@ -20,14 +20,7 @@ impl Mask {
     }
 
     /// The same with a radius that goes from one to another along the line, as a pen does that is pressed harder or less.
-    pub fn taper(
-        &mut self,
-        from: (f32, f32),
-        to: (f32, f32),
-        radii: (f32, f32),
-        hardness: f32,
-        erase: bool,
-    ) -> Rect {
+    pub fn taper(&mut self, from: (f32, f32), to: (f32, f32), radii: (f32, f32), hardness: f32, erase: bool) -> Rect {
         let Some(brush) = Brush::new(from, to, radii, hardness) else { return Rect::default() };
         let done = if erase { 0 } else { 255 };
         self.edit(brush.bounds(), |tile, place, part| {
@@ -67,8 +60,13 @@ impl Brush {
         let square = along.0 * along.0 + along.1 * along.1;
         let share = if square > 0.0 { 1.0 / square } else { 0.0 };
         let share = if share.is_finite() { share } else { 0.0 };
-        (finite && radii.0.min(radii.1) > 0.0)
-            .then(|| Self { from, along, share, full: slope(&full), reach: slope(&reach) })
+        (finite && radii.0.min(radii.1) > 0.0).then(|| Self {
+            from,
+            along,
+            share,
+            full: slope(&full),
+            reach: slope(&reach),
+        })
     }
 
     /// The pixels that it may touch.

@@ -328,7 +328,9 @@ impl Mask {
     fn touched(&self, rect: Rect) -> impl Iterator<Item = usize> + use<> {
         let cols = self.width.div_ceil(TILE) as usize;
         let side = i64::from(TILE);
-        let range = |from: i64, to: i64| if rect.is_empty() { 0..0 } else { (from / side) as usize..((to + side - 1) / side) as usize };
+        let range = |from: i64, to: i64| {
+            if rect.is_empty() { 0..0 } else { (from / side) as usize..((to + side - 1) / side) as usize }
+        };
         let columns = range(rect.x, rect.right());
         range(rect.y, rect.bottom()).flat_map(move |row| columns.clone().map(move |col| row * cols + col))
     }
@@ -384,7 +386,9 @@ impl Tile {
 
     fn combined(&self, selection: &Self, how: Combine) -> Self {
         match (self, selection, how) {
-            (_, Self::Flat(0), Combine::Add | Combine::Subtract) | (_, Self::Flat(255), Combine::Intersect) => self.clone(),
+            (_, Self::Flat(0), Combine::Add | Combine::Subtract) | (_, Self::Flat(255), Combine::Intersect) => {
+                self.clone()
+            }
             (_, _, Combine::Replace) => selection.clone(),
             (_, Self::Flat(selection), _) => self.mapped(|byte| how.apply(byte, *selection)),
             (Self::Flat(mask), Self::Bytes(_), _) => selection.mapped(|byte| how.apply(*mask, byte)),

@@ -97,11 +97,12 @@ fn joined(mut found: Vec<u8>, width: usize, place: (usize, usize)) -> Vec<u8> {
         row[left..right].fill(TAKEN);
         for other in [y.checked_sub(1), Some(y + 1).filter(|y| *y < height)].into_iter().flatten() {
             let neighbours = &found[other * width..][left..right];
-            let starts = neighbours.chunk_by(|one, other| (*one == 255) == (*other == 255)).scan(left, |at, stretch| {
-                let start = *at;
-                *at += stretch.len();
-                Some((start, stretch[0] == 255))
-            });
+            let starts =
+                neighbours.chunk_by(|one, other| (*one == 255) == (*other == 255)).scan(left, |at, stretch| {
+                    let start = *at;
+                    *at += stretch.len();
+                    Some((start, stretch[0] == 255))
+                });
             waiting.extend(starts.filter(|(_, open)| *open).map(|(start, _)| (start, other)));
         }
     }
