@@ -27,10 +27,13 @@ const CORNERS: [(&str, Vec2); 4] = [
     ("Frame, bottom left corner", vec2(-1.0, 1.0)),
 ];
 
-/// The frame as it was when a drag of it began.
+/// The frames on the canvas.
 #[derive(Default)]
 pub(super) struct Frames {
+    /// The frame as it was when a drag of it began.
     dragged: Option<Rect>,
+    /// Where the label of the first one was drawn.
+    pub(super) label: Option<egui::Rect>,
 }
 
 impl Frames {
@@ -44,11 +47,13 @@ impl Frames {
         editor: &Editor,
         commands: &mut Vec<Command>,
     ) -> bool {
-        if let Some(track) = editor.track().filter(|_| editor.run.is_some() || editor.timeline.head.is_some()) {
+        self.label = None;
+        let canvas = editor.document.picture.rect();
+        if let Some(track) = editor.track().filter(|_| editor.looks_back()) {
             let frame = track.leg(editor.head()).map(|leg| leg.frame);
-            if let Some(frame) = frame.filter(|frame| frame.rect != editor.document.picture.rect()) {
+            if let Some(frame) = frame.filter(|frame| frame.rect != canvas) {
                 draw(painter, screen, frame.rect, true);
-                label(painter, screen, frame, &frame.describe());
+                self.label = Some(label(painter, screen, frame, &frame.describe()));
             }
             return false;
         }
@@ -56,19 +61,20 @@ impl Frames {
             return false;
         };
         let frames: Vec<Frame> = aim.passes.iter().map(|pass| pass.frame).collect();
-        sequence(painter, screen, &frames, editor.document.picture.rect());
+        sequence(painter, screen, &frames, canvas);
         let text = match frames.len() {
             1 => aim.frame.describe(),
             count => format!("{} · {count} passes", aim.frame.describe()),
         };
         let place = label(painter, screen, aim.frame, &text);
+        self.label = Some(place);
         let fixed = editor.settings.extent == Extent::Canvas || editor.run.is_some();
         if fixed {
             return false;
         }
         let mut taken = self.handle_label(ui, screen, editor, place, aim.frame, commands);
         // On a picture that is seen whole the corners would be in the way of the brush.
-        let roams = aim.frame.rect != editor.document.picture.rect();
+        let roams = aim.frame.rect != canvas;
         if roams || matches!(editor.brush.tool, Tool::Hand | Tool::Extend) {
             for (name, corner) in CORNERS {
                 taken |= self.corner(ui, painter, screen, aim.frame, (name, corner), commands);
@@ -194,10 +200,10 @@ fn draw(painter: &Painter, screen: &Screen, rect: Rect, first: bool) {
     painter.extend(Shape::dashed_line(&corners, Stroke::new(1.0, colour), 8.0, 5.0));
 }
 
-/// The scale, below the frame.
+/// The scale, above the frame on the right.
 fn label(painter: &Painter, screen: &Screen, frame: Frame, text: &str) -> egui::Rect {
-    let at = screen.rect(frame.rect).right_bottom() + vec2(0.0, 8.0);
-    tag(painter, at, Align2::RIGHT_TOP, text, screen.viewport)
+    let at = screen.rect(frame.rect).right_top() - vec2(0.0, 14.0);
+    tag(painter, at, Align2::RIGHT_BOTTOM, text, screen.viewport)
 }
 
 fn bracket(painter: &Painter, at: Pos2, corner: Vec2, colour: Color32) {

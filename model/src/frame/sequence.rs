@@ -28,7 +28,8 @@ pub struct Pass {
 /// the mask is empty. With them comes the lattice that every one of them works on.
 ///
 /// - Without a chosen frame the model looks as [`Frame::around`] says, if that fits on the canvas and is no larger than four
-///   times the model's own size, beyond which the result is a blur; otherwise in several frames of the largest such size.
+///   times the model's own size, beyond which the result is a blur, or six times where that is all of the canvas's shorter
+///   side; otherwise in several frames of the largest such size.
 /// - A chosen frame comes first and gives the size of the others.
 /// - The frames lie on the canvas where it is not smaller than them, share at least a quarter of their side with their
 ///   neighbours, and the next is always the one of which most is known: given pixels, or made ones.
@@ -56,7 +57,9 @@ pub fn sequence(
     let first = chosen.map(|rect| check(rect, canvas).map(|rect| Frame { rect, ..around })).transpose()?;
     let frame = first.unwrap_or(around);
     let model_size = around.size[0];
-    let most = canvas.0.min(canvas.1).clamp(model_size, WHOLE_SCALE * model_size).min(canvas.0.max(canvas.1));
+    let (shorter, longer) = (canvas.0.min(canvas.1), canvas.0.max(canvas.1));
+    let sharp = if shorter <= WHOLE_SCALE * model_size * 3 / 2 { shorter } else { WHOLE_SCALE * model_size };
+    let most = sharp.max(model_size).min(longer);
     let fits = first.is_some() || is_seen_whole(canvas.0, canvas.1, model_size) || frame.rect.width <= most;
     if fits && frame.rect.contains(bounds) {
         return Ok((single(frame), lattice));

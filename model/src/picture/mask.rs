@@ -262,7 +262,9 @@ impl Mask {
             let place = Rect::new(rect.x + i64::from(left), rect.y + i64::from(top), rect.width, rect.height);
             match tile {
                 Tile::Flat(byte) if *byte == fill => {}
-                Tile::Flat(byte) => drop(mask.fill_rect(place, *byte)),
+                Tile::Flat(byte) => {
+                    mask.fill_rect(place, *byte);
+                }
                 Tile::Bytes(_) => mask.paste(place, &self.copied(rect)),
             }
         }
@@ -389,6 +391,8 @@ impl Tile {
             (_, Self::Flat(0), Combine::Add | Combine::Subtract) | (_, Self::Flat(255), Combine::Intersect) => {
                 self.clone()
             }
+            (_, Self::Flat(0), Combine::Intersect) | (_, Self::Flat(255), Combine::Subtract) => Self::Flat(0),
+            (_, Self::Flat(255), Combine::Add) => Self::Flat(255),
             (_, _, Combine::Replace) => selection.clone(),
             (_, Self::Flat(selection), _) => self.mapped(|byte| how.apply(byte, *selection)),
             (Self::Flat(mask), Self::Bytes(_), _) => selection.mapped(|byte| how.apply(*mask, byte)),
