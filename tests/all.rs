@@ -1,13 +1,18 @@
 //! Every test of Andamento, in one program.
 
+mod annealing;
 mod canvas;
 mod checkpoints;
 mod decoding;
+mod evaluate;
 mod gpu;
+mod kernels;
 mod masks;
 mod parity;
+mod perceptual;
 mod pixels;
 mod results;
 mod scenes;
 mod seams;
+mod training;
 mod window;

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod document;
 pub mod editor;
 pub mod errands;
+pub mod evaluate;
 pub mod frames;
 pub mod headless;
 pub mod history;
