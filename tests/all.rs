@@ -12,6 +12,8 @@ mod masks;
 mod parity;
 mod perceptual;
 mod pixels;
+mod results;
 mod scenes;
+mod seams;
 mod training;
 mod window;

@@ -14,6 +14,7 @@ use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Moment, Sampling};
 use andamento_model::schedule::Schedule;
+use andamento_model::seam::Seam;
 use andamento_model::tokenizer::{to_picture, to_samples};
 use andamento_model::train::{HELD_OUT, scenes};
 
@@ -240,8 +241,9 @@ fn request(picture: Picture, mask: Mask, class: u32, seed: u64) -> Request {
     Request {
         picture,
         mask,
-        frame: None,
+        frames: Vec::new(),
         extent: Extent::Trained,
+        seam: Seam::default(),
         order: "random".into(),
         order_seed: seed,
         schedule,

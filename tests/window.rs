@@ -203,8 +203,10 @@ fn stopping_keeps_what_was_decoded_and_goes_on() {
     assert_eq!(window.state().editor.history.labels().last().map(|label| label.starts_with("Stopped")), Some(true));
     let (old, new) = (before.to_rgb8(), document.picture.to_rgb8());
     let mut kept = Mask::new(old.width(), old.height());
-    track.steps.iter().flat_map(|step| &step.made).for_each(|made| {
-        kept.fill_rect(track.rect(made.site), 255);
+    track.steps.iter().for_each(|step| {
+        for made in &step.made {
+            kept.fill_rect(track.rect(step.index, made.site), 255);
+        }
     });
     let mut changed = 0;
     for (x, y) in (0..old.height()).flat_map(|y| (0..old.width()).map(move |x| (x, y))) {
@@ -486,8 +488,8 @@ fn every_control_is_in_the_request_of_a_run() {
     assert_eq!(request.knobs.sampling, settings.sampling);
     assert_eq!((request.knobs.sampling.temperature, request.knobs.seed), (0.9, settings.seed));
     let track = window.state().editor.document.track.clone().expect("a run");
-    assert_eq!(track.plan.lattice.finest(), aim.grid);
-    assert!(!track.plan.dropped.is_empty());
+    assert_eq!(track.legs[0].plan.lattice.finest(), aim.grid);
+    assert!(!track.legs[0].plan.dropped.is_empty());
 
     // The whole canvas: as many tokens as it has room for. What is off is not asked for.
     window.state_mut().editor.apply(Command::Context(1.0));

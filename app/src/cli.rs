@@ -8,16 +8,17 @@ use std::time::Instant;
 use andamento_model::checkpoint::Report;
 use andamento_model::decode::Knobs;
 use andamento_model::device::{self, ChosenDevice, DeviceChoice};
-use andamento_model::frame::Extent;
+use andamento_model::frame::{Extent, Pass};
 use andamento_model::lattice::Lattice;
 use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, Entry, Model};
 use andamento_model::network::{Abilities, Pace};
 use andamento_model::order::{self, ORDERS};
-use andamento_model::paint::{Event, Request, paint};
+use andamento_model::paint::{Event, Outline, Request, paint};
 use andamento_model::picture::{Kind, Mask, Notes, Picture};
 use andamento_model::sample::{Guidance, Sampling};
+use andamento_model::seam::Seam;
 use andamento_model::{Error, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
@@ -205,6 +206,19 @@ struct Run {
     /// Mix codes instead of choosing one: VAR's smooth mode.
     #[arg(long)]
     smooth: bool,
+    /// Make tokens anew up to so many pixels beyond the mask as well, so that what is drawn runs on beneath its edge. The
+    /// pixels there stay.
+    #[arg(long, default_value_t = 0, value_name = "PX")]
+    grow: u32,
+    /// Soften the mask's edge over so many pixels inwards.
+    #[arg(long, default_value_t = 0, value_name = "PX")]
+    feather: u32,
+    /// Carry the colours of the mask's edge so many pixels into it; 0 is all through.
+    #[arg(long, default_value_t = 0, value_name = "PX")]
+    blend: u32,
+    /// Leave colours at the mask's edge as the tokenizer makes them.
+    #[arg(long, conflicts_with = "blend")]
+    no_colour_match: bool,
     /// The same number makes the same picture. By default a new one each time.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -373,7 +387,9 @@ impl Run {
         abilities.check(&sampling)?;
         let knobs = Knobs { class, guidance, sampling, seed: self.seed.unwrap_or_else(fresh_seed) };
         let (order, order_seed) = (order.name.into(), knobs.seed);
-        Ok(Request { picture, mask, frame: None, extent, order, order_seed, schedule, knobs })
+        let seam = Seam { grow: self.grow, feather: self.feather, blend: self.blend, matched: !self.no_colour_match };
+        seam.check()?;
+        Ok(Request { picture, mask, frames: Vec::new(), extent, seam, order, order_seed, schedule, knobs })
     }
 
     fn extent(&self, abilities: &Abilities) -> Result<Extent> {
@@ -447,7 +463,8 @@ impl Run {
 
     fn carry_out(&self, entry: &Entry, job: Job, setting: &Setting) -> Result<()> {
         let card = entry.card()?;
-        let (frame, _) = job.request.frame(&Lattice::grid(card.grid, card.grid), card.stride())?;
+        let (passes, lattice) = job.request.passes(&Lattice::grid(card.grid, card.grid), card.stride())?;
+        say_passes(&passes, &lattice);
         if let Some(file) = &self.ledger {
             check_ledger(file, &job)?;
         }
@@ -458,22 +475,25 @@ impl Run {
         }
         let started = Instant::now();
         let mut line = Line::new();
-        let (mut steps, mut masked, mut visits) = (0, 0, 0);
+        let mut steps = 0;
         let mut made = BTreeSet::new();
         let (mut result, mut shown) = (None, model.device.clone());
         shown.name = model.device.name.clone();
         let mut painting = paint(&mut model, &job.request, &[])?;
+        let (outline, mut present) = (painting.outline(), 0);
         while let Some(event) = painting.next() {
             match event? {
-                Event::Planned { plan, frame } => {
-                    (masked, visits) = (plan.masked(), plan.visits.len());
-                    line.say(&format!("{}, {masked} of {} tokens to make", frame.describe(), plan.lattice.len()));
+                Event::Planned { pass, plan, frame, .. } => {
+                    present = pass;
+                    let number = if outline.passes == 1 { String::new() } else { format!("pass {}: ", pass + 1) };
+                    let (masked, all) = (plan.masked(), plan.lattice.len());
+                    line.say(&format!("{number}{}, {masked} of {all} tokens to make", frame.describe()));
                 }
                 Event::Step(step) => {
                     // Sliding windows make a token several times.
-                    made.extend(step.made.iter().map(|made| made.site));
+                    made.extend(step.made.iter().map(|made| (present, made.site)));
                     steps += 1;
-                    line.update(&progress(steps, visits, made.len(), masked, started));
+                    line.update(&progress(steps, made.len(), outline, started));
                     if let Some(folder) = &self.frames {
                         let file = folder.join(format!("{steps:04}.png"));
                         save_atomically(&file, &painting.so_far()?.png_bytes()?)?;
@@ -494,8 +514,8 @@ impl Run {
         if setting.as_json {
             let report = json!({
                 "output": job.output, "width": picture.width(), "height": picture.height(), "model": self.model,
-                "device": shown.name, "reason": shown.reason, "frame": frame.rect, "seen_at": frame.size,
-                "tokens": tokens, "steps": steps, "seconds": seconds, "seed": seed,
+                "device": shown.name, "reason": shown.reason, "frame": passes[0].frame.rect,
+                "seen_at": passes[0].frame.size, "passes": passes.len(), "tokens": tokens, "steps": steps, "seconds": seconds, "seed": seed,
             });
             println!("{report:#}");
         } else {
@@ -524,9 +544,25 @@ impl Run {
     }
 }
 
-fn progress(steps: usize, visits: usize, tokens: usize, masked: usize, started: Instant) -> String {
-    let left = started.elapsed().as_secs_f64() / steps as f64 * (visits - steps) as f64;
-    format!("step {steps} / {visits} · {tokens} of {masked} masked tokens · {left:.1} s left")
+fn progress(steps: usize, tokens: usize, outline: Outline, started: Instant) -> String {
+    let Outline { passes, tokens: masked, steps: all } = outline;
+    let left = started.elapsed().as_secs_f64() / steps as f64 * (all - steps) as f64;
+    let within = if passes == 1 { String::new() } else { format!(" in {passes} passes") };
+    format!("step {steps} / {all}{within} · {tokens} of {masked} masked tokens · {left:.1} s left")
+}
+
+/// Says beforehand what several passes come to.
+fn say_passes(passes: &[Pass], lattice: &Lattice) {
+    if passes.len() == 1 {
+        return;
+    }
+    let grid = lattice.finest();
+    let masked = |pass: &Pass| {
+        let finest = pass.frame.masked_sites(&pass.mask, grid.rows, grid.cols);
+        lattice.masked(&finest).into_iter().filter(|masked| *masked).count()
+    };
+    let tokens: usize = passes.iter().map(masked).sum();
+    eprintln!("{} passes, {tokens} tokens to make: the mask is larger than what the model sees at once", passes.len());
 }
 
 fn mask_rect(width: u32, height: u32) -> andamento_model::picture::Rect {
@@ -678,7 +714,7 @@ impl Replay {
 
     fn compare(&self, model: &mut Model, ledger: &Ledger, picture: &Picture) -> Result<()> {
         let request = ledger.request(picture.clone())?;
-        let recorded = ledger.steps.iter().flat_map(|step| step.made.iter().map(|made| (made.site, made.token)));
+        let recorded = ledger.steps().flat_map(|step| step.made.iter().map(|made| (made.site, made.token)));
         let mut again = Vec::new();
         for event in paint(model, &request, &[])? {
             if let Event::Step(step) = event? {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use andamento_model::frame::Extent;
 use andamento_model::picture::{Combine, Rect};
+use andamento_model::seam::Seam;
 
 /// What the pointer does on the canvas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +157,17 @@ pub enum Command {
     Undo,
     /// Makes it again.
     Redo,
+    /// Goes to an entry of the history, 0 being the oldest.
+    GoTo(usize),
+    /// Carries out the request of an entry of the history again.
+    RunAgain {
+        /// Which entry.
+        entry: usize,
+        /// With another seed, instead of its own, which makes the same tokens.
+        new_seed: bool,
+    },
+    /// Sets the panel as it was for an entry of the history.
+    UseSettings(usize),
     /// Takes up a tool.
     Choose(Tool),
     /// Brush diameter in canvas pixels.
@@ -241,6 +253,10 @@ pub enum Command {
     RollSeed,
     /// Keeps the seed, or takes a new one for every run.
     LockSeed(bool),
+    /// How many variations are made, one after the other.
+    Variations(usize),
+    /// How the mask's edge is treated.
+    Seam(Seam),
     /// Repaints what the mask covers.
     Generate,
     /// Ends the run and keeps what was decoded.
@@ -253,6 +269,14 @@ pub enum Command {
     BranchHere,
     /// Takes a result from the strip, by its number.
     TakeResult(usize),
+    /// Shows the variation before the present one.
+    PreviousVariation,
+    /// Shows the variation after it.
+    NextVariation,
+    /// Keeps the variation that is shown, and makes no more of them.
+    AcceptVariation,
+    /// Takes the variation that is shown out of the strip, and shows the one beside it, or the picture as it was.
+    DiscardVariation,
     /// Looks elsewhere.
     Look(View),
     /// The whole canvas in sight.
@@ -273,6 +297,8 @@ pub enum Command {
     ShowHeat(Option<Heat>),
     /// Opens or closes the controls that are seldom needed.
     ShowMore(bool),
+    /// Opens or closes the history.
+    ShowHistory(bool),
     /// Shows the picture as it was opened, while held.
     ShowOriginal(bool),
     /// Puts away a notice, by its number.

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use andamento_model::decode::Step;
 use andamento_model::frame::Frame;
 use andamento_model::lattice::{Site, Token};
-use andamento_model::paint::Request;
+use andamento_model::paint::{Outline, Request};
 use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::plan::Plan;
+use andamento_model::sample::Made;
 use andamento_model::{Error, Result};
 use image::DynamicImage;
 
@@ -28,6 +29,26 @@ pub fn fresh() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// A pass of a run: the part of the canvas that the model saw at once.
+#[derive(Debug, Clone)]
+pub struct Leg {
+    /// Given tokens and visits.
+    pub plan: Arc<Plan>,
+    /// The square that the model saw.
+    pub frame: Frame,
+    /// What was made there.
+    pub mask: Mask,
+    /// A token for every site: given ones, and guesses where none was made yet.
+    pub guess: Arc<Vec<Token>>,
+}
+
+impl Leg {
+    /// The rectangle of canvas pixels that a token covers.
+    pub fn rect(&self, site: Site) -> Rect {
+        self.frame.rect_of(&self.plan.lattice, site).unwrap_or_default()
+    }
+}
+
 /// A run: what was asked, planned and made.
 #[derive(Debug, Clone)]
 pub struct Track {
@@ -35,39 +56,57 @@ pub struct Track {
     pub number: u64,
     /// The id of the model that made it.
     pub model: String,
-    /// What was asked for.
+    /// What was asked for. Its picture is kept packed: clone the picture before looking at it.
     pub request: Arc<Request>,
     /// The number of the picture it was asked for.
     pub before: u64,
     /// The number of the mask it was asked for.
     pub mask_id: u64,
-    /// Given tokens and visits.
-    pub plan: Arc<Plan>,
-    /// The square that the model saw.
-    pub frame: Frame,
-    /// A token for every site: given ones, and guesses where none was made yet.
-    pub guess: Arc<Vec<Token>>,
-    /// What was made.
+    /// What all passes come to.
+    pub outline: Outline,
+    /// The passes that were begun.
+    pub legs: Vec<Leg>,
+    /// What was made in all passes.
     pub steps: Vec<Step>,
 }
 
 impl Track {
-    /// The rectangle of canvas pixels that a token covers.
-    pub fn rect(&self, site: Site) -> Rect {
-        self.frame.rect_of(&self.plan.lattice, site).unwrap_or_default()
+    /// The pass in which a step is made.
+    pub fn leg(&self, step: usize) -> Option<&Leg> {
+        self.legs.iter().rfind(|leg| leg.plan.first <= step)
     }
 
-    /// The tokens after the first `steps` steps, guesses included.
-    pub fn tokens(&self, steps: usize) -> Vec<Token> {
-        let mut tokens = self.guess.to_vec();
-        let made = self.steps.iter().take(steps).flat_map(|step| &step.made);
-        made.for_each(|made| tokens[made.site.index()] = made.token);
+    /// The number of that pass, from 0.
+    pub fn pass(&self, step: usize) -> usize {
+        self.legs.iter().rposition(|leg| leg.plan.first <= step).unwrap_or(0)
+    }
+
+    /// The rectangle of canvas pixels that a token of a step covers.
+    pub fn rect(&self, step: usize, site: Site) -> Rect {
+        self.leg(step).map(|leg| leg.rect(site)).unwrap_or_default()
+    }
+
+    /// What was made in the first `steps` steps, as far as it belongs to a pass.
+    pub fn made_in<'a>(&'a self, leg: &Leg, steps: usize) -> impl Iterator<Item = &'a Made> + use<'a> {
+        let (first, count) = (leg.plan.first, leg.plan.visits.len());
+        self.steps.iter().take(steps).skip(first).take(count).flat_map(|step| &step.made)
+    }
+
+    /// The tokens of a pass after the first `steps` steps of the run, guesses included.
+    pub fn tokens(&self, leg: &Leg, steps: usize) -> Vec<Token> {
+        let mut tokens = leg.guess.to_vec();
+        self.made_in(leg, steps).for_each(|made| tokens[made.site.index()] = made.token);
         tokens
     }
 
     /// Whether every planned step was made.
     pub fn is_complete(&self) -> bool {
-        self.steps.len() == self.plan.visits.len()
+        self.steps.len() == self.outline.steps
+    }
+
+    /// The part of the canvas that it may have changed.
+    pub fn changed(&self) -> Rect {
+        self.legs.iter().fold(Rect::default(), |all, leg| all.union(leg.frame.rect))
     }
 }
 
@@ -157,7 +196,7 @@ impl Document {
     /// The same with a picture that a run made of it.
     pub fn with_result(mut self, picture: Picture, track: Arc<Track>) -> Self {
         if track.is_complete() {
-            self.content = self.content.union(track.frame.rect.intersect(picture.rect()));
+            self.content = self.content.union(track.changed().intersect(picture.rect()));
         }
         self.picture = picture;
         self.picture_id = fresh();
@@ -195,6 +234,11 @@ impl Document {
         let kept =
             if self.is_fulfilled() { Mask::new(self.mask.width(), self.mask.height()) } else { self.mask.clone() };
         kept.extended(left, top, right, bottom, 255)
+    }
+
+    /// The same, taking little memory: pictures are put together when they are looked at.
+    pub fn packed(&self) -> Self {
+        Self { picture: self.picture.packed(), ..self.clone() }
     }
 
     /// Whether the picture was made with the mask as it is now: nothing is left to ask for.

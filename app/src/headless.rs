@@ -8,6 +8,7 @@ use andamento_model::frame::Extent;
 use andamento_model::library::MODELS;
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::Picture;
+use andamento_model::seam::Seam;
 use andamento_model::{Error, Result};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame};
@@ -48,8 +49,9 @@ pub fn run(choice: DeviceChoice, why: &str) -> Result<()> {
     let request = Request {
         picture,
         mask,
-        frame: None,
+        frames: Vec::new(),
         extent: Extent::Trained,
+        seam: Seam::default(),
         order: order.into(),
         order_seed: knobs.seed,
         schedule,

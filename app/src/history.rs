@@ -1,21 +1,40 @@
 //! Undo and redo of whole documents, one history across strokes and generations.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+
+use image::RgbaImage;
 
 use crate::document::Document;
 use crate::files::project::Snapshot;
+use crate::thumbnail::thumbnail;
 
 /// So many changes can be taken back.
 const LIMIT: usize = 500;
 
-/// A document as it was, and the change that led to it. Documents share the pixels and the parts of the mask that a
-/// change left alone.
+/// So many entries on either side of the present one are ready to be shown; others are put together first.
+const READY: usize = 1;
+
+/// A document as it was, and the change that led to it. Documents share the pixels and the parts of the mask that a change
+/// left alone.
 #[derive(Clone)]
 pub struct Entry {
-    /// What the change is called.
+    /// What was done.
     pub label: String,
-    /// The document after it.
+    /// What came of it, packed.
     pub document: Document,
+    /// A small picture of it, with what the mask covers coloured.
+    pub thumbnail: Arc<RgbaImage>,
+    /// Its own number.
+    pub number: u64,
+}
+
+impl Entry {
+    /// A document as a change left it.
+    pub(crate) fn new(label: impl Into<String>, document: &Document) -> Self {
+        let thumbnail = Arc::new(thumbnail(document));
+        Self { label: label.into(), document: document.clone(), thumbnail, number: crate::document::fresh() }
+    }
 }
 
 /// Everything that can be taken back or made again.
@@ -30,32 +49,43 @@ pub struct History {
 impl History {
     /// A history that starts with this document.
     pub fn new(document: &Document) -> Self {
-        let entry = Entry { label: "Open".into(), document: document.clone() };
+        let entry = Entry::new("Open", document);
         Self { saved: HashSet::from([document.picture_id, document.mask_id]), entries: vec![entry], at: 0 }
     }
 
     /// Writes down a change that led to this document. What had been taken back is forgotten.
     pub fn push(&mut self, label: impl Into<String>, document: &Document) {
         self.entries.truncate(self.at + 1);
-        self.entries.push(Entry { label: label.into(), document: document.clone() });
+        self.entries.push(Entry::new(label, document));
         let excess = self.entries.len().saturating_sub(LIMIT + 1);
         self.entries.drain(..excess);
         self.at = self.entries.len() - 1;
+        self.pack();
+    }
+
+    /// Puts another outcome of the last change in its place. What had been taken back is forgotten.
+    pub fn amend(&mut self, label: impl Into<String>, document: &Document) {
+        self.entries.truncate(self.at.max(1));
+        self.at = self.entries.len() - 1;
+        self.push(label, document);
     }
 
     /// The document before the last change.
     pub fn undo(&mut self) -> Option<Document> {
-        self.at = self.at.checked_sub(1)?;
-        Some(self.present())
+        self.go_to(self.at.checked_sub(1)?)
     }
 
     /// The document after the change that was last taken back.
     pub fn redo(&mut self) -> Option<Document> {
-        if self.at + 1 >= self.entries.len() {
-            return None;
-        }
-        self.at += 1;
-        Some(self.present())
+        self.go_to(self.at + 1)
+    }
+
+    /// The document after the change with this index, 0 being the oldest; none where there is none.
+    pub fn go_to(&mut self, index: usize) -> Option<Document> {
+        let document = self.entries.get(index)?.document.clone();
+        self.at = index;
+        self.pack();
+        Some(document)
     }
 
     /// What [`undo`](Self::undo) would take back.
@@ -68,9 +98,14 @@ impl History {
         self.entries.get(self.at + 1).map(|entry| entry.label.as_str())
     }
 
-    /// How many changes can be taken back.
+    /// How many changes can be taken back: the index of the present entry.
     pub fn depth(&self) -> usize {
         self.at
+    }
+
+    /// All entries, oldest first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// The labels of all entries, oldest first.
@@ -103,7 +138,9 @@ impl History {
         let excess = self.entries.len().saturating_sub(LIMIT + 1).min(first);
         self.entries.drain(..excess);
         self.at = first + snapshot.at - excess;
-        self.present()
+        let present = self.entries[self.at].document.clone();
+        self.pack();
+        present
     }
 
     /// Whether documents were changed since they were opened; `kept` is one that is in a project.
@@ -122,7 +159,10 @@ impl History {
         [document.picture_id, document.mask_id, self.at as u64, self.entries.len() as u64]
     }
 
-    fn present(&self) -> Document {
-        self.entries[self.at].document.clone()
+    /// Packs what is not near the present.
+    fn pack(&mut self) {
+        let at = self.at;
+        let far = self.entries.iter_mut().enumerate().filter(|(index, _)| index.abs_diff(at) > READY);
+        far.for_each(|(_, entry)| entry.document = entry.document.packed());
     }
 }

@@ -14,6 +14,7 @@ pub mod headless;
 pub mod history;
 pub mod models;
 pub mod progress;
+pub mod thumbnail;
 pub mod training;
 pub mod ui;
 pub mod worker;

@@ -10,23 +10,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use andamento_model::checkpoint::Report;
-use andamento_model::composite::composite;
 use andamento_model::decode::Step;
 use andamento_model::device::{self, DeviceChoice};
-use andamento_model::frame::Frame;
-use andamento_model::lattice::Token;
+use andamento_model::frame::{Frame, Pass};
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, Model};
 use andamento_model::network::Abilities;
-use andamento_model::paint::{self, Painting, Request};
+use andamento_model::paint::{self, Outline, Painting, Request};
 use andamento_model::picture::{Mask, Picture};
-use andamento_model::plan::Plan;
+use andamento_model::seam::Seam;
 use andamento_model::tokenizer::to_picture;
 use andamento_model::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use image::{Rgba, RgbaImage};
 
-use crate::document::Track;
+use crate::document::{Leg, Track};
 
 /// A preview is decoded when so many times its own cost has passed since the last one.
 const PREVIEW_REST: u32 = 4;
@@ -105,16 +103,16 @@ pub enum Event {
         /// Why that device was taken.
         reason: String,
     },
-    /// A run's plan is laid.
+    /// The plan of a run's next pass is laid.
     Planned {
         /// The run's number.
         run: u64,
-        /// Given tokens and visits.
-        plan: Arc<Plan>,
-        /// The square that the model sees.
-        frame: Frame,
-        /// A token for every site, guesses included.
-        guess: Arc<Vec<Token>>,
+        /// The pass.
+        leg: Leg,
+        /// What all passes come to.
+        outline: Outline,
+        /// The canvas as the pass finds it; none for the first, which finds it as it was asked for.
+        canvas: Option<Picture>,
     },
     /// Some tokens were made.
     Step {
@@ -250,11 +248,16 @@ impl Bench {
         let mut previews = Previews::new(run, earlier.len(), request.picture.clone());
         while let Some(event) = painting.next() {
             match event? {
-                paint::Event::Planned { plan, frame } => {
-                    let guess = Arc::new(painting.tokens().to_vec());
-                    previews.veil = veil(&request.mask, &frame);
-                    report.send(Event::Planned { run, plan, frame, guess });
-                    previews.now(&painting, &report)?;
+                paint::Event::Planned { pass, outline, .. } => {
+                    let paint::Leg { pass: Pass { frame, mask }, plan, tokens } = &painting.legs()[pass];
+                    let (mask, frame, plan, guess) = (mask.clone(), *frame, plan.clone(), Arc::new(tokens.clone()));
+                    let now = pass + 1 == painting.legs().len();
+                    let canvas = (now && pass > 0).then(|| painting.canvas().clone());
+                    previews.veil = veil(&Seam::shown(&request.mask, &mask)?, &frame);
+                    report.send(Event::Planned { run, leg: Leg { plan, frame, mask, guess }, outline, canvas });
+                    if now {
+                        previews.now(&painting, &report)?;
+                    }
                 }
                 paint::Event::Step(step) => {
                     previews.steps = step.index + 1;
@@ -268,7 +271,7 @@ impl Bench {
             }
             if told_to_stop(&inbox) {
                 let nothing = painting.steps().is_empty();
-                let result = if nothing { None } else { Some(with_thumbnail(decoded_so_far(&painting, request)?)) };
+                let result = if nothing { None } else { Some(with_thumbnail(painting.kept()?)) };
                 report.send(Event::Done { run, result });
                 break;
             }
@@ -279,11 +282,13 @@ impl Bench {
     fn redraw(&mut self, track: &Track, steps: usize) -> Result<()> {
         let report = self.report.clone();
         let model = self.model()?;
-        let scales = track.plan.scales_after(steps);
-        let decoded = model.tokenizer.decode_scales(&track.plan.lattice, &track.tokens(steps), scales);
+        let nothing = || Error::control("timeline", "no pass of this run was begun", "Generate again");
+        let leg = track.leg(steps).ok_or_else(nothing)?;
+        let scales = leg.plan.scales_after(steps - leg.plan.first);
+        let decoded = model.tokenizer.decode_scales(&leg.plan.lattice, &track.tokens(leg, steps), scales);
         let decoded = to_picture(decoded?)?;
         let decoded = track.request.picture.matched(&decoded);
-        let picture = veiled(&decoded, &veil(&track.request.mask, &track.frame));
+        let picture = veiled(&decoded, &veil(&Seam::shown(&track.request.mask, &leg.mask)?, &leg.frame));
         report.send(Event::Preview { run: track.number, steps, picture });
         Ok(())
     }
@@ -303,21 +308,6 @@ fn told_to_stop(inbox: &Receiver<Job>) -> bool {
             Err(TryRecvError::Empty) => return false,
         }
     }
-}
-
-/// The canvas with the tokens that were made, and nothing else changed. Where tokens come in scales, the coarse ones cover
-/// everything.
-fn decoded_so_far(painting: &Painting<'_>, request: &Request) -> Result<Picture> {
-    let frame = painting.frame();
-    let [grid] = painting.plan().lattice.scales() else { return painting.so_far() };
-    let mut mask = request.mask.clone();
-    let mut made = vec![false; grid.len()];
-    painting.steps().iter().flat_map(|step| &step.made).for_each(|token| made[token.site.index()] = true);
-    for (site, _) in made.iter().enumerate().filter(|(_, made)| !**made) {
-        let rect = frame.site_rect(site / grid.cols, site % grid.cols, grid.rows, grid.cols);
-        mask.fill_rect(rect, 0);
-    }
-    Ok(composite(&request.picture, &mask, &frame, &painting.preview()?))
 }
 
 fn with_thumbnail(picture: Picture) -> (Picture, RgbaImage) {

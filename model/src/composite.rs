@@ -1,6 +1,6 @@
 //! What the model made goes back into the picture: masked pixels only, at the picture's own depth.
 
-use crate::frame::{Frame, taps};
+use crate::frame::{Frame, Taps, taps};
 use crate::picture::{Mask, Picture, Rect, Sample, luma, on_pixels};
 use image::{DynamicImage, ImageBuffer, Pixel, RgbImage};
 
@@ -8,46 +8,81 @@ use image::{DynamicImage, ImageBuffer, Pixel, RgbImage};
 ///
 /// `decoded` is what the model made of the frame, normally `frame.size` pixels square. It is resampled to the frame's
 /// side with an anti-aliased Catmull-Rom kernel at full precision, goes from sRGB into the picture's own colours, and
-/// becomes grey by its Rec. 709 luma where the picture is grey. Where the picture is transparent the result grows more opaque by the mask. Size, depth and colour
-/// type stay, and pixels where the mask is zero, or beyond the frame, stay identical to the last bit.
+/// becomes grey by its Rec. 709 luma where the picture is grey. Where the picture is transparent the result grows more
+/// opaque by the mask. Size, depth and colour type stay, and pixels where the mask is zero, or beyond the frame, stay identical to the last bit.
 pub fn composite(picture: &Picture, mask: &Mask, frame: &Frame, decoded: &RgbImage) -> Picture {
+    corrected(picture, mask, frame, decoded, |_, _, made| made)
+}
+
+/// The same with what was made corrected: `correct` is given a canvas pixel's column and row, and its levels.
+pub(crate) fn corrected(
+    picture: &Picture,
+    mask: &Mask,
+    frame: &Frame,
+    decoded: &RgbImage,
+    correct: impl Fn(u32, u32, [f32; 3]) -> [f32; 3],
+) -> Picture {
     let bounds = mask.bounds().unwrap_or_default();
     let window = frame.rect.intersect(picture.rect()).intersect(bounds);
     if window.is_empty() || decoded.is_empty() {
         return picture.clone();
     }
     let mut image = picture.image().clone();
-    let mut levels: Vec<[f32; 3]> = decoded.pixels().map(|pixel| pixel.0.map(f32::from)).collect();
-    picture.take_srgb(&mut levels);
-    let decoded = (decoded.dimensions(), &levels[..]);
-    on_pixels!(&mut image, buffer => blend_window(buffer, mask, frame, window, decoded));
-    picture.with_pixels(image)
+    let resampled = Resampled::new(picture, frame, decoded, window);
+    on_pixels!(&mut image, buffer => blend_window(buffer, mask, window, &resampled, correct));
+    picture.changed(image, window)
 }
 
 /// Blends the pixels of `window`, which lies in the canvas, the mask and the frame.
 fn blend_window<P>(
     buffer: &mut ImageBuffer<P, Vec<P::Subpixel>>,
     mask: &Mask,
-    frame: &Frame,
     window: Rect,
-    ((width, height), decoded): ((u32, u32), &[[f32; 3]]),
+    resampled: &Resampled,
+    correct: impl Fn(u32, u32, [f32; 3]) -> [f32; 3],
 ) where
     P: Pixel<Subpixel: Sample>,
 {
-    let (left, top) = ((window.x - frame.rect.x) as u32, (window.y - frame.rect.y) as u32);
-    let columns = taps(width, frame.rect.width, left..left + window.width);
-    let rows = taps(height, frame.rect.height, top..top + window.height);
-    let mut line = vec![[0.0; 3]; width as usize];
-    for (y, row) in (window.y as u32..).zip(&rows) {
-        line.fill([0.0; 3]);
-        row.add(decoded, &mut line);
-        for (x, column) in (window.x as u32..).zip(&columns) {
+    let mut made = Vec::new();
+    for y in window.y as u32..window.bottom() as u32 {
+        resampled.row((i64::from(y) - window.y) as usize, &mut made);
+        for (x, made) in (window.x as u32..).zip(&made) {
             let share = mask.get(x, y);
             if share > 0 {
-                let made = column.sum(&line).map(|level| level.clamp(0.0, 255.0));
-                blend(buffer.get_pixel_mut(x, y).channels_mut(), made, f32::from(share) / 255.0);
+                blend(buffer.get_pixel_mut(x, y).channels_mut(), correct(x, y, *made), f32::from(share) / 255.0);
             }
         }
+    }
+}
+
+/// A decoded frame at the canvas's own scale and in the picture's own colours, within a window of it.
+pub(crate) struct Resampled {
+    levels: Vec<[f32; 3]>,
+    width: usize,
+    columns: Vec<Taps>,
+    rows: Vec<Taps>,
+}
+
+impl Resampled {
+    /// The window must lie in the frame.
+    pub(crate) fn new(picture: &Picture, frame: &Frame, decoded: &RgbImage, window: Rect) -> Self {
+        let mut levels: Vec<[f32; 3]> = decoded.pixels().map(|pixel| pixel.0.map(f32::from)).collect();
+        picture.take_srgb(&mut levels);
+        let (left, top) = ((window.x - frame.rect.x) as u32, (window.y - frame.rect.y) as u32);
+        Self {
+            levels,
+            width: decoded.width() as usize,
+            columns: taps(decoded.width(), frame.rect.width, left..left + window.width),
+            rows: taps(decoded.height(), frame.rect.height, top..top + window.height),
+        }
+    }
+
+    /// The levels of a row of the window, counted from its top.
+    pub(crate) fn row(&self, y: usize, into: &mut Vec<[f32; 3]>) {
+        let mut line = vec![[0.0; 3]; self.width];
+        self.rows[y].add(&self.levels, &mut line);
+        into.clear();
+        into.extend(self.columns.iter().map(|column| column.sum(&line).map(|level| level.clamp(0.0, 255.0))));
     }
 }
 

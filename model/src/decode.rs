@@ -31,7 +31,7 @@ pub struct Knobs {
 /// One step: the tokens that were made at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// Its number, from 0.
+    /// Its number, from 0; through all frames where there are several.
     pub index: usize,
     /// Its tokens.
     pub made: Vec<Made>,
@@ -84,6 +84,11 @@ impl<'a> Decoding<'a> {
         if self.knobs.sampling.smooth { self.network.features() } else { None }
     }
 
+    /// Hands the network back, for the next frame.
+    pub fn into_network(self) -> &'a mut dyn Network {
+        self.network
+    }
+
     fn step(&mut self, visit: &Visit) -> Result<Step> {
         self.tell_given(visit)?;
         let logits = self.network.predict(&visit.sites)?;
@@ -99,7 +104,7 @@ impl<'a> Decoding<'a> {
         let made = made.into_iter().map(|(made, _)| made);
         let made: Vec<Made> = made.filter(|made| self.plan.given[made.site.index()].is_none()).collect();
         self.tell_made(visit, &made)?;
-        Ok(Step { index: self.next, made })
+        Ok(Step { index: self.plan.first + self.next, made })
     }
 
     /// Draws one factor for every site of a visit from the network's logits; each with the number of codes of the factor.
@@ -112,7 +117,7 @@ impl<'a> Decoding<'a> {
         let logits = logits.try_into_vec_as::<f32>();
         let logits = logits.map_err(|error| Error::device("model", error, "Try --device cpu"))?;
         let sampling = self.knobs.sampling;
-        let (seed, step) = (self.knobs.seed, self.next);
+        let (seed, step) = (self.knobs.seed, self.plan.first + self.next);
         let rows = || {
             let sites = visit.sites.iter().map(move |site| Draw { seed, step, site: *site, factor });
             sites.zip(logits.chunks_exact(codes))

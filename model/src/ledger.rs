@@ -6,21 +6,22 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::composite::composite;
 use crate::decode::{Knobs, Step};
 use crate::frame::{Extent, Frame};
 use crate::lattice::{Lattice, Site, Token};
 use crate::library::Model;
-use crate::paint::{Request, paint};
-use crate::picture::{Mask, Picture};
+use crate::paint::{Painting, Request, paint};
+use crate::picture::{Combine, Mask, Picture};
 use crate::plan::Plan;
 use crate::sample::Made;
 use crate::schedule::Schedule;
+use crate::seam::Seam;
 use crate::tokenizer::to_picture;
 use crate::{Error, Result};
 
-/// The format's version.
-const VERSION: u32 = 2;
+/// The format's version. Ledgers of the version before have one frame, and plain seams.
+const VERSION: u32 = 3;
+const OLDEST: u32 = 2;
 
 /// Where the canvas came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +55,51 @@ impl Source {
     }
 }
 
+/// What was made in one frame.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Part {
+    /// The part of the canvas that the model saw.
+    pub frame: Frame,
+    /// The lattice.
+    pub lattice: Lattice,
+    /// Tokens taken from the picture.
+    pub given: Vec<(Site, Token)>,
+    /// What was made, step by step.
+    pub steps: Vec<Step>,
+}
+
+impl Part {
+    /// Refuses what does not fill the lattice, each site once.
+    fn check(&self, revises: bool) -> std::result::Result<(), String> {
+        let sites = self.lattice.len();
+        let written = self.given.len() + self.steps.iter().map(|step| step.made.len()).sum::<usize>();
+        if sites > written {
+            return Err(format!("of {sites} tokens it has {written}: the run was not finished"));
+        }
+        let mut seen = vec![false; sites];
+        let given = self.given.iter().map(|(site, _)| (*site, false));
+        let made = self.steps.iter().flat_map(|step| &step.made).map(|made| (made.site, revises));
+        for (site, again) in given.chain(made) {
+            match seen.get_mut(site.index()) {
+                Some(seen) if !*seen || again => *seen = true,
+                _ => return Err(format!("token {} is out of place", site.0)),
+            }
+        }
+        match seen.iter().position(|seen| !seen) {
+            Some(site) => Err(format!("token {site} is missing: the run was not finished")),
+            None => Ok(()),
+        }
+    }
+
+    /// The token of every site.
+    fn tokens(&self) -> Vec<Token> {
+        let mut tokens = vec![0; self.lattice.len()];
+        self.given.iter().for_each(|(site, token)| tokens[site.index()] = *token);
+        self.steps.iter().flat_map(|step| &step.made).for_each(|made| tokens[made.site.index()] = made.token);
+        tokens
+    }
+}
+
 /// A finished or stopped run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ledger {
@@ -66,8 +112,6 @@ pub struct Ledger {
     pub source: Source,
     /// The mask as a PNG in base64.
     mask: String,
-    /// The square that the model saw.
-    pub frame: Frame,
     /// The name of the order.
     pub order: String,
     /// Where a random order started.
@@ -79,12 +123,26 @@ pub struct Ledger {
     /// On how many tokens the model worked.
     #[serde(default)]
     pub extent: Extent,
-    /// The lattice.
-    pub lattice: Lattice,
-    /// Tokens taken from the picture.
-    pub given: Vec<(Site, Token)>,
-    /// What was made, step by step.
-    pub steps: Vec<Step>,
+    /// How the mask's edge was treated.
+    #[serde(default = "plain")]
+    pub seam: Seam,
+    /// How many frames there are, one after the other.
+    #[serde(default = "one")]
+    passes: usize,
+    /// What was made in the first one,
+    #[serde(flatten)]
+    first: Part,
+    /// and in those after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    later: Vec<Part>,
+}
+
+fn plain() -> Seam {
+    Seam::PLAIN
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Ledger {
@@ -97,26 +155,57 @@ impl Ledger {
         model_hash: &str,
         source: Source,
         request: &Request,
-        frame: Frame,
-        plan: &Plan,
+        painting: &Painting<'_>,
+    ) -> Result<Self> {
+        let legs = painting.legs().iter().map(|leg| (leg.pass.frame, &*leg.plan));
+        Self::of_passes(model, model_hash, source, request, legs, painting.steps())
+    }
+
+    /// The ledger of a run by its passes, each the part of the canvas that the model saw and its plan, and all its steps.
+    ///
+    /// # Errors
+    /// If no pass was begun, or the mask cannot be written down.
+    pub fn of_passes<'a>(
+        model: &str,
+        model_hash: &str,
+        source: Source,
+        request: &Request,
+        passes: impl IntoIterator<Item = (Frame, &'a Plan)>,
         steps: &[Step],
     ) -> Result<Self> {
+        let mut parts = passes.into_iter().map(|(frame, plan)| Part {
+            frame,
+            lattice: plan.lattice.clone(),
+            given: plan.given_tokens().collect(),
+            steps: steps.iter().skip(plan.first).take(plan.visits.len()).cloned().collect(),
+        });
+        let nothing = || Error::control("ledger", "no pass was begun", "Report this");
         Ok(Self {
             version: VERSION,
             model: model.into(),
             model_hash: model_hash.into(),
             source,
             mask: STANDARD.encode(request.mask.png_bytes()?),
-            frame,
             order: request.order.clone(),
             order_seed: request.order_seed,
             schedule: request.schedule,
             knobs: request.knobs,
             extent: request.extent,
-            lattice: plan.lattice.clone(),
-            given: plan.given_tokens().collect(),
-            steps: steps.to_vec(),
+            seam: request.seam,
+            passes: painting.outline().passes,
+            first: parts.next().ok_or_else(nothing)?,
+            later: parts.collect(),
         })
+    }
+
+    /// What was made in every frame, in sequence.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        std::iter::once(&self.first).chain(&self.later)
+    }
+
+    /// What was made in all frames, step by step.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.parts().flat_map(|part| &part.steps)
     }
 
     /// As JSON.
@@ -135,32 +224,17 @@ impl Ledger {
     pub fn from_json(json: &str, file: impl AsRef<Path>) -> Result<Self> {
         let refuse = |cause: String| Error::file(&file, cause, "Use a file that `--ledger` wrote");
         let ledger: Self = serde_json::from_str(json).map_err(|error| refuse(format!("not a ledger: {error}")))?;
-        if ledger.version != VERSION {
+        if !(OLDEST..=VERSION).contains(&ledger.version) {
             return Err(refuse(format!("its version is {}, this program reads {VERSION}", ledger.version)));
         }
-        let sites = ledger.lattice.len();
-        let written = ledger.given.len() + ledger.steps.iter().map(|step| step.made.len()).sum::<usize>();
-        if sites > written {
-            return Err(refuse(format!("of {sites} tokens it has {written}: the run was not finished")));
+        let (passes, begun) = (ledger.passes, ledger.parts().count());
+        if passes != begun {
+            return Err(refuse(format!("of {passes} frames it has {begun}: the run was not finished")));
         }
-        let mut seen = vec![false; sites];
-        let given = ledger.given.iter().map(|(site, _)| (*site, false));
-        let made = ledger.steps.iter().flat_map(|step| &step.made).map(|made| (made.site, ledger.schedule.revises()));
-        for (site, again) in given.chain(made) {
-            match seen.get_mut(site.index()) {
-                Some(seen) if !*seen || again => *seen = true,
-                _ => return Err(refuse(format!("token {} is out of place", site.0))),
-            }
+        for part in ledger.parts() {
+            part.check(ledger.schedule.revises()).map_err(refuse)?;
         }
-        match seen.iter().position(|seen| !seen) {
-            Some(site) => Err(refuse(format!("token {site} is missing: the run was not finished"))),
-            None => Ok(ledger),
-        }
-    }
-
-    /// What was made at a site, see [`revisions`].
-    pub fn revisions(&self, site: Site) -> Vec<(usize, Made)> {
-        revisions(&self.steps, site)
+        Ok(ledger)
     }
 
     /// The mask.
@@ -182,8 +256,9 @@ impl Ledger {
         Ok(Request {
             picture,
             mask: self.mask()?,
-            frame: Some(self.frame),
+            frames: self.parts().map(|part| part.frame).collect(),
             extent: self.extent,
+            seam: self.seam,
             order: self.order.clone(),
             order_seed: self.order_seed,
             schedule: self.schedule,
@@ -199,14 +274,22 @@ impl Ledger {
     pub fn replay(&self, model: &mut Model, picture: &Picture) -> Result<Picture> {
         let request = self.request(picture.clone())?;
         if request.knobs.sampling.smooth {
-            return paint(model, &request, &self.steps)?.so_far();
+            let steps: Vec<Step> = self.steps().cloned().collect();
+            return paint(model, &request, &steps)?.so_far();
         }
-        request.frame(&model.lattice(), model.card.stride())?;
-        let mut tokens = vec![0; self.lattice.len()];
-        self.given.iter().for_each(|(site, token)| tokens[site.index()] = *token);
-        self.steps.iter().flat_map(|step| &step.made).for_each(|made| tokens[made.site.index()] = made.token);
-        let decoded = to_picture(model.tokenizer.decode(&self.lattice, &tokens)?)?;
-        Ok(composite(picture, &request.mask, &self.frame, &decoded))
+        let (passes, _) = request.passes(&model.lattice(), model.card.stride())?;
+        if passes.len() != self.passes {
+            let cause = format!("its mask is seen in {} of its {} frames", passes.len(), self.passes);
+            return Err(Error::control("ledger", cause, "Make it again"));
+        }
+        let shares = request.seam.shares(&request.mask);
+        let mut canvas = picture.clone();
+        for (part, pass) in self.parts().zip(passes) {
+            let decoded = to_picture(model.tokenizer.decode(&part.lattice, &part.tokens())?)?;
+            let shares = shares.combined(&pass.mask, Combine::Intersect)?;
+            canvas = request.seam.join(&canvas, &shares, &pass.mask, &part.frame, &decoded);
+        }
+        Ok(canvas)
     }
 }
 

@@ -10,6 +10,7 @@ mod grey_alpha;
 mod grow;
 mod mask;
 mod open;
+mod pixels;
 mod rect;
 mod save;
 mod select;
@@ -26,6 +27,7 @@ use crate::{Error, Result};
 use colour::Colour;
 use image::imageops::replace;
 use image::{DynamicImage, ImageBuffer, Pixel, Primitive, RgbImage};
+use pixels::Pixels;
 use std::io::Cursor;
 use std::{fmt, ops::Range, path::Path, sync::Arc};
 
@@ -90,9 +92,9 @@ fn levels<S: Sample>(pixel: &[S]) -> [f32; 4] {
 /// A picture at the source's own depth (8 or 16 bit) and colour type (grey or RGB, with or without alpha).
 ///
 /// A clone is cheap, and pixels never change in place: what is edited is another picture.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Picture {
-    pixels: Arc<DynamicImage>,
+    pixels: Pixels,
     origin: Arc<Origin>,
 }
 
@@ -117,7 +119,7 @@ impl Picture {
             DynamicImage::ImageRgba32F(_) => DynamicImage::ImageRgba16(image.to_rgba16()),
             integers => integers,
         };
-        Self { pixels: Arc::new(image), origin: Arc::default() }
+        Self { pixels: Pixels::new(image), origin: Arc::default() }
     }
 
     /// The same with what a file says beside the pixels; also why its colour profile cannot be used, if it cannot.
@@ -266,6 +268,17 @@ impl Picture {
         Ok(self.with_pixels(grown))
     }
 
+    /// The same picture, kept as small as can be: where it came of another by a change within a rectangle, as that change.
+    /// Its pixels are put together when they are asked for.
+    pub fn packed(&self) -> Self {
+        Self { pixels: self.pixels.packed(), origin: self.origin.clone() }
+    }
+
+    /// The picture with other pixels within a rectangle; `image` is all of it.
+    pub(crate) fn changed(&self, image: DynamicImage, at: Rect) -> Self {
+        Self { pixels: self.pixels.changed(image, at), origin: self.origin.clone() }
+    }
+
     /// Another picture of the same origin.
     pub(crate) fn with_pixels(&self, image: DynamicImage) -> Self {
         Self { origin: self.origin.clone(), ..Self::new(image) }
@@ -273,10 +286,15 @@ impl Picture {
 
     /// The levels of a stretch of row `y`, which must lie in the picture, into `row`: in sRGB, as models see it.
     pub(crate) fn read_row(&self, y: u32, columns: Range<u32>, row: &mut Vec<[f32; 4]>) {
-        on_pixels!(&*self.pixels, buffer => read_row(buffer, y, columns, row));
+        self.read_own_row(y, columns, row);
         if let Some(colour) = &self.origin.colour {
             colour.to_srgb(row);
         }
+    }
+
+    /// The same in the picture's own colours.
+    pub(crate) fn read_own_row(&self, y: u32, columns: Range<u32>, row: &mut Vec<[f32; 4]>) {
+        on_pixels!(&*self.pixels, buffer => read_row(buffer, y, columns, row));
     }
 
     /// Levels of sRGB, as models make them, become levels of the picture's own colours.
@@ -292,6 +310,12 @@ impl Picture {
         self.take_srgb(&mut levels);
         let bytes = levels.into_iter().flatten().map(Sample::nearest).collect();
         RgbImage::from_raw(srgb.width(), srgb.height(), bytes).unwrap_or_default()
+    }
+}
+
+impl PartialEq for Picture {
+    fn eq(&self, other: &Self) -> bool {
+        self.image() == other.image() && self.origin == other.origin
     }
 }
 

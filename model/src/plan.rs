@@ -1,5 +1,6 @@
 //! What a run will do: which tokens are given, and which sites each step visits.
 
+use crate::decode::Step;
 use crate::lattice::{Lattice, Site, Token};
 use crate::order;
 use crate::schedule::{Schedule, cosine};
@@ -38,6 +39,9 @@ pub struct Plan {
     pub visits: Vec<Visit>,
     /// Sites whose tokens are hidden from the last stream of spatial contextual guidance.
     pub dropped: Vec<Site>,
+    /// The number of the first step: where several frames follow each other, steps are counted through, so that no two of
+    /// them draw by the same random numbers.
+    pub first: usize,
 }
 
 impl Plan {
@@ -78,7 +82,7 @@ impl Plan {
                 after_all_given(&lattice, &order, |done, sites, of| cosine(done, sites, share(sites, of)), is_given)?
             }
         };
-        Ok(Self { lattice, given: given.to_vec(), visits, dropped: Vec::new() })
+        Ok(Self { lattice, given: given.to_vec(), visits, dropped: Vec::new(), first: 0 })
     }
 
     /// The same plan with a `share` of tokens dropped for spatial contextual guidance. On a refined lattice these are that
@@ -98,6 +102,11 @@ impl Plan {
         self
     }
 
+    /// The same plan after so many steps in other frames.
+    pub fn following(self, first: usize) -> Self {
+        Self { first, ..self }
+    }
+
     /// Number of tokens to make.
     pub fn masked(&self) -> usize {
         self.given.iter().filter(|token| token.is_none()).count()
@@ -107,6 +116,13 @@ impl Plan {
     pub fn made_by(&self, step: usize) -> impl Iterator<Item = Site> {
         let sites = self.visits.get(step).map_or(&[][..], |visit| &visit.sites);
         sites.iter().copied().filter(|site| self.given[site.index()].is_none())
+    }
+
+    /// The sites that are to be made, and that these steps have made nothing for.
+    pub fn waiting(&self, steps: &[Step]) -> Vec<Site> {
+        let mut waiting: Vec<bool> = self.given.iter().map(Option::is_none).collect();
+        steps.iter().flat_map(|step| &step.made).for_each(|made| waiting[made.site.index()] = false);
+        self.lattice.sites().filter(|site| waiting[site.index()]).collect()
     }
 
     /// How many of the lattice's scales are complete after so many steps; at least one, so that there is a picture.

@@ -17,6 +17,7 @@ use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Moment, Sampling, soft_weights};
 use andamento_model::schedule::Schedule;
+use andamento_model::seam::Seam;
 use andamento_model::tokenizer::Tokenizer;
 use andamento_model::tokenizers::var_vqvae::{MultiScaleQuantizer, QUANTIZER_KEYS, QuantizerAlone, VqVaeConfig};
 use andamento_model::train::optimiser::Optimiser;
@@ -454,8 +455,9 @@ fn var_edits_pictures_on_the_whole_path() {
         let request = Request {
             picture: Picture::new(canvas.clone().into()),
             mask: mask.clone(),
-            frame: None,
+            frames: Vec::new(),
             extent: Extent::Trained,
+            seam: Seam::default(),
             order: "scales".into(),
             order_seed: 0,
             schedule: Schedule::Scales,

@@ -4,7 +4,11 @@ use super::*;
 
 impl Editor {
     pub(super) fn go_to(&mut self, document: Option<Document>) {
-        let Some(document) = document else { return };
+        let Some(mut document) = document else { return };
+        if document.picture_id == self.document.picture_id {
+            // It is put together already.
+            document.picture = self.document.picture.clone();
+        }
         // A frame that the person has placed stays where it is in the picture.
         let (before, now) = (self.document.original_at, document.original_at);
         let same = document.original_id == self.document.original_id;
@@ -21,6 +25,12 @@ impl Editor {
 
     pub(super) fn change(&mut self, label: &str, document: Document) {
         self.history.push(label, &document);
+        self.go_to(Some(document));
+    }
+
+    /// Puts another outcome of the last change in its place.
+    pub(super) fn amend(&mut self, label: &str, document: Document) {
+        self.history.amend(label, &document);
         self.go_to(Some(document));
     }
 

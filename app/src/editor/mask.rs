@@ -20,7 +20,8 @@ impl Editor {
     /// Where the model looks with this mask; nowhere when nothing may change, or it cannot be seen.
     fn aim_at(&self, mask: &Mask, chosen: Option<Rect>) -> Option<Aim> {
         let (extent, stride) = (self.settings.extent, self.card.stride());
-        let (passes, lattice) = frame::sequence(extent, mask, &self.trained(), stride, chosen).ok()?;
+        let (passes, lattice) =
+            frame::sequence(extent, &self.settings.seam.made(mask), &self.trained(), stride, chosen).ok()?;
         let grid = lattice.finest();
         let sites = |pass: &Pass| pass.frame.masked_sites(&pass.mask, grid.rows, grid.cols);
         let first = passes.first()?;

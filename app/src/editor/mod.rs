@@ -1,13 +1,16 @@
 //! The state of the editor, and what every command does to it. Nothing here draws, and nothing here waits.
 
+mod again;
 mod desk;
 mod files;
 mod mask;
 mod models;
 mod runs;
+mod variations;
 
 pub use desk::Desk;
 pub use models::Offer;
+pub use variations::MOST_VARIATIONS;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -23,20 +26,21 @@ use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, MODELS, folder};
 use andamento_model::network::Abilities;
 use andamento_model::order;
-use andamento_model::paint::Request;
+use andamento_model::paint::{Outline, Request};
 use andamento_model::picture::{Combine, Mask, Picture, Rect};
-use andamento_model::plan::Plan;
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
+use andamento_model::seam::Seam;
 use andamento_model::{Error, Result};
 use image::RgbaImage;
 
 use crate::command::{Adjustment, Command, Dialog, Heat, Overlay, Selection, Tool, View};
-use crate::document::{Document, Track, fresh};
+use crate::document::{Document, Leg, Track, fresh};
 use crate::errands::{Errand, Errands};
 use crate::files::folders::Folders;
 use crate::history::History;
 use crate::worker::{self, Job, Source, Waker, Worker};
+use variations::Batch;
 
 /// The largest brush, in canvas pixels across.
 pub const MAX_BRUSH: f32 = 2000.0;
@@ -52,10 +56,8 @@ pub const LEAST_TOP_P: f32 = 0.01;
 const FIRST_SEED: u64 = 20_411;
 /// The largest seed that is drawn by itself: short enough to read out.
 const SEEDS: u64 = 100_000;
-/// How many results the strip keeps,
+/// How many results the strip keeps.
 const RESULTS: usize = 60;
-/// and of how many bytes about.
-const RESULT_BYTES: usize = 2 << 30;
 /// A finished run is played back in about this time.
 const PLAYBACK: Duration = Duration::from_secs(4);
 /// How long good news stay.
@@ -102,6 +104,10 @@ pub struct Settings {
     pub seed: u64,
     /// Whether the next run takes the same seed.
     pub seed_locked: bool,
+    /// How many variations are made, one after the other.
+    pub variations: usize,
+    /// How the mask's edge is treated.
+    pub seam: Seam,
 }
 
 /// What is shown.
@@ -121,6 +127,8 @@ pub struct Show {
     pub heat: Option<Heat>,
     /// The controls that are seldom needed.
     pub more: bool,
+    /// The history.
+    pub history: bool,
     /// The picture as it was opened.
     pub original: bool,
 }
@@ -161,7 +169,9 @@ pub struct Run {
     /// What was asked for.
     pub request: Arc<Request>,
     /// The number of the picture it was asked for.
-    pub before: u64,
+    before: u64,
+    /// The canvas as the present pass found it, with its number.
+    pub canvas: (u64, Picture),
     mask_id: u64,
     /// What it is doing.
     pub phase: Phase,
@@ -171,7 +181,12 @@ pub struct Run {
     pub earlier: Vec<Step>,
     /// When decoding began.
     pub since: Instant,
-    guess: Option<Arc<Vec<Token>>>,
+    /// Of the passes of a run that is gone on with, the guesses for tokens that were not made.
+    guesses: Vec<Arc<Vec<Token>>>,
+    /// How many passes were begun.
+    begun: usize,
+    /// The document to go back to if nothing comes of it.
+    instead_of: Option<Box<Document>>,
 }
 
 /// A decoded frame, transparent where the mask keeps the picture.
@@ -197,6 +212,8 @@ pub struct Timeline {
     position: f32,
     /// A full decode for the head was asked for, and is not here yet.
     asked: Option<usize>,
+    /// The canvas as the run found it, ready to be looked at.
+    before: Option<(u64, Picture)>,
 }
 
 /// A result in the strip.
@@ -205,6 +222,8 @@ pub struct Outcome {
     pub document: Document,
     /// A small picture of it.
     pub thumbnail: RgbaImage,
+    /// Whether it was accepted among its variations.
+    pub accepted: bool,
 }
 
 /// Something the person should know.
@@ -296,6 +315,7 @@ pub struct Editor {
     pub timeline: Timeline,
     /// The strip of results.
     pub results: Vec<Outcome>,
+    batch: Batch,
     /// What the person should know.
     pub notices: Vec<Notice>,
     /// The dialog that is open.
@@ -366,6 +386,7 @@ impl Editor {
                 pixel_grid: true,
                 heat: None,
                 more: false,
+                history: false,
                 original: false,
             },
             card,
@@ -380,6 +401,7 @@ impl Editor {
             preview: None,
             timeline: Timeline::default(),
             results: Vec::new(),
+            batch: Batch::default(),
             notices: Vec::new(),
             dialog: None,
             generated: false,
@@ -450,6 +472,9 @@ impl Editor {
                 let document = self.history.redo();
                 self.go_to(document);
             }
+            Command::GoTo(index) => self.go_to_entry(index),
+            Command::RunAgain { entry, new_seed } => return self.run_again(entry, new_seed),
+            Command::UseSettings(entry) => return self.use_settings(entry),
             Command::Choose(tool) => {
                 self.end_stroke();
                 self.brush.tool = tool;
@@ -533,6 +558,12 @@ impl Editor {
             Command::Seed(seed) => self.settings.seed = seed,
             Command::RollSeed => self.settings.seed = roll(),
             Command::LockSeed(locked) => self.settings.seed_locked = locked,
+            Command::Variations(count) => self.settings.variations = count.clamp(1, MOST_VARIATIONS),
+            Command::Seam(seam) => {
+                seam.check()?;
+                self.settings.seam = seam;
+                self.aim();
+            }
             Command::Generate => return self.generate(),
             Command::Stop => return self.stop(),
             Command::PlayOrPause => return self.play_or_pause(),
@@ -542,6 +573,10 @@ impl Editor {
             }
             Command::BranchHere => return self.branch(),
             Command::TakeResult(number) => self.take_result(number),
+            Command::PreviousVariation => self.step_variation(false),
+            Command::NextVariation => self.step_variation(true),
+            Command::AcceptVariation => return self.accept_variation(),
+            Command::DiscardVariation => self.discard_variation(),
             Command::Look(view) => self.view = View { zoom: view.zoom.clamp(ZOOMS.0, ZOOMS.1), ..view },
             Command::ZoomFit => self.view.fit = true,
             Command::Zoom100 => self.zoom(1.0 / self.pixels_per_point),
@@ -552,6 +587,7 @@ impl Editor {
             Command::ShowPixelGrid(on) => self.show.pixel_grid = on,
             Command::ShowHeat(heat) => self.show.heat = heat,
             Command::ShowMore(on) => self.show.more = on,
+            Command::ShowHistory(on) => self.show.history = on,
             Command::ShowOriginal(on) => self.show.original = on,
             Command::Dismiss(number) => self.notices.retain(|notice| notice.number != number),
             Command::Escape => return self.escape(),
@@ -597,6 +633,18 @@ impl Editor {
         self.run.is_some() || self.timeline.head.is_some()
     }
 
+    /// The canvas beneath what is shown of a run, with its number.
+    pub fn before(&mut self) -> Option<(u64, Picture)> {
+        if let Some(run) = &self.run {
+            return Some(run.canvas.clone());
+        }
+        let track = self.document.track.as_ref().filter(|_| self.timeline.head.is_some())?;
+        if self.timeline.before.as_ref().is_none_or(|(number, _)| *number != track.before) {
+            self.timeline.before = Some((track.before, track.request.picture.clone()));
+        }
+        self.timeline.before.clone()
+    }
+
     /// Whether a stroke is being drawn.
     pub fn is_stroking(&self) -> bool {
         self.stroke.is_some()
@@ -617,7 +665,7 @@ impl Editor {
         let shown = self.document.track.as_ref().filter(|track| track.model == self.card.id);
         let possible = |track: &Arc<Track>| {
             let made_of_mixtures = track.request.knobs.sampling.smooth && self.timeline.head.is_some();
-            !made_of_mixtures && self.head() > 0 && self.head() < track.plan.visits.len()
+            !made_of_mixtures && self.head() > 0 && self.head() < track.outline.steps
         };
         self.run.is_none() && shown.is_some_and(possible)
     }
@@ -674,6 +722,8 @@ fn changes_the_picture(command: &Command) -> bool {
             | Command::Redo
             | Command::ExtendCanvas(_)
             | Command::TakeResult(_)
+            | Command::GoTo(_)
+            | Command::RunAgain { .. }
             | Command::ChooseModel(_)
     )
 }

@@ -63,6 +63,8 @@ pub(super) fn usual(card: &Card, abilities: &Abilities, before: Option<(&Setting
         sampling: card.defaults.sampling,
         seed,
         seed_locked,
+        variations: before.map_or(1, |(settings, _)| settings.variations),
+        seam: before.map_or_else(Seam::default, |(settings, _)| settings.seam),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs: starting, stopping, looking back and going on, and what the worker reports.
 
+use super::variations::Batch;
 use super::*;
 
 impl Editor {
@@ -11,18 +12,26 @@ impl Editor {
         if !self.settings.seed_locked && self.used_seed == Some(self.settings.seed) {
             self.settings.seed = roll();
         }
+        // Once more with the same mask: from the picture as it was, so that its edge is not blended twice.
+        let again = self.document.track.clone().filter(|track| track.mask_id == self.document.mask_id);
+        let (picture, before) = match &again {
+            Some(track) => (track.request.picture.clone(), track.before),
+            None => (self.document.picture.clone(), self.document.picture_id),
+        };
         let request = Request {
-            picture: self.document.picture.clone(),
+            picture,
             mask: self.document.mask.clone(),
-            frame: self.aim.as_ref().filter(|aim| aim.passes.len() == 1).map(|aim| aim.frame),
+            frames: self.aim.iter().flat_map(|aim| &aim.passes).map(|pass| pass.frame).collect(),
             extent: self.settings.extent,
+            seam: self.settings.seam,
             order: self.settings.order.into(),
             order_seed: self.settings.seed,
             schedule: self.abilities.schedule(Some(self.settings.steps)),
             knobs: self.knobs(self.settings.extent)?,
         };
-        let ids = (self.document.picture_id, self.document.mask_id);
-        self.start(request, ids, Vec::new(), None)
+        let ids = (before, self.document.mask_id);
+        self.batch = Batch::new(&request, ids, self.settings.variations, self.settings.seed_locked);
+        self.start(request, ids, None)
     }
 
     /// Goes on from the head of the run that made the picture. Mask, order and schedule stay those of the run: its steps
@@ -44,15 +53,17 @@ impl Editor {
             let remedy = "Unlock the seed, or change subject, guidance or temperature first";
             return Err(Error::control("Branch here", "the same settings would make the same tokens again", remedy));
         }
-        let earlier = track.steps[..self.head()].to_vec();
-        let shown = self.preview.take().filter(|preview| preview.run == track.number && preview.steps == earlier.len());
-        let guess = Some(track.guess.clone());
-        self.start(request, (track.before, track.mask_id), earlier.clone(), guess)?;
+        let shown = self.preview.take();
+        let shown = shown.filter(|preview| preview.run == track.number && preview.steps == self.head());
+        let ids = (track.before, track.mask_id);
+        let mut earlier = Track::clone(&track);
+        earlier.steps.truncate(self.head());
+        self.batch = Batch::default();
+        self.start(request, ids, Some(earlier))?;
         // Until it is planned, the run looks as the other one did at this step.
-        if let Some(run) = &mut self.run {
+        if let Some(run) = &self.run {
             let number = run.number;
             self.preview = shown.map(|preview| Preview { run: number, ..preview });
-            run.track = Some(Track { number, request: run.request.clone(), steps: earlier, ..Track::clone(&track) });
         }
         Ok(())
     }
@@ -80,25 +91,44 @@ impl Editor {
         Ok(Knobs { class: subject, guidance, sampling, seed })
     }
 
+    /// Hands a request to the worker, to be gone on with after what another run made if there is one.
     pub(super) fn start(
         &mut self,
         request: Request,
         (before, mask_id): (u64, u64),
-        earlier: Vec<Step>,
-        guess: Option<Arc<Vec<Token>>>,
+        earlier: Option<Track>,
     ) -> Result<()> {
         let (number, request) = (fresh(), Arc::new(request));
         self.used_seed = Some(request.knobs.seed);
-        self.worker.send(Job::Paint { run: number, request: request.clone(), earlier: earlier.clone() })?;
+        let steps = earlier.as_ref().map_or_else(Vec::new, |track| track.steps.clone());
+        self.worker.send(Job::Paint { run: number, request: request.clone(), earlier: steps.clone() })?;
         self.timeline = Timeline::default();
         self.preview = None;
         self.generated = true;
-        let (phase, since) = (Phase::Preparing, Instant::now());
-        self.run = Some(Run { number, request, before, mask_id, phase, track: None, earlier, since, guess });
+        // As long as the passes are the same ones, looking back shows the same guesses.
+        let same = |leg: &&Leg| leg.plan.first <= steps.len();
+        let guesses = earlier.iter().flat_map(|track| &track.legs).take_while(same).map(|leg| leg.guess.clone());
+        let guesses = guesses.collect();
+        let track = earlier.map(|track| Track { number, request: request.clone(), ..track });
+        self.run = Some(Run {
+            number,
+            before,
+            canvas: (before, request.picture.clone()),
+            request,
+            mask_id,
+            phase: Phase::Preparing,
+            track,
+            earlier: steps,
+            since: Instant::now(),
+            guesses,
+            begun: 0,
+            instead_of: None,
+        });
         Ok(())
     }
 
     pub(super) fn stop(&mut self) -> Result<()> {
+        self.batch.stop();
         if let Some(run) = &mut self.run
             && run.phase != Phase::Stopping
         {
@@ -178,7 +208,7 @@ impl Editor {
                 self.engine = Engine::Ready { device, reason };
                 self.aim();
             }
-            worker::Event::Planned { run, plan, frame, guess } => self.planned(run, plan, frame, guess),
+            worker::Event::Planned { run, leg, outline, canvas } => self.planned(run, leg, outline, canvas),
             worker::Event::Step { run, step } => {
                 if let Some(track) = self.running(run).and_then(|run| run.track.as_mut()) {
                     track.steps.push(step);
@@ -199,43 +229,64 @@ impl Editor {
         self.run.as_mut().filter(|run| run.number == number)
     }
 
-    pub(super) fn planned(&mut self, number: u64, plan: Arc<Plan>, frame: Frame, guess: Arc<Vec<Token>>) {
+    fn planned(&mut self, number: u64, leg: Leg, outline: Outline, canvas: Option<Picture>) {
         let model = self.card.id.clone();
         let Some(run) = self.running(number) else { return };
         if run.phase == Phase::Preparing {
             run.phase = Phase::Decoding;
         }
-        run.since = Instant::now();
-        let guess = run.guess.clone().unwrap_or(guess);
+        if run.begun == 0 {
+            run.since = Instant::now();
+        }
+        if let Some(canvas) = canvas {
+            run.canvas = (fresh(), canvas);
+        }
+        let guess = run.guesses.get(run.begun).cloned().unwrap_or_else(|| leg.guess.clone());
+        let leg = Leg { guess, ..leg };
         let (request, before, mask_id, steps) = (run.request.clone(), run.before, run.mask_id, run.earlier.clone());
-        run.track = Some(Track { number, model, request, before, mask_id, plan, frame, guess, steps });
+        let begun = run.begun;
+        let new = || Track { number, model, request, before, mask_id, outline, legs: Vec::new(), steps };
+        let track = run.track.get_or_insert_with(new);
+        track.outline = outline;
+        track.legs.truncate(begun);
+        track.legs.push(leg);
+        run.begun += 1;
     }
 
-    pub(super) fn done(&mut self, number: u64, result: Option<(Picture, RgbaImage)>) {
-        if self.running(number).is_none() {
-            return;
+    fn done(&mut self, number: u64, result: Option<(Picture, RgbaImage)>) {
+        let Some(run) = self.run.take_if(|run| run.number == number) else { return };
+        match (run.track, result) {
+            (Some(track), Some((picture, thumbnail))) => self.take_in_result(track, picture, thumbnail),
+            // It was stopped before anything was made.
+            _ => self.go_to(run.instead_of.map(|document| *document)),
         }
-        let track = self.run.take().and_then(|run| run.track);
-        if let (Some(track), Some((picture, thumbnail))) = (track, result) {
-            let subject = self.card.subjects.get(track.request.knobs.class as usize).cloned().unwrap_or_default();
-            let label = if track.is_complete() { format!("Generate {subject}") } else { format!("Stopped: {subject}") };
-            let looked_at = self.timeline.head;
-            self.take_result_in(&label, picture, Arc::new(track));
-            self.timeline.head = looked_at;
-            let bytes = self.document.picture.image().as_bytes().len();
-            self.results.push(Outcome { document: self.document.clone(), thumbnail });
-            let excess = self.results.len().saturating_sub(RESULTS.min(RESULT_BYTES / bytes.max(1)).max(4));
-            self.results.drain(..excess);
+        match self.after_stop.take() {
+            Some(command) => self.apply(command),
+            None => self.next_variation(),
         }
-        if let Some(command) = self.after_stop.take() {
-            self.apply(command);
-        }
+    }
+
+    /// What a run made becomes the document, an entry of the history, and a picture in the strip.
+    fn take_in_result(&mut self, track: Track, picture: Picture, thumbnail: RgbaImage) {
+        let subject = self.card.subjects.get(track.request.knobs.class as usize).cloned().unwrap_or_default();
+        let label = if track.is_complete() { format!("Generate {subject}") } else { format!("Stopped: {subject}") };
+        // What is kept of it for long takes little memory.
+        let request = Request { picture: track.request.picture.packed(), ..Request::clone(&track.request) };
+        let track = Arc::new(Track { request: Arc::new(request), ..track });
+        let looked_at = self.timeline.head;
+        self.take_result_in(&label, picture, track);
+        self.timeline.head = looked_at;
+        self.results.push(Outcome { document: self.document.packed(), thumbnail, accepted: false });
+        self.batch.count();
+        let excess = self.results.len().saturating_sub(RESULTS);
+        self.results.drain(..excess);
     }
 
     /// A result is one entry in the history. A stroke that is being drawn goes on on top of it.
     pub(super) fn take_result_in(&mut self, label: &str, picture: Picture, track: Arc<Track>) {
         let Some(mut stroke) = self.stroke.take() else {
-            return self.change(label, self.document.clone().with_result(picture, track));
+            let document = self.document.clone().with_result(picture, track);
+            return if self.batch.has_entry() { self.amend(label, document) } else { self.change(label, document) };
         };
         let drawn = self.document.clone();
         self.change(label, stroke.before.with_result(picture, track));
@@ -248,7 +299,11 @@ impl Editor {
     pub(super) fn failed(&mut self, number: Option<u64>, error: &Error) {
         self.timeline.asked = None;
         match number {
-            Some(number) if self.running(number).is_some() => self.run = None,
+            Some(number) if self.running(number).is_some() => {
+                self.batch = Batch::default();
+                let back = self.run.take().and_then(|run| run.instead_of);
+                self.go_to(back.map(|document| *document));
+            }
             None if matches!(self.engine, Engine::Loading(_)) => {
                 self.engine = Engine::Failed(error.to_string());
             }
@@ -257,16 +312,6 @@ impl Editor {
         self.complain(error);
         if let Some(command) = self.after_stop.take().filter(|_| self.run.is_none()) {
             self.apply(command);
-        }
-    }
-
-    pub(super) fn take_result(&mut self, number: usize) {
-        let Some(outcome) = self.results.get(number) else { return };
-        let same = self.document.picture_id == outcome.document.picture_id;
-        let document = outcome.document.clone();
-        if !same {
-            self.end_stroke();
-            self.change(&format!("Result {}", number + 1), document);
         }
     }
 }

@@ -502,7 +502,7 @@ fn read_all(parts: &mut impl Parts) -> std::result::Result<Snapshot, String> {
         })
     };
     let entries = manifest.entries.iter();
-    let entries = entries.map(|item| Ok(Entry { label: item.label.clone(), document: document(item)? }));
+    let entries = entries.map(|item| Ok(Entry::new(item.label.clone(), &document(item)?)));
     Ok(Snapshot {
         entries: entries.collect::<std::result::Result<_, String>>()?,
         at: manifest.at,

@@ -117,7 +117,7 @@ pub fn notes_of_run(mut ledger: Ledger, card: &Card, (width, height): (u32, u32)
         *path = file_name(path);
     }
     let whole = matches!(ledger.source, Source::Blank { .. });
-    let steps = ledger.steps.len();
+    let steps = ledger.steps().count();
     let line = Line {
         subject: subject(Some(card), ledger.knobs.class),
         order: &ledger.order,
@@ -217,15 +217,9 @@ fn changes(snapshot: &Snapshot, shelf: &Shelf) -> Result<Vec<Change>> {
         match (&document.track, earlier) {
             (Some(track), _) if track.before != document.picture_id => {
                 let hash = library::find(&track.model, shelf).map(|entry| entry.hash()).unwrap_or_default();
-                let ledger = Ledger::new(
-                    &track.model,
-                    &hash,
-                    source.clone(),
-                    &track.request,
-                    track.frame,
-                    &track.plan,
-                    &track.steps,
-                )?;
+                let passes = track.legs.iter().map(|leg| (leg.frame, &*leg.plan));
+                let (model, request, steps) = (&track.model, &track.request, &track.steps);
+                let ledger = Ledger::of_passes(model, &hash, source.clone(), request, passes, steps)?;
                 changes.push(Change::Run(Box::new(ledger)));
             }
             (_, Some(earlier)) => {

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::frame::{Extent, Frame};
 use andamento_model::lattice::{Lattice, Site, Token};
-use andamento_model::paint::Request;
+use andamento_model::paint::{Outline, Request};
 use andamento_model::picture::{Mask, Picture};
 use andamento_model::plan::Plan;
 use andamento_model::schedule::Schedule;
+use andamento_model::seam::Seam;
 use serde::{Deserialize, Serialize};
 
-use crate::document::{Track, fresh};
+use crate::document::{Leg, Track, fresh};
 
 /// More tokens than any canvas has.
 const TOKENS: usize = 1 << 20;
+/// More passes than any run has.
+const PASSES: usize = 1 << 16;
 /// Further from the canvas no frame lies, in pixels, and no larger one is.
 const REACH: i64 = 1 << 28;
 
@@ -26,16 +29,25 @@ pub(super) struct Run {
     pub(super) before: u64,
     /// The number of the mask it was asked for.
     pub(super) mask: u64,
-    request_frame: Option<Frame>,
+    /// The frames that were asked for.
+    frames: Vec<Frame>,
     extent: Extent,
+    seam: Seam,
     order: String,
     order_seed: u64,
     schedule: Schedule,
     knobs: Knobs,
+    outline: Outline,
+    passes: Vec<Pass>,
+    steps: Vec<Step>,
+}
+
+/// A pass: what it made follows from the masks of the run and the passes before.
+#[derive(Serialize, Deserialize)]
+struct Pass {
     frame: Frame,
     plan: Plan,
     guess: Vec<Token>,
-    steps: Vec<Step>,
 }
 
 impl Run {
@@ -45,15 +57,15 @@ impl Run {
             model: track.model.clone(),
             before: track.before,
             mask: track.mask_id,
-            request_frame: request.frame,
+            frames: request.frames.clone(),
             extent: request.extent,
+            seam: request.seam,
             order: request.order.clone(),
             order_seed: request.order_seed,
             schedule: request.schedule,
             knobs: request.knobs,
-            frame: track.frame,
-            plan: Plan::clone(&track.plan),
-            guess: track.guess.to_vec(),
+            outline: track.outline,
+            passes: track.legs.iter().map(Pass::of).collect(),
             steps: track.steps.clone(),
         }
     }
@@ -71,11 +83,19 @@ impl Run {
         if (mask.width(), mask.height()) != (picture.width(), picture.height()) {
             return Err("its mask has another size than its picture");
         }
+        let mut rest = self.seam.made(&mask);
+        let mut leg = |pass: Pass| {
+            let mask = rest.within(pass.frame.rect);
+            rest.fill_rect(pass.frame.rect, 0);
+            Leg { plan: Arc::new(pass.plan), frame: pass.frame, mask, guess: Arc::new(pass.guess) }
+        };
+        let legs = self.passes.into_iter().map(&mut leg).collect();
         let request = Request {
-            picture,
+            picture: picture.packed(),
             mask,
-            frame: self.request_frame,
+            frames: self.frames,
             extent: self.extent,
+            seam: self.seam,
             order: self.order,
             order_seed: self.order_seed,
             schedule: self.schedule,
@@ -87,43 +107,66 @@ impl Run {
             request: Arc::new(request),
             before,
             mask_id,
-            plan: Arc::new(self.plan),
-            frame: self.frame,
-            guess: Arc::new(self.guess),
+            outline: self.outline,
+            legs,
             steps: self.steps,
         })
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        let tokens = count(&self.plan.lattice).ok_or("its lattice has no sensible size")?;
-        let inside = |site: &Site| site.index() < tokens;
-        let visited = self
-            .plan
-            .visits
-            .iter()
-            .all(|visit| visit.told.iter().chain(&visit.sites).chain(&self.plan.dropped).all(inside));
-        if self.plan.given.len() != tokens || self.guess.len() != tokens || !visited {
-            return Err("its plan does not fit its lattice");
+        self.seam.check().map_err(|_| "its seam is out of bounds")?;
+        let mut made = 0;
+        for pass in &self.passes {
+            if pass.plan.first != made {
+                return Err("its passes do not follow each other");
+            }
+            pass.check(self.steps.get(made..).unwrap_or_default())?;
+            made += pass.plan.visits.len();
         }
-        let follows = |(index, step): (usize, &Step)| {
-            step.index == index && step.made.iter().map(|made| made.site).eq(self.plan.made_by(index))
-        };
-        if self.steps.len() > self.plan.visits.len() || !self.steps.iter().enumerate().all(follows) {
+        let numbered = self.steps.iter().enumerate().all(|(index, step)| step.index == index);
+        if self.passes.is_empty() || self.steps.len() > made || made > self.outline.steps || !numbered {
             return Err("its steps do not follow its plan");
         }
-        for frame in [Some(self.frame), self.request_frame].into_iter().flatten() {
-            let rect = frame.rect;
-            let sane = rect.x.abs() < REACH && rect.y.abs() < REACH && i64::from(rect.width.max(rect.height)) < REACH;
-            if !sane
-                || rect.is_empty()
-                || frame.size.contains(&0)
-                || i64::from(frame.size[0].max(frame.size[1])) > 1 << 16
-            {
-                return Err("its frame is nowhere");
-            }
+        let frames = self.passes.iter().map(|pass| &pass.frame).chain(&self.frames);
+        if frames.clone().count() > PASSES || !frames.into_iter().all(is_sane) {
+            return Err("its frame is nowhere");
         }
         Ok(())
     }
+}
+
+impl Pass {
+    fn of(leg: &Leg) -> Self {
+        Self { frame: leg.frame, plan: Plan::clone(&leg.plan), guess: leg.guess.to_vec() }
+    }
+
+    /// `steps` are those of this pass and of the following ones.
+    fn check(&self, steps: &[Step]) -> Result<(), &'static str> {
+        let plan = &self.plan;
+        let tokens = count(&plan.lattice).ok_or("its lattice has no sensible size")?;
+        let inside = |site: &Site| site.index() < tokens;
+        let visited =
+            plan.visits.iter().all(|visit| visit.told.iter().chain(&visit.sites).chain(&plan.dropped).all(inside));
+        if plan.given.len() != tokens || self.guess.len() != tokens || !visited {
+            return Err("its plan does not fit its lattice");
+        }
+        let follows = |(index, step): (usize, &Step)| step.made.iter().map(|made| made.site).eq(plan.made_by(index));
+        if !steps.iter().take(plan.visits.len()).enumerate().all(follows) {
+            return Err("its steps do not follow its plan");
+        }
+        Ok(())
+    }
+}
+
+/// Whether a frame lies where a canvas can be.
+fn is_sane(frame: &Frame) -> bool {
+    let rect = frame.rect;
+    rect.x.abs() < REACH
+        && rect.y.abs() < REACH
+        && i64::from(rect.width.max(rect.height)) < REACH
+        && !rect.is_empty()
+        && !frame.size.contains(&0)
+        && i64::from(frame.size[0].max(frame.size[1])) <= 1 << 16
 }
 
 /// The number of a lattice's sites, if it is a sensible one.

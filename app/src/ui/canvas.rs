@@ -15,7 +15,7 @@ use super::widgets::{tag, tag_rect};
 use super::{theme, tokens};
 use crate::command::Command;
 use crate::document::Document;
-use crate::editor::{Editor, Engine, Phase, cause};
+use crate::editor::{Editor, Engine, Phase, Preview, cause};
 
 /// How fast the wheel zooms.
 const WHEEL: f32 = 0.0025;
@@ -30,6 +30,8 @@ pub(super) struct Canvas {
     frames: Frames,
     picture: PictureTexture,
     before: PictureTexture,
+    /// Whether another picture than the document's lies beneath a run.
+    beneath: bool,
     original: PictureTexture,
     mask: MaskLooks,
     preview: PreviewTexture,
@@ -107,12 +109,15 @@ impl Canvas {
     /// Uploads what changed.
     fn upload(&mut self, ui: &Ui, editor: &mut Editor, screen: &Screen) {
         let ctx = ui.ctx();
+        let beneath = editor.before();
         let document = &editor.document;
         let nothing = (0, Rect::default());
-        let changed = document.track.as_ref().map_or(nothing, |track| (track.before, track.frame.rect));
+        let changed = document.track.as_ref().map_or(nothing, |track| (track.before, track.changed()));
         self.picture.sync(ctx, document.picture_id, &document.picture, screen, changed);
-        match editor.track().filter(|track| track.before != document.picture_id && editor.looks_back()) {
-            Some(track) => self.before.sync(ctx, track.before, &track.request.picture, screen, nothing),
+        let other = beneath.filter(|(number, _)| *number != document.picture_id);
+        self.beneath = other.is_some();
+        match other {
+            Some((number, picture)) => self.before.sync(ctx, number, &picture, screen, nothing),
             None => self.before = PictureTexture::default(),
         }
         if editor.show.original && document.original_id != document.picture_id {
@@ -144,9 +149,8 @@ impl Canvas {
         let rewound = editor.timeline.head.is_some();
         if editor.show.image {
             match track.filter(|_| editor.run.is_some() || rewound) {
-                Some(track) => {
-                    let here = track.before == document.picture_id;
-                    let before = if here { &mut self.picture } else { &mut self.before };
+                Some(_) => {
+                    let before = if self.beneath { &mut self.before } else { &mut self.picture };
                     before.paint(painter, screen, canvas, Color32::WHITE);
                     self.paint_run(painter, screen, editor, head, rewound);
                 }
@@ -191,22 +195,27 @@ impl Canvas {
     /// parts of the latest decode, or of the result, where its tokens lie.
     fn paint_run(&mut self, painter: &Painter, screen: &Screen, editor: &Editor, head: usize, rewound: bool) {
         let Some(track) = editor.track() else { return };
+        let Some(leg) = track.leg(head) else { return };
         let preview = editor.preview.as_ref().filter(|preview| preview.run == track.number);
-        let exact = preview.is_some_and(|preview| preview.steps == head || (!rewound && editor.run.is_some()));
-        if exact {
-            self.preview.paint(painter, screen, track.frame.rect, track.frame.rect);
-            return;
-        }
-        let decoded = preview.map_or(0, |preview| preview.steps);
-        for (index, step) in track.steps.iter().take(head).enumerate() {
+        let in_leg = |preview: &&Preview| preview.steps >= leg.plan.first;
+        let exact = |preview: &&Preview| preview.steps == head || (!rewound && editor.run.is_some());
+        let exact = preview.filter(in_leg).is_some_and(|preview| exact(&preview));
+        let decoded = preview.filter(in_leg).map_or(0, |preview| preview.steps);
+        // What earlier passes made is in the canvas of a run that is on.
+        let from = if editor.run.is_some() || exact { leg.plan.first } else { 0 };
+        let to = if exact && editor.run.is_none() { 0..leg.plan.first } else { from..head };
+        for (index, step) in track.steps.iter().enumerate().take(to.end).skip(to.start) {
             for made in &step.made {
-                let rect = track.rect(made.site);
+                let rect = track.rect(index, made.site);
                 if editor.run.is_none() {
                     self.picture.paint(painter, screen, rect, Color32::WHITE);
-                } else if index < decoded {
-                    self.preview.paint(painter, screen, track.frame.rect, rect);
+                } else if index < decoded && !exact {
+                    self.preview.paint(painter, screen, leg.frame.rect, rect);
                 }
             }
+        }
+        if exact {
+            self.preview.paint(painter, screen, leg.frame.rect, leg.frame.rect);
         }
     }
 
@@ -263,7 +272,7 @@ fn status(painter: &Painter, screen: &Screen, editor: &Editor, taken: Option<egu
 fn status_text(editor: &Editor) -> Option<String> {
     let made = |track: &crate::document::Track, head: usize| {
         let tokens: usize = track.steps.iter().take(head).map(|step| step.made.len()).sum();
-        (tokens, track.plan.masked(), track.plan.visits.len())
+        (tokens, track.outline.tokens, track.outline.steps)
     };
     if editor.is_selecting() {
         return Some("working on the mask".into());
@@ -275,6 +284,14 @@ fn status_text(editor: &Editor) -> Option<String> {
         };
         let ((tokens, masked, steps), done) = (made(track, editor.head()), editor.head());
         let text = format!("step {done} / {steps} · {tokens} of {masked} masked tokens");
+        let text = match track.outline.passes {
+            1 => text,
+            passes => format!("pass {} of {passes} · {text}", track.pass(done) + 1),
+        };
+        let text = match editor.variations_left() {
+            0 => text,
+            left => format!("{text} · {left} more variation{}", if left == 1 { "" } else { "s" }),
+        };
         let fresh = track.steps.len().saturating_sub(run.earlier.len());
         let pace = run.since.elapsed().as_secs_f32() / fresh.max(1) as f32;
         return Some(match run.phase {

@@ -50,9 +50,10 @@ impl Frames {
         self.label = None;
         let canvas = editor.document.picture.rect();
         if let Some(track) = editor.track().filter(|_| editor.looks_back()) {
-            if track.frame.rect != canvas {
-                draw(painter, screen, track.frame.rect, true);
-                self.label = Some(label(painter, screen, track.frame, &track.frame.describe()));
+            let frame = track.leg(editor.head()).map(|leg| leg.frame);
+            if let Some(frame) = frame.filter(|frame| frame.rect != canvas) {
+                draw(painter, screen, frame.rect, true);
+                self.label = Some(label(painter, screen, frame, &frame.describe()));
             }
             return false;
         }

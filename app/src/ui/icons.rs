@@ -50,3 +50,9 @@ pub(super) const WARNING: &str = "\u{E4E0}";
 pub(super) const CHECK: &str = "\u{E182}";
 /// The Enter key.
 pub(super) const ENTER: &str = "\u{E044}";
+/// Once more.
+pub(super) const AGAIN: &str = "\u{E036}";
+/// Into the bin.
+pub(super) const DISCARD: &str = "\u{E4A6}";
+/// Settings.
+pub(super) const SETTINGS: &str = "\u{E434}";

@@ -11,7 +11,7 @@ const SIZE: f32 = 1.2;
 const HARDNESS: f32 = 0.1;
 
 /// What the keys of this frame ask for. `canvas` tells whether the canvas has the keyboard.
-pub(super) fn read(ctx: &Context, editor: &Editor, commands: &mut Vec<Command>) {
+pub(super) fn read(ctx: &Context, editor: &Editor, canvas: bool, commands: &mut Vec<Command>) {
     let typing = ctx.text_edit_focused();
     let events = ctx.input(|input| input.events.clone());
     for event in events {
@@ -23,7 +23,7 @@ pub(super) fn read(ctx: &Context, editor: &Editor, commands: &mut Vec<Command>) 
             } else if modifiers.command {
                 with_control(key, modifiers)
             } else {
-                alone(key, modifiers, editor).filter(|_| !ctx.any_popup_open())
+                alone(key, modifiers, editor, canvas).filter(|_| !ctx.any_popup_open())
             };
             commands.extend(command);
         } else if !typing && editor.dialog.is_none() {
@@ -58,7 +58,7 @@ fn with_control(key: Key, modifiers: Modifiers) -> Option<Command> {
     })
 }
 
-fn alone(key: Key, modifiers: Modifiers, editor: &Editor) -> Option<Command> {
+fn alone(key: Key, modifiers: Modifiers, editor: &Editor, canvas: bool) -> Option<Command> {
     let Brush { size, hardness, .. } = editor.brush;
     Some(match (key, modifiers.shift) {
         (Key::B, false) => Command::Choose(Tool::Brush),
@@ -77,6 +77,10 @@ fn alone(key: Key, modifiers: Modifiers, editor: &Editor) -> Option<Command> {
         (Key::Escape, _) => Command::Escape,
         (Key::K, false) => Command::PlayOrPause,
         (Key::G, false) => Command::ShowTokens(!editor.show.tokens),
+        (Key::ArrowLeft, false) if canvas => Command::PreviousVariation,
+        (Key::ArrowRight, false) if canvas => Command::NextVariation,
+        (Key::Enter, false) if canvas => Command::AcceptVariation,
+        (Key::Delete, false) if canvas && editor.is_choosing() => Command::DiscardVariation,
         (Key::Comma, false) => Command::Rewind(editor.head().saturating_sub(1)),
         (Key::Period, false) => Command::Rewind(editor.head() + 1),
         (Key::Home, _) => Command::Rewind(0),
@@ -87,7 +91,7 @@ fn alone(key: Key, modifiers: Modifiers, editor: &Editor) -> Option<Command> {
 }
 
 /// The keys, for the dialog that shows them.
-pub(super) const KEYS: [(&str, &str); 22] = [
+pub(super) const KEYS: [(&str, &str); 23] = [
     ("B  E  L  M  W", "brush, eraser, lasso, rectangle, wand"),
     ("C  H", "extend canvas, hand"),
     ("Shift, Alt, both", "a selection is added, taken away, or only what is common stays"),
@@ -100,6 +104,7 @@ pub(super) const KEYS: [(&str, &str); 22] = [
     ("Ctrl+A, Ctrl+D, Ctrl+Shift+I", "select all, clear mask, invert mask"),
     ("Ctrl+Enter", "generate"),
     ("Shift+X, Esc", "stop; Esc leaves the gesture first"),
+    ("Left  Right  Enter  Delete", "previous, next, accept, discard a variation, while the canvas has the keyboard"),
     ("K", "play or pause decoding"),
     (",  .  Home  End", "one step back, forward; first, last"),
     ("G", "token grid"),

@@ -123,6 +123,7 @@ fn edit(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             Item::new("Copy picture", "Ctrl+C", Command::Copy),
             Item::new("Paste as a new document", "Ctrl+V", Command::Paste),
             Item::new("Restore its request", "", Command::RestoreRequest).when(editor.document.record.is_some()),
+            Item::new("History", "", Command::ShowHistory(!editor.show.history)).ticked(editor.show.history),
         ]
     });
 }
@@ -145,13 +146,17 @@ fn select(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
 }
 
 fn generate(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    let locked = editor.settings.seed_locked;
+    let (locked, choosing) = (editor.settings.seed_locked, editor.is_choosing());
     menu(ui, "Generate", commands, |_| {
         vec![
             Item::new("Generate", "Ctrl+Enter", Command::Generate).when(editor.cannot_generate().is_none()),
             Item::new("Stop", "Shift+X", Command::Stop).when(editor.run.is_some()),
             Item::new("Play or pause", "K", Command::PlayOrPause).when(editor.track().is_some()),
             Item::new("Branch here", "", Command::BranchHere).when(editor.can_branch()),
+            Item::new("Previous variation", "Left", Command::PreviousVariation).when(choosing),
+            Item::new("Next variation", "Right", Command::NextVariation).when(choosing),
+            Item::new("Accept variation", "Enter", Command::AcceptVariation).when(choosing),
+            Item::new("Discard variation", "Delete", Command::DiscardVariation).when(choosing),
             Item::new("Smaller frame", "", Command::ScaleFrame(0.8)).when(editor.aim.is_some()),
             Item::new("Larger frame", "", Command::ScaleFrame(1.25)).when(editor.aim.is_some()),
             Item::new("Place frame by itself", "", Command::FrameAutomatic).when(editor.frame.is_some()),

@@ -5,6 +5,7 @@ mod dialogs;
 mod frames;
 mod gestures;
 mod handles;
+mod history;
 mod icons;
 mod keys;
 mod menu;
@@ -16,11 +17,13 @@ mod overlay;
 mod pace;
 mod panel;
 mod screen;
+mod seam;
 mod textures;
 mod theme;
 mod timeline;
 mod tokens;
 mod tools;
+mod variations;
 mod widgets;
 
 use std::path::PathBuf;
@@ -109,6 +112,7 @@ pub struct App {
     canvas: canvas::Canvas,
     panel: panel::Panel,
     dialogs: dialogs::Dialogs,
+    history: history::Past,
     pace: pace::Pace,
     last: Instant,
     zoom: f32,
@@ -142,6 +146,7 @@ impl App {
             canvas: canvas::Canvas::default(),
             panel: panel::Panel::default(),
             dialogs: dialogs::Dialogs::default(),
+            history: history::Past::default(),
             pace: pace::Pace::new(),
             last: Instant::now(),
             zoom: 1.0,
@@ -170,6 +175,12 @@ impl App {
                 self.panel.show(ui, &self.editor, commands);
             },
         );
+        if self.editor.show.history {
+            let frame = bar(Margin::symmetric(10, 12));
+            Bar::left("history").exact_size(theme::PAST).resizable(false).frame(frame).show(ui, |ui| {
+                self.history.show(ui, &self.editor, commands);
+            });
+        }
         // No fill: what is behind is cleared in that colour.
         CentralPanel::no_frame().show(ui, |ui| {
             let screen = self.canvas.show(ui, &mut self.editor, commands);
@@ -227,7 +238,7 @@ impl App {
         let ctx = ui.ctx().clone();
         let mut commands = Vec::new();
         self.canvas.take_keys(&ctx, &mut self.editor);
-        keys::read(&ctx, &self.editor, &mut commands);
+        keys::read(&ctx, &self.editor, self.canvas.has_focus(&ctx), &mut commands);
         self.gestures(&ctx, &mut commands);
         self.layout(ui, &mut commands);
         self.dialogs.show(&ctx, &self.editor, &mut commands);

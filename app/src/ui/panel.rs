@@ -1,7 +1,6 @@
 //! The panel on the right: model, subject, order, sampling, Generate, results.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use andamento_model::Error;
 use andamento_model::frame::Extent;
@@ -10,15 +9,15 @@ use andamento_model::network::Pace;
 use andamento_model::order::{ORDERS, Order};
 use andamento_model::sample::{Guidance, Sampling};
 use egui::{
-    Align, Align2, Button, Color32, ColorImage, CornerRadius, CursorIcon, DragValue, Id, Layout, Mesh, Popup,
-    PopupCloseBehavior, Rect, Response, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextEdit, TextureHandle,
-    TextureOptions, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2,
+    Align, Align2, Button, Color32, CornerRadius, CursorIcon, DragValue, Id, Layout, Mesh, Popup, PopupCloseBehavior,
+    Rect, Response, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextEdit, Ui, UiBuilder, Vec2, WidgetInfo,
+    pos2, vec2,
 };
 
 use super::widgets::{focus_ring, icon_button, key, section, segment, slider, toggle};
-use super::{icons, models, theme};
+use super::{icons, models, seam, theme, variations};
 use crate::command::Command;
-use crate::editor::{Editor, Engine, LEAST_TOP_P, MOST_CONTEXT, Outcome, Settings, cause};
+use crate::editor::{Editor, Engine, LEAST_TOP_P, MOST_CONTEXT, MOST_VARIATIONS, Settings, cause};
 
 /// Small pictures of orders beside each other.
 const ORDERS_PER_ROW: usize = 6;
@@ -37,7 +36,7 @@ const SMALL_RESULT: f32 = 42.0;
 /// Over so many points what can be scrolled fades out where it goes on.
 const FADE: f32 = 22.0;
 /// Width of the names of the controls.
-const NAME: f32 = 92.0;
+pub(super) const NAME: f32 = 92.0;
 /// The most codes that top-k offers, unless the model has more of its own: the most that papers used.
 const MOST_CODES: f64 = 2000.0;
 
@@ -70,7 +69,7 @@ const HINTS: f32 = 44.0;
 #[derive(Default)]
 pub(super) struct Panel {
     wanted: String,
-    thumbnails: HashMap<u64, TextureHandle>,
+    strip: variations::Strip,
     pulse: Option<f32>,
     /// The controls that are seldom needed were just opened, and may lie out of sight.
     opened: bool,
@@ -98,13 +97,16 @@ impl Panel {
             section(ui, "Sampling");
             sampling(ui, editor, commands);
             self.more(ui, editor, commands);
+            ui.add_space(5.0);
+            section(ui, "Edge of the mask");
+            seam::show(ui, editor, commands);
         });
         fade(ui, scrolled.inner_rect, scrolled.state.clamped_offset().y, scrolled.content_size.y);
         ui.add_space(6.0);
         self.generate(ui, editor, commands);
         ui.add_space(6.0);
-        section(ui, "Variations");
-        self.results(ui, editor, side, commands);
+        variations::heading(ui, editor, commands);
+        self.strip.show(ui, editor, side, commands);
         let rest = ui.available_rect_before_wrap();
         if rest.height() > HINTS + 16.0 {
             let place = Rect::from_min_max(pos2(rest.min.x, rest.max.y - HINTS), rest.max);
@@ -273,68 +275,6 @@ impl Panel {
             ui.ctx().request_repaint();
         }
     }
-
-    /// The results of this picture, newest first.
-    fn results(&mut self, ui: &mut Ui, editor: &Editor, side: f32, commands: &mut Vec<Command>) {
-        if editor.results.is_empty() {
-            ui.label(RichText::new("What you generate is collected here").size(theme::SMALL).color(theme::DIM));
-            return;
-        }
-        self.thumbnails.retain(|id, _| editor.results.iter().any(|outcome| outcome.document.picture_id == *id));
-        ScrollArea::horizontal().id_salt("results").auto_shrink([false, true]).show(ui, |ui| {
-            ui.horizontal(|ui| {
-                ui.spacing_mut().item_spacing.x = 8.0;
-                for (number, outcome) in editor.results.iter().enumerate().rev() {
-                    self.result(ui, editor, (number, outcome), side, commands);
-                }
-            });
-        });
-    }
-
-    fn result(
-        &mut self,
-        ui: &mut Ui,
-        editor: &Editor,
-        (number, outcome): (usize, &Outcome),
-        side: f32,
-        commands: &mut Vec<Command>,
-    ) {
-        let id = outcome.document.picture_id;
-        let texture = self.thumbnails.entry(id).or_insert_with(|| {
-            let size = [outcome.thumbnail.width() as usize, outcome.thumbnail.height() as usize];
-            let image = ColorImage::from_rgba_unmultiplied(size, outcome.thumbnail.as_raw());
-            ui.ctx().load_texture("result", image, TextureOptions::LINEAR)
-        });
-        let (rect, response) = ui.allocate_exact_size(Vec2::splat(side), Sense::click());
-        let present = editor.document.picture_id == id;
-        let name = format!("Result {}", number + 1);
-        response.widget_info(|| WidgetInfo::selected(Role::Button, true, present, &name));
-        let [width, height] = texture.size().map(|side| side as f32);
-        // The middle square of the picture.
-        let (across, down) = (0.5 * (height / width).min(1.0), 0.5 * (width / height).min(1.0));
-        let uv = Rect::from_min_max(pos2(0.5 - across, 0.5 - down), pos2(0.5 + across, 0.5 + down));
-        let tint = if present || response.hovered() { Color32::WHITE } else { Color32::from_gray(185) };
-        egui::Image::new(&*texture).uv(uv).tint(tint).corner_radius(5).paint_at(ui, rect.shrink(2.0));
-        if present {
-            ui.painter().rect_stroke(rect, theme::RADIUS, Stroke::new(2.0, theme::ACCENT), StrokeKind::Inside);
-        }
-        focus_ring(ui, &response, rect, 6);
-        if response.clicked() {
-            commands.push(Command::TakeResult(number));
-        }
-        let track = outcome.document.track.as_ref();
-        let tip = track.map_or(name.clone(), |track| {
-            let knobs = track.request.knobs;
-            let subject = editor.card.subjects.get(knobs.class as usize).map_or("", String::as_str);
-            let (made, all) = (track.steps.len(), track.plan.visits.len());
-            format!(
-                "{name}: {subject}\n{} order, step {made} of {all}, seed {}",
-                track.request.order,
-                grouped(knobs.seed)
-            )
-        });
-        response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip);
-    }
 }
 
 /// A small picture of every order; without room, smaller ones in one row, and the title of the chosen one alone.
@@ -441,6 +381,7 @@ fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     if let Some(value) = Knob::new("Temperature", 0.1, 2.0, 2, tip).show(ui, temperature) {
         commands.push(Command::Temperature(value as f32));
     }
+    count(ui, editor, commands);
     ui.horizontal(|ui| {
         ui.set_height(24.0);
         name(ui, "Seed", NAME);
@@ -471,6 +412,15 @@ fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             }
         });
     });
+}
+
+/// How many variations one press of Generate makes.
+fn count(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let tip = "So many results, one after the other, each with another seed. Left and Right go through them";
+    let knob = Knob::new("Variations", 1.0, MOST_VARIATIONS as f64, 0, tip);
+    if let Some(value) = knob.show(ui, editor.settings.variations as f64) {
+        commands.push(Command::Variations(value as usize));
+    }
 }
 
 /// How much of the canvas the model sees, and how finely.
@@ -553,7 +503,7 @@ fn not_now(error: Error) -> String {
 }
 
 /// A slider with its name on the left and its number on the right.
-struct Knob<'a> {
+pub(super) struct Knob<'a> {
     label: &'static str,
     range: (f64, f64),
     decimals: usize,
@@ -564,23 +514,23 @@ struct Knob<'a> {
 }
 
 impl<'a> Knob<'a> {
-    fn new(label: &'static str, least: f64, most: f64, decimals: usize, tip: &'a str) -> Self {
+    pub(super) fn new(label: &'static str, least: f64, most: f64, decimals: usize, tip: &'a str) -> Self {
         Self { label, range: (least, most), decimals, rest: None, enabled: true, tip: tip.into() }
     }
 
-    fn at_rest(self, value: f64, word: &'static str) -> Self {
+    pub(super) fn at_rest(self, value: f64, word: &'static str) -> Self {
         Self { rest: Some((value, word)), ..self }
     }
 
     /// Greyed out, with the reason, where there is one.
-    fn refused(self, refusal: Option<Error>) -> Self {
+    pub(super) fn refused(self, refusal: Option<Error>) -> Self {
         let Some(error) = refusal else { return self };
         let tip = format!("{}\n{}", self.tip, not_now(error)).into();
         Self { enabled: false, tip, ..self }
     }
 
     /// Shows it, and returns what it was set to.
-    fn show(&self, ui: &mut Ui, value: f64) -> Option<f64> {
+    pub(super) fn show(&self, ui: &mut Ui, value: f64) -> Option<f64> {
         let (least, most) = self.range;
         let (mut slid, mut typed) = (value, value);
         let told = |response: Response| response.on_hover_text(&*self.tip).on_disabled_hover_text(&*self.tip);
@@ -609,7 +559,7 @@ impl<'a> Knob<'a> {
     }
 }
 
-fn name(ui: &mut Ui, text: &str, width: f32) -> Response {
+pub(super) fn name(ui: &mut Ui, text: &str, width: f32) -> Response {
     let (rect, response) = ui.allocate_exact_size(vec2(width, 20.0), Sense::hover());
     ui.painter().text(rect.left_center(), Align2::LEFT_CENTER, text, theme::font(theme::BODY), theme::TEXT);
     response
@@ -673,7 +623,7 @@ fn hints(ui: &mut Ui) {
 }
 
 /// A number with its thousands apart.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

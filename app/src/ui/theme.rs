@@ -52,6 +52,8 @@ pub(super) const TOP: f32 = 34.0;
 pub(super) const STRIP: f32 = 48.0;
 /// Width of the panel.
 pub(super) const SIDE: f32 = 316.0;
+/// Width of the history.
+pub(super) const PAST: f32 = 214.0;
 /// Height of the timeline.
 pub(super) const BOTTOM: f32 = 132.0;
 

@@ -87,7 +87,7 @@ fn branch(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
 fn curve(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     section(ui, "Uncertainty per step (bits)");
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 74.0), Sense::click_and_drag());
-    let steps = editor.track().map_or(0, |track| track.plan.visits.len());
+    let steps = editor.track().map_or(0, |track| track.outline.steps);
     response.widget_info(|| WidgetInfo::slider(steps > 0, editor.head() as f64, "Timeline"));
     let (rect, painter) = (rect.shrink2(vec2(6.0, 0.0)), ui.painter_at(rect));
     focus_ring(ui, &response, rect, 4);
@@ -109,6 +109,10 @@ fn curve(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let x = |step: f32| rect.min.x + rect.width() * step / steps as f32;
     let plot = Rect::from_min_max(rect.min + vec2(0.0, 8.0), pos2(rect.max.x, rail.min.y - 8.0));
     draw_curve(&painter, plot, track, editor.head(), &x);
+    // Where one pass ends and the next begins.
+    for leg in track.legs.iter().skip(1) {
+        painter.vline(x(leg.plan.first as f32), plot.min.y..=rail.max.y, Stroke::new(1.0, theme::EDGE));
+    }
     let head = x(editor.head() as f32);
     painter.rect_filled(Rect::from_min_max(rail.min, pos2(head, rail.max.y)), CornerRadius::same(2), theme::ACCENT);
     painter.vline(head, rect.min.y + 4.0..=rail.max.y, Stroke::new(1.5, Color32::WHITE));
@@ -165,7 +169,11 @@ fn step_text(track: &Track, step: usize) -> String {
         Some(made) => {
             let tokens = made.made.len();
             let plural = if tokens == 1 { "" } else { "s" };
-            format!("after step {step} · {tokens} token{plural} · {:.1} bits on average", mean_bits(made))
+            let pass = match track.outline.passes {
+                1 => String::new(),
+                passes => format!(" · pass {} of {passes}", track.pass(step - 1) + 1),
+            };
+            format!("after step {step}{pass} · {tokens} token{plural} · {:.1} bits on average", mean_bits(made))
         }
         None => "before the first step".into(),
     }

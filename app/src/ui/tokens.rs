@@ -9,7 +9,7 @@ use super::screen::Screen;
 use super::theme;
 use super::widgets::{tag, white};
 use crate::command::Heat;
-use crate::document::Track;
+use crate::document::{Leg, Track};
 use crate::editor::Editor;
 
 /// How many of the last steps glow, the last one most.
@@ -20,13 +20,13 @@ const HEAT: f32 = 0.72;
 /// Draws the tokens of a run after its first `head` steps.
 pub(super) fn show(painter: &Painter, screen: &Screen, editor: &Editor, track: &Track, head: usize) {
     let (canvas, live) = (editor.document.picture.rect(), editor.run.is_some());
-    let cell = |site: Site| screen.rect(track.rect(site).intersect(canvas));
+    let Some(leg) = track.leg(head) else { return };
     let (mut dark, mut lines) = (Mesh::default(), Vec::new());
-    for site in to_come(track, head) {
-        let rect = cell(site);
+    for site in to_come(track, leg, head) {
+        let rect = screen.rect(leg.rect(site).intersect(canvas));
         if rect.is_positive() {
             // Without soft edges, which would let the picture shine through between neighbours.
-            if track.plan.lattice.scales().len() == 1 {
+            if leg.plan.lattice.scales().len() == 1 {
                 dark.add_colored_rect(rect, theme::PENDING.gamma_multiply(0.95));
             }
             lines.push(Shape::rect_stroke(rect, 0.0, line(0.9), StrokeKind::Inside));
@@ -34,11 +34,11 @@ pub(super) fn show(painter: &Painter, screen: &Screen, editor: &Editor, track: &
     }
     painter.add(Shape::mesh(dark));
     painter.extend(lines);
-    let finished = head == track.plan.visits.len() && !live;
+    let finished = head == track.outline.steps && !live;
     for (index, step) in track.steps.iter().take(head).enumerate() {
         let age = head - 1 - index;
         for made in &step.made {
-            let rect = cell(made.site);
+            let rect = screen.rect(track.rect(index, made.site).intersect(canvas));
             if !rect.is_positive() {
                 continue;
             }
@@ -54,17 +54,13 @@ pub(super) fn show(painter: &Painter, screen: &Screen, editor: &Editor, track: &
     }
 }
 
-/// The sites that nothing was made for in the first `head` steps. Where tokens come in scales, those of the next one: every
-/// scale covers the whole picture.
-fn to_come(track: &Track, head: usize) -> Vec<Site> {
-    let plan = &track.plan;
-    if plan.lattice.scales().len() > 1 {
-        return plan.made_by(head).collect();
+/// The sites of a pass that nothing was made for in the first `head` steps of the run. Where tokens come in scales, those of
+/// the next one: every scale covers the whole picture.
+fn to_come(track: &Track, leg: &Leg, head: usize) -> Vec<Site> {
+    if leg.plan.lattice.scales().len() > 1 {
+        return leg.plan.made_by(head - leg.plan.first).collect();
     }
-    let mut waiting: Vec<bool> = plan.given.iter().map(Option::is_none).collect();
-    let made = track.steps.iter().take(head).flat_map(|step| &step.made);
-    made.for_each(|made| waiting[made.site.index()] = false);
-    plan.lattice.sites().filter(|site| waiting[site.index()]).collect()
+    leg.plan.waiting(&track.steps[leg.plan.first.min(head)..head])
 }
 
 /// Draws the tokens that would be made if Generate were pressed.
@@ -80,17 +76,18 @@ pub(super) fn show_aim(painter: &Painter, screen: &Screen, editor: &Editor) {
 /// Colours the tokens by a number of each.
 pub(super) fn show_heat(painter: &Painter, screen: &Screen, editor: &Editor, track: &Track, head: usize, heat: Heat) {
     let canvas = editor.document.picture.rect();
-    let total = track.plan.masked().max(2) as f32 - 1.0;
+    let total = track.outline.tokens.max(2) as f32 - 1.0;
     let most = track.steps.iter().flat_map(|step| &step.made).map(|made| made.bits).fold(1.0, f32::max);
     let mut number = 0.0;
-    for made in track.steps.iter().take(head).flat_map(|step| &step.made) {
+    let made = track.steps.iter().take(head).enumerate();
+    for (step, made) in made.flat_map(|(index, step)| step.made.iter().map(move |made| (index, made))) {
         let colour = match heat {
             Heat::Order => theme::rank(number / total),
             Heat::Uncertainty => theme::heat(made.bits / most),
             Heat::Likelihood => theme::heat(made.probability),
         };
         number += 1.0;
-        let rect = screen.rect(track.rect(made.site).intersect(canvas));
+        let rect = screen.rect(track.rect(step, made.site).intersect(canvas));
         painter.rect_filled(rect.shrink(0.5), 0.0, colour.gamma_multiply(HEAT));
     }
 }
@@ -98,17 +95,20 @@ pub(super) fn show_heat(painter: &Painter, screen: &Screen, editor: &Editor, tra
 /// Says what is known of the token under the pointer. Returns whether there is one.
 pub(super) fn explain(painter: &Painter, screen: &Screen, track: &Track, head: usize, at: egui::Pos2) -> bool {
     let (x, y) = screen.canvas(at);
-    let here = |site: Site| {
-        let rect: Rect = track.rect(site);
+    let here = |step: usize, site: Site| {
+        let rect: Rect = track.rect(step, site);
         rect.contains_pixel(x.floor() as i64, y.floor() as i64)
     };
     // The last token that was made here, or else the first one that will be.
     let made =
         track.steps.iter().take(head).rev().flat_map(|step| step.made.iter().map(move |made| (step.index, made)));
-    let made = made.filter(|(_, made)| here(made.site)).map(|(step, made)| (step, made.site, Some(made))).next();
-    let steps = head..track.plan.visits.len();
-    let later = || steps.flat_map(|step| track.plan.made_by(step).map(move |site| (step, site, None)));
-    let found: Option<(usize, Site, Option<&Made>)> = made.or_else(|| later().find(|(_, site, _)| here(*site)));
+    let made =
+        made.filter(|(step, made)| here(*step, made.site)).map(|(step, made)| (step, made.site, Some(made))).next();
+    let Some(leg) = track.leg(head) else { return false };
+    let (first, steps) = (leg.plan.first, head - leg.plan.first..leg.plan.visits.len());
+    let later = || steps.flat_map(|step| leg.plan.made_by(step).map(move |site| (first + step, site, None)));
+    let found: Option<(usize, Site, Option<&Made>)> =
+        made.or_else(|| later().find(|(step, site, _)| here(*step, *site)));
     let Some((step, site, made)) = found else { return false };
     let text = match made {
         Some(made) => {

@@ -36,6 +36,7 @@ use crate::paint::{Event, Request, paint};
 use crate::picture::{Mask, Picture, Rect};
 use crate::plan::Plan;
 use crate::schedule::Schedule;
+use crate::seam::Seam;
 use crate::tokenizer::{Tokenizer, to_picture, to_samples};
 use crate::train::scenes;
 use crate::{Error, Result};
@@ -382,8 +383,9 @@ pub fn hole(model: &mut Model, truth: &RgbImage, class: u32, seed: u64) -> Resul
     let request = Request {
         picture: Picture::new(truth.clone().into()),
         mask: mask.clone(),
-        frame: None,
+        frames: Vec::new(),
         extent: Extent::Trained,
+        seam: Seam::PLAIN,
         order: abilities.orders.native().into(),
         order_seed: seed,
         schedule: abilities.schedule(Some(defaults.steps)),

@@ -13,6 +13,7 @@ use crate::library::Model;
 use crate::library::folder::Trained;
 use crate::paint::{Event, Request, paint};
 use crate::picture::{Mask, Picture};
+use crate::seam::Seam;
 use crate::{Error, Result};
 
 /// Pictures on a sheet, its columns, and the seed of the first.
@@ -44,8 +45,9 @@ pub fn whole(model: &mut Model, class: usize, seed: u64) -> Result<RgbImage> {
     let request = Request {
         picture: Picture::new(RgbImage::from_pixel(side, side, image::Rgb([128; 3])).into()),
         mask,
-        frame: None,
+        frames: Vec::new(),
         extent: Extent::Trained,
+        seam: Seam::PLAIN,
         order: abilities.orders.native().into(),
         order_seed: seed,
         schedule: abilities.schedule(Some(defaults.steps)),
