@@ -1,5 +1,6 @@
 //! Results: variations, stopped runs in several passes, the history and its memory, and requests that are run again.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use andamento::command::Command;
 use andamento::document::{Document, Track, fresh};
 use andamento::editor::{Editor, Engine};
+use andamento::files::folders::Folders;
 use andamento::history::History;
 use andamento::worker;
 use andamento_model::device::DeviceChoice;
@@ -24,7 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(180);
 fn editor() -> Editor {
     let shelf = Shelf::open(Some(&std::env::temp_dir().join("andamento-results-without-library"))).expect("a folder");
     let source = worker::from_library(shelf.clone());
-    let mut editor = Editor::new(None, DeviceChoice::Cpu, shelf, source, Arc::new(|| ())).expect("an editor");
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("results-{}-{}", std::process::id(), fresh()));
+    let folders = Folders::open(Some(&home)).expect("a folder");
+    let places = (shelf, &folders);
+    let mut editor = Editor::new(None, DeviceChoice::Cpu, places, source, Arc::new(|| ())).expect("an editor");
     until(&mut editor, "the model is ready", |editor| matches!(editor.engine, Engine::Ready { .. }));
     editor.apply(Command::Steps(4));
     editor

@@ -10,7 +10,7 @@ use crate::decode::{Knobs, Step};
 use crate::frame::{Extent, Frame};
 use crate::lattice::{Lattice, Site, Token};
 use crate::library::Model;
-use crate::paint::{Painting, Request, paint};
+use crate::paint::{Outline, Painting, Request, paint};
 use crate::picture::{Combine, Mask, Picture};
 use crate::plan::Plan;
 use crate::sample::Made;
@@ -158,18 +158,19 @@ impl Ledger {
         painting: &Painting<'_>,
     ) -> Result<Self> {
         let legs = painting.legs().iter().map(|leg| (leg.pass.frame, &*leg.plan));
-        Self::of_passes(model, model_hash, source, request, legs, painting.steps())
+        Self::of_passes((model, model_hash), source, request, painting.outline(), legs, painting.steps())
     }
 
-    /// The ledger of a run by its passes, each the part of the canvas that the model saw and its plan, and all its steps.
+    /// The ledger of a run by its begun passes, each the part of the canvas that the model saw and its plan, and all its
+    /// steps. The model is given by its id and the hash of its weights.
     ///
     /// # Errors
     /// If no pass was begun, or the mask cannot be written down.
     pub fn of_passes<'a>(
-        model: &str,
-        model_hash: &str,
+        (model, model_hash): (&str, &str),
         source: Source,
         request: &Request,
+        outline: Outline,
         passes: impl IntoIterator<Item = (Frame, &'a Plan)>,
         steps: &[Step],
     ) -> Result<Self> {
@@ -192,7 +193,7 @@ impl Ledger {
             knobs: request.knobs,
             extent: request.extent,
             seam: request.seam,
-            passes: painting.outline().passes,
+            passes: outline.passes,
             first: parts.next().ok_or_else(nothing)?,
             later: parts.collect(),
         })

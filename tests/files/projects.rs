@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Cursor, Read, Write};
 use std::sync::Arc;
 
-use andamento::document::{Document, Track, fresh};
+use andamento::document::{Document, Leg, Track, fresh};
 use andamento::files::export::{self, Format};
 use andamento::files::project::{self, Snapshot, Written};
 use andamento::files::record::{Change, Record};
@@ -14,11 +14,12 @@ use andamento_model::decode::{Knobs, Step};
 use andamento_model::frame::{Extent, Frame};
 use andamento_model::lattice::Lattice;
 use andamento_model::library::imported::Shelf;
-use andamento_model::paint::Request;
+use andamento_model::paint::{Outline, Request};
 use andamento_model::picture::{Kind, Mask, Notes, Picture, Rect};
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Made, Sampling};
 use andamento_model::schedule::Schedule;
+use andamento_model::seam::Seam;
 use image::{DynamicImage, ImageBuffer, RgbImage};
 use proptest::prelude::*;
 use zip::{ZipArchive, ZipWriter};
@@ -74,8 +75,9 @@ fn run(document: &Document, steps: usize, level: u8) -> Document {
     let request = Request {
         picture: picture.clone(),
         mask: mask.clone(),
-        frame: None,
+        frames: Vec::new(),
         extent: Extent::Trained,
+        seam: Seam::PLAIN,
         order: "raster".into(),
         order_seed: 5,
         schedule: Schedule::OneByOne,
@@ -83,15 +85,21 @@ fn run(document: &Document, steps: usize, level: u8) -> Document {
     };
     let decoded = RgbImage::from_pixel(16, 16, image::Rgb([level; 3]));
     let result = composite(picture, mask, &frame, &decoded);
+    let outline = Outline {
+        passes: 1,
+        tokens: plan.visits.iter().map(|visit| visit.sites.len()).sum(),
+        steps: plan.visits.len(),
+    };
+    let made = mask.within(frame.rect);
+    let leg = Leg { plan: Arc::new(plan), frame, mask: made, guess: Arc::new(vec![1; 16]) };
     let track = Track {
         number: fresh(),
         model: "scenes-randar".into(),
         request: Arc::new(request),
         before: document.picture_id,
         mask_id: document.mask_id,
-        plan: Arc::new(plan),
-        frame,
-        guess: Arc::new(vec![1; 16]),
+        outline,
+        legs: vec![leg],
         steps,
     };
     document.clone().with_result(result, Arc::new(track))
@@ -152,10 +160,13 @@ fn assert_same(a: &Document, b: &Document) {
     assert_eq!((a.generated, a.is_fulfilled()), (b.generated, b.is_fulfilled()));
     match (&a.track, &b.track) {
         (Some(a), Some(b)) => {
-            assert_eq!(
-                (&a.model, &a.plan, a.frame, &a.guess, &a.steps),
-                (&b.model, &b.plan, b.frame, &b.guess, &b.steps)
-            );
+            assert_eq!((&a.model, a.outline, &a.steps), (&b.model, b.outline, &b.steps));
+            assert_eq!(a.legs.len(), b.legs.len());
+            for (a, b) in a.legs.iter().zip(&b.legs) {
+                assert_eq!((&a.plan, a.frame, &a.guess), (&b.plan, b.frame, &b.guess));
+                assert!(a.mask == b.mask);
+            }
+            assert_eq!((&a.request.frames, a.request.seam), (&b.request.frames, b.request.seam));
             assert!(a.request.picture == b.request.picture && a.request.mask == b.request.mask);
             assert_eq!((a.request.knobs, a.request.order_seed), (b.request.knobs, b.request.order_seed));
         }
@@ -418,7 +429,7 @@ fn a_png_says_how_it_was_made_and_nothing_if_asked() {
     let last = record.last_run().expect("a run");
     let document = &snapshot.entries[snapshot.at].document;
     assert!(last.mask().expect("a mask") == document.track.as_ref().expect("a run").request.mask);
-    assert_eq!(last.steps, document.track.as_ref().expect("a run").steps);
+    assert!(last.steps().eq(&document.track.as_ref().expect("a run").steps));
 
     let untold = write("untold.png", false);
     let bytes = fs::read(&untold).expect("it is there");

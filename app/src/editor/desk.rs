@@ -102,8 +102,7 @@ impl Editor {
             }
             let mut history = self.snapshot();
             history.entries.truncate(history.at + 1);
-            let label = "Brush stroke".into();
-            history.entries.push(crate::history::Entry { label, document: self.document.clone() });
+            history.entries.push(crate::history::Entry::new("Brush stroke", &self.document));
             history.at += 1;
             self.desk.autosave.keep(history)
         } else {
@@ -188,7 +187,7 @@ impl Editor {
         let results = std::mem::take(&mut snapshot.results);
         let outcomes = results.into_iter().map(|document| {
             let thumbnail = document.picture.image().thumbnail(120, 120).to_rgba8();
-            Outcome { document, thumbnail }
+            Outcome { document, thumbnail, accepted: false }
         });
         self.results.extend(outcomes);
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();

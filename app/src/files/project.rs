@@ -175,9 +175,11 @@ impl<'a> Content<'a> {
             if written.pictures.contains_key(id) {
                 continue;
             }
-            let before = self.before.get(id).and_then(|before| Some((before, self.pictures.get(before)?)));
+            // Put together here alone: all pictures of a long history at once would fill the memory.
+            let picture = picture.packed();
+            let before = self.before.get(id).and_then(|before| Some((before, self.pictures.get(before)?.packed())));
             let over = before.and_then(|(before, old)| {
-                let changed = picture.difference(old);
+                let changed = picture.difference(&old);
                 let share = area(changed) / area(picture.rect()).max(1.0);
                 // A picture that has not changed at all still needs a pixel.
                 let changed = if changed.is_empty() { Rect::new(0, 0, 1, 1) } else { changed };

@@ -218,8 +218,8 @@ fn changes(snapshot: &Snapshot, shelf: &Shelf) -> Result<Vec<Change>> {
             (Some(track), _) if track.before != document.picture_id => {
                 let hash = library::find(&track.model, shelf).map(|entry| entry.hash()).unwrap_or_default();
                 let passes = track.legs.iter().map(|leg| (leg.frame, &*leg.plan));
-                let (model, request, steps) = (&track.model, &track.request, &track.steps);
-                let ledger = Ledger::of_passes(model, &hash, source.clone(), request, passes, steps)?;
+                let (model, request, outline) = ((&*track.model, &*hash), &track.request, track.outline);
+                let ledger = Ledger::of_passes(model, source.clone(), request, outline, passes, &track.steps)?;
                 changes.push(Change::Run(Box::new(ledger)));
             }
             (_, Some(earlier)) => {
