@@ -3,6 +3,7 @@
 mod canvas;
 mod checkpoints;
 mod decoding;
+mod feeling;
 mod gpu;
 mod masks;
 mod parity;

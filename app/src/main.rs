@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use andamento::cli::{self, Cli};
+use andamento::preferences::Kept;
 use andamento::{headless, ui};
 use andamento_model::library::imported::Shelf;
 use andamento_model::{Error, Result};
@@ -31,7 +32,7 @@ fn edit(cli: &Cli) -> Result<()> {
     }
     let shelf = Shelf::open(cli.data_dir.as_deref())?;
     let start = ui::StartOptions { device: cli.device, picture: cli.picture.clone(), model: None, shelf };
-    match ui::run(start) {
+    match ui::run(start, Kept::open(cli.data_dir.as_deref())) {
         Ok(()) => Ok(()),
         Err(error) => headless::run(cli.device, &error.to_string()),
     }

@@ -3,6 +3,7 @@
 mod files;
 mod mask;
 mod models;
+mod preferences;
 mod runs;
 
 pub use models::Offer;
@@ -33,6 +34,7 @@ use crate::command::{Adjustment, Command, Dialog, Heat, Overlay, Selection, Tool
 use crate::document::{Document, Track, fresh};
 use crate::errands::{Errand, Errands};
 use crate::history::History;
+use crate::preferences::{Hint, Kept};
 use crate::worker::{self, Job, Source, Waker, Worker};
 
 /// The largest brush, in canvas pixels across.
@@ -309,6 +311,11 @@ pub struct Editor {
     quit_once_saved: bool,
     /// What to do once the run has stopped.
     after_stop: Option<Command>,
+    kept: Kept,
+    /// Whether preferences changed since they were last written,
+    unkept: bool,
+    /// and whether they are being written.
+    keeping: bool,
     worker: Worker,
     errands: Errands,
 }
@@ -375,6 +382,9 @@ impl Editor {
             used_seed: None,
             quit_once_saved: false,
             after_stop: None,
+            kept: Kept::default(),
+            unkept: false,
+            keeping: false,
             worker,
             errands: Errands::new(wake),
             document,
@@ -385,8 +395,10 @@ impl Editor {
 
     /// Carries out an intent. What goes wrong becomes a notice.
     pub fn apply(&mut self, command: Command) {
-        if let Err(error) = self.carry_out(command) {
-            self.complain(&error);
+        let known = Hint::known_by(&command);
+        match self.carry_out(command) {
+            Ok(()) => self.close_hints(known),
+            Err(error) => self.complain(&error),
         }
     }
 
@@ -469,11 +481,8 @@ impl Editor {
             }
             Command::ExtendCanvas(by) => return self.extend_canvas(by),
             Command::ChooseModel(id) => return self.choose_model(&id),
-            Command::ImportModels(files) => {
-                self.dialog = None;
-                self.importing = Some("reading".into());
-                self.errands.import(files, self.shelf.clone());
-            }
+            Command::ImportModels(files) => self.import(files, None),
+            Command::ImportWeights(files, averaged) => self.import(files, Some(averaged)),
             Command::Subject(class) if (class as usize) < self.card.subjects.len() => self.settings.subject = class,
             Command::Subject(_) => {}
             Command::Order(name) => {
@@ -521,6 +530,12 @@ impl Editor {
             Command::ShowOriginal(on) => self.show.original = on,
             Command::Dismiss(number) => self.notices.retain(|notice| notice.number != number),
             Command::Escape => return self.escape(),
+            Command::Appear(appearance) => self.prefer(|now| now.appearance = appearance),
+            Command::StartFromKeys(preset) => self.prefer(|now| now.keys.start_from(preset)),
+            Command::BindKey(action, chord) => return self.bind_key(action, chord),
+            Command::ResetKey(action) => self.reset_key(action),
+            Command::CloseHint(hint) => self.close_hints([hint]),
+            Command::ShowHints => self.prefer(|now| now.hints_done.clear()),
         }
         Ok(())
     }
@@ -535,6 +550,7 @@ impl Editor {
         // After a rest the first frame would otherwise leap.
         self.play(elapsed.min(Duration::from_millis(100)));
         self.ask_for_redraw();
+        self.keep_preferences();
         self.timeline.playing || self.is_decoding()
     }
 

@@ -1,5 +1,6 @@
 //! Which model is in use: those at hand, taking another one, and importing more.
 
+use andamento_model::library::fit::{Fit, Memory};
 use andamento_model::library::{self, Card, Entry};
 
 use super::*;
@@ -11,6 +12,15 @@ pub struct Offer {
     pub card: Card,
     /// The memory it needs, in bytes; none for bundled ones, which fit everywhere.
     pub needs: Option<u64>,
+    /// The licence of its weights.
+    pub licence: String,
+}
+
+impl Offer {
+    /// Whether it fits into the memory of this computer as it is now.
+    pub fn fit(&self, memory: &Memory) -> Fit {
+        memory.fits(self.needs.unwrap_or(0))
+    }
 }
 
 /// Every model at hand, bundled ones first.
@@ -18,7 +28,10 @@ pub struct Offer {
 /// # Errors
 /// If a bundled file is damaged, or the library cannot be read.
 pub(super) fn offers(shelf: &Shelf) -> Result<Vec<Offer>> {
-    let offer = |entry: &Entry| Ok(Offer { card: entry.card()?, needs: entry.needs().map(|needs| needs.total()) });
+    let offer = |entry: &Entry| {
+        let needs = entry.needs().map(|needs| needs.total());
+        Ok(Offer { card: entry.card()?, needs, licence: entry.licence() })
+    };
     library::all(shelf)?.iter().map(offer).collect()
 }
 
@@ -58,6 +71,14 @@ impl Editor {
         (self.card, self.abilities, self.engine) = (offer.card, abilities, Engine::Loading(0));
         self.aim();
         Ok(())
+    }
+
+    /// Imports checkpoints beside the window; asks first which weights to take where a file has two kinds and none was
+    /// chosen.
+    pub(super) fn import(&mut self, files: Vec<PathBuf>, averaged: Option<bool>) {
+        self.dialog = None;
+        self.importing = Some("reading".into());
+        self.errands.import(files, averaged, self.shelf.clone());
     }
 
     /// Checkpoints were imported: the models among them are at hand now, and what was refused is told.

@@ -3,31 +3,10 @@
 use egui::{Align, Button, Color32, CornerRadius, Layout, MenuBar, RichText, Role, Sense, Ui, WidgetInfo, vec2};
 
 use super::{icons, theme};
-use crate::command::{Adjustment, Command, Dialog, Heat};
+use crate::actions::{ACTIONS, Menu, with_keys};
+use crate::command::Command;
 use crate::editor::{Editor, Engine};
-
-/// One line of a menu.
-struct Item<'a> {
-    name: &'a str,
-    keys: &'a str,
-    enabled: bool,
-    ticked: Option<bool>,
-    command: Command,
-}
-
-impl<'a> Item<'a> {
-    fn new(name: &'a str, keys: &'a str, command: Command) -> Self {
-        Self { name, keys, enabled: true, ticked: None, command }
-    }
-
-    fn when(self, enabled: bool) -> Self {
-        Self { enabled, ..self }
-    }
-
-    fn ticked(self, on: bool) -> Self {
-        Self { ticked: Some(on), ..self }
-    }
-}
+use crate::keymap::Chord;
 
 /// Shows the bar.
 pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<Command>) {
@@ -35,18 +14,9 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
         ui.add_space(8.0);
         ui.label(RichText::new("ANDAMENTO").size(15.0).extra_letter_spacing(1.4).color(theme::ACCENT));
         ui.add_space(8.0);
-        file(ui, editor, commands);
-        edit(ui, editor, commands);
-        select(ui, editor, commands);
-        generate(ui, editor, commands);
-        model(ui, editor, commands);
-        view(ui, editor, commands);
-        menu(ui, "Help", commands, |_| {
-            vec![
-                Item::new("Keys…", "?", Command::Ask(Dialog::Keys)),
-                Item::new("About Andamento", "", Command::Ask(Dialog::About)),
-            ]
-        });
+        for (place, name) in Menu::BAR {
+            menu(ui, editor, place, name, commands);
+        }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.add_space(8.0);
             device(ui, editor);
@@ -57,7 +27,7 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
                 ui,
                 &format!("{:.0} %", zoom * 100.0),
                 "Zoom",
-                "Zoom: screen pixels per picture pixel. Click for 100 % (Ctrl+1)",
+                &with_keys(editor, "Zoom: screen pixels per picture pixel. Click for 100 %", "zoom-100"),
                 None,
             ) {
                 commands.push(Command::Zoom100);
@@ -75,114 +45,48 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
     });
 }
 
-fn file(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    menu(ui, "File", commands, |_| {
-        vec![
-            Item::new("Open…", "Ctrl+O", Command::Ask(Dialog::Open)),
-            Item::new("Save a new result", "Ctrl+S", Command::Save).when(editor.run.is_none()),
-            Item::new("Save as…", "Ctrl+Shift+S", Command::Ask(Dialog::Save)).when(editor.run.is_none()),
-            Item::new("Quit", "Ctrl+Q", Command::Quit),
-        ]
-    });
-}
-
-fn edit(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    let (undo, redo) = (editor.history.undo_label(), editor.history.redo_label());
-    let undo_name = undo.map_or("Undo".into(), |label| format!("Undo {label}"));
-    let redo_name = redo.map_or("Redo".into(), |label| format!("Redo {label}"));
-    menu(ui, "Edit", commands, |_| {
-        vec![
-            Item::new(&undo_name, "Ctrl+Z", Command::Undo).when(undo.is_some() || editor.run.is_some()),
-            Item::new(&redo_name, "Ctrl+Shift+Z", Command::Redo).when(redo.is_some()),
-        ]
-    });
-}
-
-fn select(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    let some = !editor.document.mask.is_empty();
-    let adjust = |name, adjustment| Item::new(name, "", Command::Ask(Dialog::Adjust(adjustment))).when(some);
-    menu(ui, "Select", commands, |_| {
-        vec![
-            Item::new("Select all", "Ctrl+A", Command::SelectAll),
-            Item::new("Clear mask", "Ctrl+D", Command::ClearMask),
-            Item::new("Invert mask", "Ctrl+Shift+I", Command::InvertMask),
-            adjust("Grow mask…", Adjustment::Grow),
-            adjust("Shrink mask…", Adjustment::Shrink),
-            adjust("Feather mask…", Adjustment::Feather),
-            Item::new("Import mask…", "", Command::Ask(Dialog::ImportMask)),
-            Item::new("Export mask…", "", Command::Ask(Dialog::ExportMask)).when(some),
-        ]
-    });
-}
-
-fn generate(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    let locked = editor.settings.seed_locked;
-    menu(ui, "Generate", commands, |_| {
-        vec![
-            Item::new("Generate", "Ctrl+Enter", Command::Generate).when(editor.cannot_generate().is_none()),
-            Item::new("Stop", "Shift+X", Command::Stop).when(editor.run.is_some()),
-            Item::new("Play or pause", "K", Command::PlayOrPause).when(editor.track().is_some()),
-            Item::new("Branch here", "", Command::BranchHere).when(editor.can_branch()),
-            Item::new("Smaller frame", "", Command::ScaleFrame(0.8)).when(editor.aim.is_some()),
-            Item::new("Larger frame", "", Command::ScaleFrame(1.25)).when(editor.aim.is_some()),
-            Item::new("Place frame by itself", "", Command::FrameAutomatic).when(editor.frame.is_some()),
-            Item::new("New seed", "", Command::RollSeed),
-            Item::new("Lock seed", "", Command::LockSeed(!locked)).ticked(locked),
-        ]
-    });
-}
-
-fn model(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    menu(ui, "Model", commands, |_| {
-        let offers = editor.offers.iter().map(|offer| {
-            let chosen = offer.card.id == editor.card.id;
-            Item::new(&offer.card.title, &offer.card.family, Command::ChooseModel(offer.card.id.clone())).ticked(chosen)
-        });
-        let mut items: Vec<Item> = offers.collect();
-        items.push(Item::new("Import checkpoints…", "", Command::Ask(Dialog::Import)));
-        items
-    });
-}
-
-fn view(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
-    let show = editor.show;
-    let heat = |heat: Heat, name: &'static str| {
-        let on = show.heat == Some(heat);
-        Item::new(name, "", Command::ShowHeat((!on).then_some(heat))).ticked(on)
-    };
-    menu(ui, "View", commands, |_| {
-        vec![
-            Item::new("Fit", "Ctrl+0", Command::ZoomFit),
-            Item::new("100 %", "Ctrl+1", Command::Zoom100),
-            Item::new("Zoom in", "Ctrl++", Command::ZoomBy(1.25)),
-            Item::new("Zoom out", "Ctrl+-", Command::ZoomBy(0.8)),
-            Item::new("Picture", "", Command::ShowImage(!show.image)).ticked(show.image),
-            Item::new("Mask", "", Command::ShowMask(!show.mask)).ticked(show.mask),
-            Item::new("Token grid", "G", Command::ShowTokens(!show.tokens)).ticked(show.tokens),
-            Item::new("Pixel grid", "", Command::ShowPixelGrid(!show.pixel_grid)).ticked(show.pixel_grid),
-            heat(Heat::Order, "Order of tokens"),
-            heat(Heat::Uncertainty, "Uncertainty"),
-            heat(Heat::Likelihood, "Likelihood"),
-        ]
-    });
-}
-
-fn menu<'a>(ui: &mut Ui, name: &str, commands: &mut Vec<Command>, items: impl FnOnce(&mut Ui) -> Vec<Item<'a>>) {
+/// One menu, as the table of actions says; above the actions on models, the models at hand.
+fn menu(ui: &mut Ui, editor: &Editor, place: Menu, name: &str, commands: &mut Vec<Command>) {
     let title = RichText::new(name).color(theme::mix(theme::TEXT, theme::DIM, 0.25));
     let shown = ui.menu_button(title, |ui| {
-        ui.set_min_width(210.0);
-        for item in items(ui) {
-            let tick = if item.ticked == Some(true) { icons::CHECK } else { "" };
-            let button = Button::new((item.name, theme::icon(tick, 14.0).color(theme::ACCENT)));
-            let button = button.shortcut_text(item.keys);
-            let button = button.selected(false).frame_when_inactive(false);
-            if ui.add_enabled(item.enabled, button).clicked() {
-                commands.push(item.command);
-                ui.close();
+        ui.set_min_width(230.0);
+        if place == Menu::Model {
+            for offer in &editor.offers {
+                let ticked = Some(offer.card.id == editor.card.id);
+                if line(ui, &offer.card.title, &offer.card.family, ticked, None) {
+                    commands.push(Command::ChooseModel(offer.card.id.clone()));
+                }
+            }
+        }
+        for action in ACTIONS.iter().filter(|action| action.menu == place) {
+            if action.apart {
+                ui.separator();
+            }
+            let keys = editor.preferences().keys.chords(action).first().map(Chord::to_string).unwrap_or_default();
+            let refusal = action.refusal(editor);
+            if line(ui, &action.title(editor), &keys, action.is_ticked(editor), refusal.as_deref()) {
+                commands.push(action.command(editor));
             }
         }
     });
     shown.response.accessible_name(format!("{name} menu"));
+}
+
+/// One line of a menu; grey with the reason where it cannot be had. Returns whether it was chosen.
+fn line(ui: &mut Ui, name: &str, keys: &str, ticked: Option<bool>, refusal: Option<&str>) -> bool {
+    let tick = if ticked == Some(true) { icons::CHECK } else { "" };
+    let button = Button::new((name, theme::icon(tick, 14.0).color(theme::ACCENT))).shortcut_text(keys);
+    let response = ui.add_enabled(refusal.is_none(), button.selected(false).frame_when_inactive(false));
+    let role = if ticked.is_some() { Role::MenuItemCheckBox } else { Role::MenuItem };
+    response.widget_info(|| WidgetInfo { selected: ticked, ..WidgetInfo::labeled(role, refusal.is_none(), name) });
+    let clicked = response.clicked();
+    if let Some(refusal) = refusal {
+        response.on_disabled_hover_text(format!("Not available: {refusal}"));
+    }
+    if clicked {
+        ui.close();
+    }
+    clicked
 }
 
 fn device(ui: &mut Ui, editor: &Editor) {

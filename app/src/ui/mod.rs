@@ -5,6 +5,7 @@ mod dialogs;
 mod frames;
 mod gestures;
 mod handles;
+mod hints;
 mod icons;
 mod keys;
 mod menu;
@@ -14,8 +15,10 @@ mod options;
 mod outline;
 mod overlay;
 mod pace;
+mod palette;
 mod panel;
 mod screen;
+mod settings;
 mod textures;
 mod theme;
 mod timeline;
@@ -36,6 +39,7 @@ use egui::{CentralPanel, Context, Frame, IconData, Key, Margin, Panel as Bar, Ui
 use crate::command::Command;
 use crate::editor::Editor;
 use crate::frames::Stopwatch;
+use crate::preferences::Kept;
 use crate::worker::{Source, from_library};
 
 /// How often the window is drawn while tokens are made and nothing else asks for it.
@@ -58,7 +62,7 @@ pub struct StartOptions {
 ///
 /// # Errors
 /// If no window can be opened, or a bundled file is damaged.
-pub fn run(start: StartOptions) -> eframe::Result {
+pub fn run(start: StartOptions, preferences: Kept) -> eframe::Result {
     if !has_display() {
         return Err(eframe::Error::AppCreation(
             "there is no display: neither WAYLAND_DISPLAY nor DISPLAY is set".into(),
@@ -71,7 +75,7 @@ pub fn run(start: StartOptions) -> eframe::Result {
     let options =
         eframe::NativeOptions { viewport, wgpu_options, dithering: false, ..eframe::NativeOptions::default() };
     let create = move |context: &eframe::CreationContext<'_>| {
-        let app = App::new(&context.egui_ctx, start)?;
+        let app = App::new(&context.egui_ctx, start)?.with_preferences(preferences);
         Ok(Box::new(app) as Box<dyn eframe::App>)
     };
     eframe::run_native("Andamento", options, Box::new(create))
@@ -144,6 +148,13 @@ impl App {
         })
     }
 
+    /// The same with what the person prefers.
+    #[must_use]
+    pub fn with_preferences(mut self, kept: Kept) -> Self {
+        self.editor.take_preferences(kept);
+        self
+    }
+
     fn layout(&mut self, ui: &mut Ui, commands: &mut Vec<Command>) {
         let bar = |margin: Margin| Frame::new().fill(theme::PANEL).inner_margin(margin);
         Bar::top("menu").exact_size(theme::TOP).resizable(false).frame(bar(Margin::symmetric(4, 4))).show(ui, |ui| {
@@ -172,6 +183,7 @@ impl App {
             self.editor.pixels_per_point = ui.ctx().pixels_per_point();
             self.zoom = screen.zoom * self.editor.pixels_per_point;
             options::show(ui.ctx(), &self.editor, screen.viewport, commands);
+            hints::show(ui.ctx(), &self.editor, screen.viewport, commands);
             notices::show(ui.ctx(), &self.editor, screen.viewport, commands);
             if self.editor.view.fit {
                 // What zooms from here starts where the eye is.
@@ -184,6 +196,7 @@ impl App {
     /// Closes the window, or keeps it open to ask first.
     fn leave(&mut self, ctx: &Context) {
         if self.editor.quitting {
+            self.editor.keep_preferences_now();
             ctx.send_viewport_cmd(ViewportCommand::Close);
         } else if ctx.input(|input| input.viewport().close_requested()) {
             self.editor.apply(Command::Quit);

@@ -8,6 +8,7 @@ use egui::{
 
 use super::widgets::{focus_ring, pill, slider};
 use super::{icons, theme};
+use crate::actions::with_keys;
 use crate::command::{Command, Overlay, Tool};
 use crate::editor::{Editor, MAX_BRUSH, Wand};
 
@@ -35,9 +36,9 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
                 ui.set_height(26.0);
                 match editor.brush.tool {
                     Tool::Brush | Tool::Eraser => {
-                        size(ui, editor.brush.size, commands);
+                        size(ui, editor, commands);
                         ui.add_space(10.0);
-                        hardness(ui, editor.brush.hardness, commands);
+                        hardness(ui, editor, commands);
                     }
                     Tool::Lasso | Tool::Rectangle => modes(ui, editor.combine, commands),
                     Tool::Wand => {
@@ -57,14 +58,20 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
     });
 }
 
-fn size(ui: &mut Ui, size: f32, commands: &mut Vec<Command>) {
+fn size(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let size = editor.brush.size;
     ui.label(RichText::new("Size").size(13.0).color(theme::DIM));
     ui.spacing_mut().slider_width = 90.0;
     // The rail is logarithmic: a brush of 8 and one of 800 are both near at hand.
     let mut exponent = f64::from(size).ln();
     let response = slider(ui, &mut exponent, 0.0, f64::from(MAX_BRUSH).ln(), "Brush size");
     let slid = response.changed();
-    response.on_hover_text("Diameter of the brush in picture pixels ([ and ]); a pen presses it smaller");
+    let keys = with_keys(
+        editor,
+        &with_keys(editor, "Diameter of the brush in picture pixels; a pen presses it smaller", "brush-smaller"),
+        "brush-larger",
+    );
+    response.on_hover_text(keys);
     let mut pixels = f64::from(size.round());
     let drag = DragValue::new(&mut pixels).range(1.0..=f64::from(MAX_BRUSH)).speed(1.0).suffix(" px");
     let typed = ui.add(drag.min_size(vec2(62.0, 22.0))).accessible_name("Brush size (pixels)").changed();
@@ -75,12 +82,18 @@ fn size(ui: &mut Ui, size: f32, commands: &mut Vec<Command>) {
     }
 }
 
-fn hardness(ui: &mut Ui, hardness: f32, commands: &mut Vec<Command>) {
+fn hardness(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let hardness = editor.brush.hardness;
     ui.label(RichText::new("Hardness").size(13.0).color(theme::DIM));
     ui.spacing_mut().slider_width = 70.0;
     let mut share = f64::from(hardness);
     let response = slider(ui, &mut share, 0.0, 1.0, "Brush hardness");
-    response.on_hover_text("Edge of the brush: 0 % soft, 100 % hard (Shift+[ and Shift+])");
+    let keys = with_keys(
+        editor,
+        &with_keys(editor, "Edge of the brush: 0 % soft, 100 % hard", "brush-softer"),
+        "brush-harder",
+    );
+    response.on_hover_text(keys);
     let mut percent = f64::from((hardness * 100.0).round());
     let drag = DragValue::new(&mut percent).range(0.0..=100.0).speed(1.0).suffix(" %");
     let typed = ui.add(drag.min_size(vec2(50.0, 22.0))).accessible_name("Brush hardness (percent)").changed();

@@ -10,15 +10,18 @@ use andamento_model::network::Pace;
 use andamento_model::order::{ORDERS, Order};
 use andamento_model::sample::{Guidance, Sampling};
 use egui::{
-    Align, Align2, Button, Color32, ColorImage, CornerRadius, CursorIcon, DragValue, Id, Layout, Mesh, Popup,
+    Align, Align2, Color32, ColorImage, CornerRadius, CursorIcon, DragValue, Id, Layout, Mesh, Popup,
     PopupCloseBehavior, Rect, Response, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextEdit, TextureHandle,
     TextureOptions, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2,
 };
 
-use super::widgets::{focus_ring, icon_button, key, section, segment, slider, toggle};
+use super::widgets::{browse, choice, focus_ring, icon_button, key, section, segment, slider, toggle};
 use super::{icons, models, theme};
+use crate::actions::{by_id, with_keys};
 use crate::command::Command;
 use crate::editor::{Editor, Engine, LEAST_TOP_P, MOST_CONTEXT, Outcome, Settings, cause};
+use crate::fuzzy::Search;
+use crate::keymap::Chord;
 
 /// Small pictures of orders beside each other.
 const ORDERS_PER_ROW: usize = 6;
@@ -63,13 +66,17 @@ const DETAILS: [(Extent, &str, &str); 3] = [
     ),
 ];
 
-/// Height of the hints at the end, if there is room.
-const HINTS: f32 = 44.0;
+/// Height of the keys at the end, if there is room.
+const KEYS: f32 = 44.0;
 
 /// What the panel keeps between frames.
 #[derive(Default)]
 pub(super) struct Panel {
+    /// What is searched for among the subjects, and the place in the list that Enter takes.
     wanted: String,
+    at: usize,
+    search: Search,
+    chooser: models::Chooser,
     thumbnails: HashMap<u64, TextureHandle>,
     pulse: Option<f32>,
     /// The controls that are seldom needed were just opened, and may lie out of sight.
@@ -88,7 +95,7 @@ impl Panel {
         let room = (ui.available_height() - TAIL - results).max(120.0);
         let scrolled = ScrollArea::vertical().max_height(room).auto_shrink([false, true]).show(ui, |ui| {
             section(ui, "Model");
-            models::show(ui, editor, commands);
+            self.chooser.show(ui, editor, commands);
             ui.add_space(5.0);
             section(ui, "Subject");
             self.subject(ui, editor, commands);
@@ -106,9 +113,9 @@ impl Panel {
         section(ui, "Variations");
         self.results(ui, editor, side, commands);
         let rest = ui.available_rect_before_wrap();
-        if rest.height() > HINTS + 16.0 {
-            let place = Rect::from_min_max(pos2(rest.min.x, rest.max.y - HINTS), rest.max);
-            ui.scope_builder(UiBuilder::new().max_rect(place), hints);
+        if rest.height() > KEYS + 16.0 {
+            let place = Rect::from_min_max(pos2(rest.min.x, rest.max.y - KEYS), rest.max);
+            ui.scope_builder(UiBuilder::new().max_rect(place), |ui| keys_needed_most(ui, editor));
         }
     }
 
@@ -139,6 +146,7 @@ impl Panel {
         );
         if response.clicked() {
             self.wanted.clear();
+            self.at = 0;
         }
         let popup = Popup::menu(&response).close_behavior(PopupCloseBehavior::CloseOnClickOutside).width(rect.width());
         popup.show(|ui| {
@@ -149,11 +157,13 @@ impl Panel {
             if !field.has_focus() && !field.lost_focus() {
                 field.request_focus();
             }
-            let wanted = self.wanted.trim().to_lowercase();
-            let fits = |subject: &String| wanted.is_empty() || subject.to_lowercase().contains(&wanted);
-            let found: Vec<_> = subjects.iter().enumerate().filter(|(_, subject)| fits(subject)).collect();
+            if field.changed() {
+                self.at = 0;
+            }
+            let found = self.search.places(&self.wanted, subjects.iter().map(String::as_str));
+            let moved = browse(ui, &mut self.at, found.len());
             let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
-            if let Some((class, _)) = found.first().filter(|_| entered) {
+            if let Some(class) = found.get(self.at).filter(|_| entered) {
                 commands.push(Command::Subject(*class as u32));
                 ui.close();
             }
@@ -161,11 +171,9 @@ impl Panel {
                 ui.label(RichText::new("This model knows no such subject").size(13.0).color(theme::DIM));
             }
             ScrollArea::vertical().max_height(260.0).show(ui, |ui| {
-                for (class, subject) in found {
-                    let selected = class as u32 == editor.settings.subject;
-                    let colour = if selected { theme::ON_ACCENT } else { theme::TEXT };
-                    let button = Button::selectable(selected, RichText::new(subject).color(colour));
-                    if ui.add(button.min_size(vec2(ui.available_width(), 26.0))).clicked() {
+                for (place, class) in found.into_iter().enumerate() {
+                    let at = (place == self.at, moved);
+                    if choice(ui, &subjects[class], class as u32 == editor.settings.subject, at) {
                         commands.push(Command::Subject(class as u32));
                         ui.close();
                     }
@@ -224,31 +232,35 @@ impl Panel {
             let painter = ui.painter();
             painter.rect_filled(rect, theme::RADIUS, fill);
             let name = painter.layout_no_wrap("Generate".into(), theme::font(16.0), theme::ON_ACCENT);
-            let keys = painter.layout_no_wrap("Ctrl".into(), theme::font(13.0), theme::ON_ACCENT.gamma_multiply(0.65));
-            let width = name.size().x + 16.0 + keys.size().x + 4.0 + 14.0;
+            // Enter has its own sign.
+            let bound = by_id("generate").map(|action| editor.preferences().keys.chords(action)).unwrap_or_default();
+            let bound = bound.first().map(Chord::to_string).unwrap_or_default();
+            let (held, enters) = match bound.strip_suffix("+Enter") {
+                Some(held) => (held.to_owned(), true),
+                None => (bound, false),
+            };
+            let faded = theme::mix(theme::ON_ACCENT, fill, 0.2);
+            let keys = painter.layout_no_wrap(held, theme::font(13.0), faded);
+            let width = name.size().x + 16.0 + keys.size().x + if enters { 18.0 } else { 0.0 };
             let left = rect.center() - vec2(width / 2.0, 0.0);
             painter.galley(left - vec2(0.0, name.size().y / 2.0), name.clone(), theme::ON_ACCENT);
             // Twice, a little apart: the bundled fonts have no bold.
             painter.galley(left - vec2(-0.4, name.size().y / 2.0), name.clone(), theme::ON_ACCENT);
             let at = left + vec2(name.size().x + 16.0, 0.0);
             painter.galley(at - vec2(0.0, keys.size().y / 2.0), keys.clone(), theme::ON_ACCENT);
-            let enter = at + vec2(keys.size().x + 4.0, 0.5);
-            painter.text(
-                enter,
-                Align2::LEFT_CENTER,
-                icons::ENTER,
-                theme::icon_font(14.0),
-                theme::ON_ACCENT.gamma_multiply(0.65),
-            );
+            if enters {
+                let enter = at + vec2(keys.size().x + 4.0, 0.5);
+                painter.text(enter, Align2::LEFT_CENTER, icons::ENTER, theme::icon_font(14.0), faded);
+            }
             self.pulse(ui, editor, rect);
             focus_ring(ui, &response, rect, 6);
             if response.clicked() && enabled {
                 commands.push(Command::Generate);
             }
-            let tip = refusal.unwrap_or_else(|| "Repaint what the mask covers (Ctrl+Enter)".into());
+            let tip = refusal.unwrap_or_else(|| with_keys(editor, "Repaint what the mask covers", "generate"));
             response.on_hover_text(&tip).on_disabled_hover_text(tip);
-            let (tip, running) = ("Stop, and keep what was decoded (Shift+X)", editor.run.is_some());
-            let stop = icon_button(ui, vec2(42.0, 40.0), "", "Stop", tip, running);
+            let (tip, running) = (with_keys(editor, "Stop, and keep what was decoded", "stop"), editor.run.is_some());
+            let stop = icon_button(ui, vec2(42.0, 40.0), "", "Stop", &tip, running);
             let colour = if running { theme::TEXT } else { theme::FAINT };
             ui.painter().rect_filled(Rect::from_center_size(stop.rect.center(), vec2(11.0, 11.0)), 1.5, colour);
             if stop.clicked() {
@@ -652,22 +664,27 @@ fn fade(ui: &Ui, rect: Rect, offset: f32, height: f32) {
     }
 }
 
-fn hints(ui: &mut Ui) {
+/// The keys that are needed most.
+fn keys_needed_most(ui: &mut Ui, editor: &Editor) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = vec2(5.0, 4.0);
         let word = |ui: &mut Ui, text: &str| {
             ui.label(RichText::new(text).size(13.0).color(theme::DIM));
         };
-        key(ui, "[");
-        key(ui, "]");
+        let bound = |ui: &mut Ui, id: &str| {
+            let chords = by_id(id).map(|action| editor.preferences().keys.chords(action)).unwrap_or_default();
+            chords.iter().take(1).for_each(|chord| key(ui, &chord.to_string()));
+        };
+        bound(ui, "brush-smaller");
+        bound(ui, "brush-larger");
         word(ui, "brush size ·");
-        key(ui, "X");
+        bound(ui, "swap-erase");
         word(ui, "erase ·");
         key(ui, "Space");
         word(ui, "pan ·");
-        key(ui, "Tab");
-        word(ui, "original ·");
-        key(ui, "?");
+        bound(ui, "palette");
+        word(ui, "commands ·");
+        bound(ui, "keys");
         word(ui, "all keys");
     });
 }

@@ -7,6 +7,7 @@ use egui::{
 
 use super::widgets::{focus_ring, icon_button, pill, section};
 use super::{icons, theme};
+use crate::actions::with_keys;
 use crate::command::{Command, Heat};
 use crate::document::Track;
 use crate::editor::{Editor, Phase};
@@ -35,23 +36,41 @@ fn player(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let head = editor.head();
     ui.horizontal(|ui| {
         let size = vec2(32.0, 32.0);
-        if icon_button(ui, size, icons::BACK, "One step back", "One step back (,)", head > 0).clicked() {
+        if icon_button(
+            ui,
+            size,
+            icons::BACK,
+            "One step back",
+            &with_keys(editor, "One step back", "step-back"),
+            head > 0,
+        )
+        .clicked()
+        {
             commands.push(Command::Rewind(head - 1));
         }
         let running = editor.run.as_ref().is_some_and(|run| run.phase == Phase::Decoding) || editor.timeline.playing;
         let unfinished =
             editor.run.is_none() && editor.document.track.as_ref().is_some_and(|track| !track.is_complete());
         let (icon, name, tip) = match (running, unfinished && editor.timeline.head.is_none()) {
-            (true, _) => (icons::PAUSE, "Pause", "Pause before the next step (K)"),
-            (false, true) => (icons::PLAY, "Play", "Go on with the stopped run (K)"),
-            (false, false) if editor.run.is_some() => (icons::PLAY, "Play", "Go on (K)"),
-            (false, false) => (icons::PLAY, "Play", "Watch the run again, step by step (K)"),
+            (true, _) => (icons::PAUSE, "Pause", "Pause before the next step"),
+            (false, true) => (icons::PLAY, "Play", "Go on with the stopped run"),
+            (false, false) if editor.run.is_some() => (icons::PLAY, "Play", "Go on"),
+            (false, false) => (icons::PLAY, "Play", "Watch the run again, step by step"),
         };
         let ready = made > 0 || editor.run.as_ref().is_some_and(|run| run.phase == Phase::Decoding);
-        if icon_button(ui, size, icon, name, tip, ready).clicked() {
+        if icon_button(ui, size, icon, name, &with_keys(editor, tip, "play"), ready).clicked() {
             commands.push(Command::PlayOrPause);
         }
-        if icon_button(ui, size, icons::FORWARD, "One step forward", "One step forward (.)", head < made).clicked() {
+        if icon_button(
+            ui,
+            size,
+            icons::FORWARD,
+            "One step forward",
+            &with_keys(editor, "One step forward", "step-forward"),
+            head < made,
+        )
+        .clicked()
+        {
             commands.push(Command::Rewind(head + 1));
         }
         branch(ui, editor, commands);
@@ -180,7 +199,12 @@ fn switches(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         if pill(ui, show.image, "Image", "The picture") {
             commands.push(Command::ShowImage(!show.image));
         }
-        if pill(ui, show.tokens, "Tokens", "The token grid (G): dark = still to come, amber = just made") {
+        if pill(
+            ui,
+            show.tokens,
+            "Tokens",
+            &with_keys(editor, "The token grid: dark = still to come, amber = just made", "show-tokens"),
+        ) {
             commands.push(Command::ShowTokens(!show.tokens));
         }
         let heats = [

@@ -161,3 +161,34 @@ pub(super) fn key(ui: &mut Ui, text: &str) {
 pub(super) fn white(alpha: u8) -> Color32 {
     Color32::from_white_alpha(alpha)
 }
+
+/// Moves a place in a list of so many by the arrow keys, as a search field does that keeps the keyboard. Returns whether it
+/// moved, so that the place can be scrolled into sight.
+pub(super) fn browse(ui: &Ui, at: &mut usize, count: usize) -> bool {
+    let pressed = |key: Key| ui.input(|input| input.num_presses(key));
+    let before = *at;
+    *at = (*at + pressed(Key::ArrowDown) + 8 * pressed(Key::PageDown)).min(count.saturating_sub(1));
+    *at = at.saturating_sub(pressed(Key::ArrowUp) + 8 * pressed(Key::PageUp));
+    *at != before
+}
+
+/// A line of a list that can be browsed: `at` says whether Enter takes it, and whether to scroll there. Returns whether it
+/// was clicked.
+pub(super) fn choice(ui: &mut Ui, text: &str, chosen: bool, at: (bool, bool)) -> bool {
+    let colour = if chosen { theme::ON_ACCENT } else { theme::TEXT };
+    let button = Button::selectable(chosen, egui::RichText::new(text).color(colour)).truncate();
+    let response = ui.add(button.min_size(vec2(ui.available_width(), 26.0)));
+    place_in_list(ui, &response, at);
+    response.clicked()
+}
+
+/// Shows which line of a list Enter takes.
+pub(super) fn place_in_list(ui: &Ui, response: &Response, (here, moved): (bool, bool)) {
+    if here {
+        let stroke = Stroke::new(1.0, theme::ACCENT);
+        ui.painter().rect_stroke(response.rect, theme::RADIUS, stroke, StrokeKind::Inside);
+        if moved {
+            response.scroll_to_me(None);
+        }
+    }
+}
