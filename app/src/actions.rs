@@ -222,7 +222,6 @@ pub static ACTIONS: &[Action] = &[
     Action::new(Menu::Select, "shrink-mask", "Shrink mask…", |_| Command::Ask(Dialog::Adjust(Adjustment::Shrink)))
         .unless(is_empty),
     Action::new(Menu::Select, "feather-mask", "Feather mask…", |_| Command::Ask(Dialog::Adjust(Adjustment::Feather)))
-        .keys_are("Shift+F6")
         .unless(is_empty),
     Action::new(Menu::Select, "import-mask", "Import mask…", |_| Command::Ask(Dialog::ImportMask)).apart(),
     Action::new(Menu::Select, "export-mask", "Export mask…", |_| Command::Ask(Dialog::ExportMask)).unless(is_empty),

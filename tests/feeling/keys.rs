@@ -77,7 +77,8 @@ fn search_forgives() {
     let mut search = Search::default();
     let names = ["Grow mask…", "Generate", "Goldfish", "golden retriever", "Select all"];
     assert_eq!(search.places("", names), [0, 1, 2, 3, 4], "nothing wanted: all of it");
-    assert_eq!(search.places("gnrt", names), [1]);
+    assert_eq!(search.places("gnrt", names), [3, 1], "golden retriever, Generate");
+    assert_eq!(search.places("gen", names)[0], 1, "what begins so comes first");
     assert_eq!(search.places("GOLD", names)[..], [2, 3]);
     assert_eq!(search.places("retr", names), [3]);
     assert!(search.places("zebra", names).is_empty());
@@ -102,7 +103,7 @@ fn preferences_outlive_the_window_and_a_damaged_file_is_set_aside() {
     assert_eq!(again.appearance, Appearance::Light);
     assert_eq!(again.keys.find(chord("Ctrl+Alt+Shift+J")).map(|action| action.id), Some("hand"));
 
-    for damaged in ["{\"appearance\": \"lig", "[]", "{\"keys\": {\"own\": {\"hand\": [\"Ctrl+Blah\"]}}}", "\u{0}"] {
+    for damaged in ["{\"appearance\": \"lig", "7", "{\"keys\": {\"own\": {\"hand\": [\"Ctrl+Blah\"]}}}", "\u{0}"] {
         std::fs::write(&file, damaged).expect("a file");
         let kept = Kept::open(Some(folder.as_ref()));
         let told = kept.damage.clone().expect("it is told").to_string();

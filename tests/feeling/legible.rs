@@ -148,10 +148,11 @@ fn check(window: &mut Harness<'_, App>, state: &str) {
     for (appearance, look) in Appearance::ALL.into_iter().filter(|(appearance, _)| *appearance != Appearance::System) {
         window.state_mut().editor.apply(Command::Appear(appearance));
         for size in SIZES {
-            window.set_size(vec2(size[0], size[1]));
             for scale in SCALES {
                 window.set_pixels_per_point(scale);
+                window.set_size(vec2(size[0], size[1]));
                 window.run_steps(3);
+                assert_eq!(window.ctx.content_rect().size(), vec2(size[0], size[1]));
                 let here = format!("{state}, {look}, {size:?} at {scale}×");
                 told.extend(faults(window).into_iter().map(|fault| format!("{here}: {fault}")));
                 told.extend(window.unnamed_widgets().into_iter().map(|node| format!("{here}: no name: {node}")));

@@ -2,6 +2,7 @@
 
 use egui::{Align, Button, Color32, CornerRadius, Layout, MenuBar, RichText, Role, Sense, Ui, WidgetInfo, vec2};
 
+use super::widgets::focus_ring;
 use super::{icons, theme};
 use crate::actions::{ACTIONS, Menu, with_keys};
 use crate::command::Command;
@@ -69,6 +70,7 @@ fn menu(ui: &mut Ui, editor: &Editor, place: Menu, name: &str, commands: &mut Ve
             }
         }
     });
+    focus_ring(ui, &shown.response, shown.response.rect, 4);
     shown.response.accessible_name(format!("{name} menu"));
 }
 
@@ -79,6 +81,7 @@ fn line(ui: &mut Ui, name: &str, keys: &str, ticked: Option<bool>, refusal: Opti
     let response = ui.add_enabled(refusal.is_none(), button.selected(false).frame_when_inactive(false));
     let role = if ticked.is_some() { Role::MenuItemCheckBox } else { Role::MenuItem };
     response.widget_info(|| WidgetInfo { selected: ticked, ..WidgetInfo::labeled(role, refusal.is_none(), name) });
+    focus_ring(ui, &response, response.rect.shrink(1.0), 4);
     let clicked = response.clicked();
     if let Some(refusal) = refusal {
         response.on_disabled_hover_text(format!("Not available: {refusal}"));
