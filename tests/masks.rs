@@ -203,7 +203,7 @@ proptest! {
         contiguous in any::<bool>(), kind in 0..4_u8, place in (0.0..1.0_f32, 0.0..1.0_f32),
     ) {
         // Blotches of few colours with a little noise.
-        let noise = |x: u32, y: u32| (u64::from(x) * 0x9E37_79B9 ^ u64::from(y) * 0x85EB_CA6B ^ seed).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 40;
+        let noise = |x: u32, y: u32| ((u64::from(x) * 0x9E37_79B9) ^ (u64::from(y) * 0x85EB_CA6B) ^ seed).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 40;
         let level = |x: u32, y: u32| ((noise(x / 5, y / 5) as u32 % colours * 40) + noise(x, y) as u32 % 20) as u8;
         let picture = Picture::new(match kind {
             0 => DynamicImage::ImageLuma8(image::ImageBuffer::from_fn(width, height, |x, y| Luma([level(x, y)]))),
@@ -351,16 +351,16 @@ fn times_of_large_masks() {
             let at = turn as f32 / 3.0;
             mask.line((x, y), (x + x * at.sin(), y + y * at.cos()), 120.0, 0.3, turn % 5 == 4);
         }
-        timed("a first move, 200 px soft", &mut || drop(mask.clone().line((x, y), (x + 20.0, y), 100.0, 0.3, false)));
-        timed("a first move, 2000 px soft", &mut || drop(mask.clone().line((x, y), (x + 20.0, y), 1000.0, 0.3, false)));
+        timed("a first move, 200 px soft", &mut || _ = mask.clone().line((x, y), (x + 20.0, y), 100.0, 0.3, false));
+        timed("a first move, 2000 px soft", &mut || _ = mask.clone().line((x, y), (x + 20.0, y), 1000.0, 0.3, false));
         let mut drawn = mask.clone();
         timed("100 moves, 2000 px soft", &mut || {
             (0..100).for_each(|at| {
-                drop(drawn.line((x + at as f32 * 9.0, y), (x + at as f32 * 9.0 + 9.0, y), 1000.0, 0.3, false))
+                _ = drawn.line((x + at as f32 * 9.0, y), (x + at as f32 * 9.0 + 9.0, y), 1000.0, 0.3, false);
             });
         });
         timed("comparing", &mut || assert!(drawn != mask));
-        timed("bounds", &mut || drop(mask.bounds()));
+        timed("bounds", &mut || _ = mask.bounds());
         timed("inverting", &mut || drop(mask.inverted()));
         timed("adding", &mut || drop(mask.combined(&drawn, Combine::Add)));
         timed("growing by 10", &mut || drop(mask.grown(10)));

@@ -11,7 +11,7 @@ use super::handles::{self, Handles};
 use super::overlay::{MaskLooks, pixel_grid};
 use super::screen::Screen;
 use super::textures::{PictureTexture, PreviewTexture};
-use super::widgets::tag;
+use super::widgets::{tag, tag_rect};
 use super::{theme, tokens};
 use crate::command::Command;
 use crate::document::Document;
@@ -56,7 +56,7 @@ impl Canvas {
         self.paint(&painter, &screen, editor);
         let mut on_handle = self.frames.show(ui, &painter, &screen, editor, commands);
         on_handle |= editor.run.is_none() && self.handles.show(ui, &painter, &screen, editor, commands);
-        status(&painter, &screen, editor);
+        status(&painter, &screen, editor, self.frames.label);
         if ui.input(|input| !input.raw.hovered_files.is_empty()) {
             painter.rect_filled(viewport, 0.0, Color32::from_black_alpha(120));
             tag(&painter, viewport.center(), Align2::CENTER_CENTER, "drop the picture to open it", viewport);
@@ -248,10 +248,14 @@ fn from_original(screen: &Screen, document: &Document) -> Screen {
     Screen { origin: screen.point(at.x as f32, at.y as f32), ..*screen }
 }
 
-/// What goes on, above the picture.
-fn status(painter: &Painter, screen: &Screen, editor: &Editor) {
+/// What goes on, above the picture and what is there already.
+fn status(painter: &Painter, screen: &Screen, editor: &Editor, taken: Option<egui::Rect>) {
     let Some(text) = status_text(editor) else { return };
-    let at = screen.rect(editor.document.picture.rect()).left_top() - vec2(0.0, 14.0);
+    let mut at = screen.rect(editor.document.picture.rect()).left_top() - vec2(0.0, 14.0);
+    let place = tag_rect(painter, at, Align2::LEFT_BOTTOM, &text, screen.viewport);
+    if let Some(taken) = taken.filter(|taken| taken.expand(4.0).intersects(place)) {
+        at.y = taken.min.y - 4.0;
+    }
     tag(painter, at, Align2::LEFT_BOTTOM, &text, screen.viewport);
 }
 

@@ -27,10 +27,13 @@ const CORNERS: [(&str, Vec2); 4] = [
     ("Frame, bottom left corner", vec2(-1.0, 1.0)),
 ];
 
-/// The frame as it was when a drag of it began.
+/// The frames on the canvas.
 #[derive(Default)]
 pub(super) struct Frames {
+    /// The frame as it was when a drag of it began.
     dragged: Option<Rect>,
+    /// Where the label of the first one was drawn.
+    pub(super) label: Option<egui::Rect>,
 }
 
 impl Frames {
@@ -44,11 +47,12 @@ impl Frames {
         editor: &Editor,
         commands: &mut Vec<Command>,
     ) -> bool {
+        self.label = None;
         let canvas = editor.document.picture.rect();
         if let Some(track) = editor.track().filter(|_| editor.looks_back()) {
             if track.frame.rect != canvas {
                 draw(painter, screen, track.frame.rect, true);
-                label(painter, screen, track.frame, canvas, &track.frame.describe());
+                self.label = Some(label(painter, screen, track.frame, &track.frame.describe()));
             }
             return false;
         }
@@ -61,7 +65,8 @@ impl Frames {
             1 => aim.frame.describe(),
             count => format!("{} · {count} passes", aim.frame.describe()),
         };
-        let place = label(painter, screen, aim.frame, canvas, &text);
+        let place = label(painter, screen, aim.frame, &text);
+        self.label = Some(place);
         let fixed = editor.settings.extent == Extent::Canvas || editor.run.is_some();
         if fixed {
             return false;
@@ -194,11 +199,10 @@ fn draw(painter: &Painter, screen: &Screen, rect: Rect, first: bool) {
     painter.extend(Shape::dashed_line(&corners, Stroke::new(1.0, colour), 8.0, 5.0));
 }
 
-/// The scale, below the frame; where that would be on the canvas's edge, below that.
-fn label(painter: &Painter, screen: &Screen, frame: Frame, canvas: Rect, text: &str) -> egui::Rect {
-    let (corner, edge) = (screen.rect(frame.rect).right_bottom(), screen.rect(canvas).max.y);
-    let below = if (edge - corner.y).abs() < 36.0 { edge } else { corner.y };
-    tag(painter, Pos2::new(corner.x, below + 8.0), Align2::RIGHT_TOP, text, screen.viewport)
+/// The scale, above the frame on the right.
+fn label(painter: &Painter, screen: &Screen, frame: Frame, text: &str) -> egui::Rect {
+    let at = screen.rect(frame.rect).right_top() - vec2(0.0, 14.0);
+    tag(painter, at, Align2::RIGHT_BOTTOM, text, screen.viewport)
 }
 
 fn bracket(painter: &Painter, at: Pos2, corner: Vec2, colour: Color32) {

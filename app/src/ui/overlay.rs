@@ -15,7 +15,7 @@ const HATCH: f32 = 9.0;
 /// Along a line of the hatching the mask is looked at every so many points.
 const STRIDE: f32 = 2.0;
 /// Screen points between two points of the outline.
-const STEP: f32 = 2.0;
+const STEP: f32 = 3.0;
 /// With more points than this the outline is drawn plainly.
 const MANY: usize = 20_000;
 
@@ -37,8 +37,9 @@ impl MaskLooks {
         let (mask_id, area, drawn) = self.drawn;
         let fits = mask_id == document.mask_id && drawn == step && area.intersect(document.mask.rect()).contains(seen);
         if !fits {
-            // Some more than is seen, so that a small move does not need another one.
-            let (right, down) = (i64::from(seen.width / 4 + 2 * step), i64::from(seen.height / 4 + 2 * step));
+            // Some more than is seen, so that a small move does not need another one; not while the mask is painted.
+            let part = if mask_id == document.mask_id { 4 } else { u32::MAX };
+            let (right, down) = (i64::from(seen.width / part + 2 * step), i64::from(seen.height / part + 2 * step));
             let around =
                 Rect::new(seen.x - right, seen.y - down, seen.width + 2 * right as u32, seen.height + 2 * down as u32);
             // Points stay where they are when the view moves.

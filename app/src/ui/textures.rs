@@ -524,19 +524,25 @@ fn mask_image(mask: &Mask, texels: &Texels) -> ColorImage {
         u32::from(mask.get(inside(x, mask.width()), inside(y, mask.height())))
     };
     let (near, far) = (size / 4, size - 1 - size / 4);
-    let byte = |x: i64, y: i64| match level {
-        0 => at(x, y) as u8,
-        _ => {
-            let (x, y) = (x * size, y * size);
-            ((at(x + near, y + near) + at(x + far, y + near) + at(x + near, y + far) + at(x + far, y + far) + 2) / 4)
-                as u8
-        }
+    let byte = |x: i64, y: i64| {
+        let (x, y) = (x * size, y * size);
+        ((at(x + near, y + near) + at(x + far, y + near) + at(x + near, y + far) + at(x + far, y + far) + 2) / 4) as u8
     };
+    let inside = area.intersect(mask.rect());
+    let exact = level == 0 && !inside.is_empty();
+    let plain = if exact && flat.is_none() { mask.copied(inside) } else { Vec::new() };
     texels.image(|texels, pixels| {
+        let mut white: Vec<Color32> = Vec::new();
         for y in texels.rows.clone() {
-            match flat {
-                Some(byte) => pixels.extend(texels.columns.clone().map(|_| Color32::from_white_alpha(byte))),
-                None => pixels.extend(texels.columns.clone().map(|x| Color32::from_white_alpha(byte(x, y)))),
+            if let Some(byte) = flat {
+                pixels.extend(texels.columns.clone().map(|_| Color32::from_white_alpha(byte)));
+            } else if exact {
+                let row = (y.clamp(inside.y, inside.bottom() - 1) - inside.y) as usize * inside.width as usize;
+                white.clear();
+                white.extend(plain[row..][..inside.width as usize].iter().map(|byte| Color32::from_white_alpha(*byte)));
+                continued(&white, texels.columns.start - inside.x..texels.columns.end - inside.x, pixels);
+            } else {
+                pixels.extend(texels.columns.clone().map(|x| Color32::from_white_alpha(byte(x, y))));
             }
         }
     })

@@ -134,12 +134,17 @@ pub(super) fn focus_ring(ui: &Ui, response: &Response, rect: Rect, radius: u8) {
 
 /// A label on the canvas, with its top left corner or centre where `align` says.
 pub(super) fn tag(painter: &egui::Painter, at: egui::Pos2, align: Align2, text: &str, within: Rect) -> Rect {
+    let rect = tag_rect(painter, at, align, text, within);
     let galley = painter.layout_no_wrap(text.into(), theme::font(12.5), theme::TEXT);
-    let rect = align.anchor_size(at, galley.size() + vec2(18.0, 9.0));
-    let rect = shifted_into(rect, within.shrink(4.0));
     painter.rect(rect, theme::RADIUS, theme::PANEL, Stroke::new(1.0, theme::EDGE), StrokeKind::Inside);
     painter.galley(rect.min + vec2(9.0, 4.5), galley, theme::TEXT);
     rect
+}
+
+/// Where a label would lie.
+pub(super) fn tag_rect(painter: &egui::Painter, at: egui::Pos2, align: Align2, text: &str, within: Rect) -> Rect {
+    let galley = painter.layout_no_wrap(text.into(), theme::font(12.5), theme::TEXT);
+    shifted_into(align.anchor_size(at, galley.size() + vec2(18.0, 9.0)), within.shrink(4.0))
 }
 
 /// Moves a rectangle into another as far as it fits.

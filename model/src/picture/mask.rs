@@ -262,7 +262,9 @@ impl Mask {
             let place = Rect::new(rect.x + i64::from(left), rect.y + i64::from(top), rect.width, rect.height);
             match tile {
                 Tile::Flat(byte) if *byte == fill => {}
-                Tile::Flat(byte) => drop(mask.fill_rect(place, *byte)),
+                Tile::Flat(byte) => {
+                    mask.fill_rect(place, *byte);
+                }
                 Tile::Bytes(_) => mask.paste(place, &self.copied(rect)),
             }
         }
