@@ -1,12 +1,17 @@
 //! Every test of Andamento, in one program.
 
+mod annealing;
 mod canvas;
 mod checkpoints;
 mod decoding;
+mod evaluate;
 mod feeling;
 mod gpu;
+mod kernels;
 mod masks;
 mod parity;
+mod perceptual;
 mod pixels;
 mod scenes;
+mod training;
 mod window;

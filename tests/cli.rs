@@ -237,6 +237,36 @@ fn lists_and_checks() {
 }
 
 #[test]
+fn a_tokenizer_is_evaluated_and_its_card_written() {
+    let folder = Folder::new("evaluate");
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/models");
+    let read = |file: &str| std::fs::read(assets.join(file)).expect("bundled");
+    let card: serde_json::Value = serde_json::from_slice(&read("scenes-randar/config.json")).expect("JSON");
+    let of_tokenizer = serde_json::json!({ "kind": card["tokenizer"]["kind"], "config": card["tokenizer"]["config"] });
+    std::fs::create_dir(folder.file("vq")).expect("folder");
+    std::fs::write(folder.file("vq/config.json"), of_tokenizer.to_string()).expect("config");
+    std::fs::write(folder.file("vq/weights.safetensors"), read("scenes-vq/weights.safetensors")).expect("weights");
+    std::fs::write(folder.file("vq/card.md"), "# Ours\n").expect("card");
+
+    let arguments = "evaluate vq --pictures 3 --side 64 --seed 5";
+    let report = folder.succeeds(&format!("{arguments} --write-card --json"));
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let figures = report["tokenizer"].as_array().expect("figures");
+    let psnr =
+        figures.iter().find(|figure| figure["name"] == "PSNR").expect("PSNR")["value"].as_f64().expect("a number");
+    assert!((10.0..40.0).contains(&psnr), "{report}");
+    let card = std::fs::read_to_string(folder.file("vq/card.md")).expect("card");
+    assert!(card.starts_with("# Ours\n") && card.contains(&format!("| PSNR | {psnr:.2} dB |")), "{card}");
+    let command = card.split('`').find(|part| part.starts_with("andamento evaluate vq")).expect("a command line");
+    // The test names the device itself.
+    let command = command.replace("andamento ", "").replace(" --device cpu", "");
+    let again = folder.succeeds(&format!("{command} --json"));
+    let again: serde_json::Value = serde_json::from_str(&again).expect("JSON");
+    assert_eq!(again["tokenizer"], report["tokenizer"], "the card's command gives other figures");
+    folder.fails("evaluate vq --pictures 2 --side 63", 2, "side");
+}
+
+#[test]
 fn bad_input_is_named() {
     let folder = Folder::new("bad");
     photograph(64, 48).save(folder.file("in.png")).expect("picture");
@@ -279,6 +309,14 @@ fn bad_input_is_named() {
         (with("--ledger o.png -o o.png"), 2, "--ledger"),
         ("generate --refine 40000 -o o.png".into(), 2, "refinement by 40000"),
         ("outpaint --image in.png --left 4294967295 --right 1".into(), 2, "200 megapixels"),
+        ("evaluate nothing".into(), 2, "nothing"),
+        ("evaluate scenes-randar --pictures 3".into(), 2, "--pictures"),
+        ("evaluate scenes-randar --reference 3".into(), 2, "--reference"),
+        ("evaluate scenes-randar --inception missing.pth".into(), 1, "missing.pth"),
+        ("evaluate scenes-randar --inception notes.png".into(), 1, "notes.png"),
+        ("evaluate scenes-randar --data nowhere".into(), 1, "nowhere"),
+        ("evaluate scenes-randar --data .".into(), 1, "two sets of"),
+        ("evaluate scenes-randar --write-card".into(), 2, "--write-card"),
         ("bench --size huge".into(), 2, "huge"),
         ("bench --family nothing".into(), 2, "RandAR, LlamaGen"),
         ("bench --family rar --size huge".into(), 2, "RAR has no “huge”. Choose one of S, B"),
@@ -299,107 +337,139 @@ fn bad_input_is_named() {
     assert_eq!(before, std::fs::read(folder.file("in.png")).expect("source"), "the source was touched");
 }
 
-const TINY_TOKENIZER: &str = r#"
-recipe = "tokenizer"
-output = "OUT"
-side = 32
+/// A recipe at a tiny size, its output and its tokenizer.
+fn tiny(recipe: &str, output: &str, rest: &str) -> String {
+    format!(
+        r#"
+recipe = "{recipe}"
+output = "{output}"
 seed = 4
-commitment = 0.25
-absolute = 0.5
-edges = 0.5
-restart_after = 5
+steps = 24
+batch = 2
 checkpoint_every = 3
+sheet_every = 0
+[data]
+source = "scenes"
+pictures = 24
+side = 32
+[optimiser]
+learning_rate = 1e-3
+warm_up = 2
+weight_decay = 0.05
+clip = 1.0
+{rest}"#
+    )
+}
+
+const TINY_VQ: &str = r#"
 [model]
 ch = 32
-encoder_ch_mult = [1, 1]
-decoder_ch_mult = [1, 1]
+encoder_ch_mult = [1, 1, 1]
+decoder_ch_mult = [1, 1, 1]
 num_res_blocks = 1
 z_channels = 32
 codebook_size = 32
 codebook_embed_dim = 4
-[optimiser]
-learning_rate = 1e-3
-final_share = 0.1
-warm_up = 2
-betas = [0.9, 0.95]
-weight_decay = 0.0
-clip = 1.0
-[[phases]]
-steps = 24
-crop = 16
-batch = 2
+[method.vqgan]
+restart_after = 500
+perceptual = { kind = "structure", weight = 0.1 }
+discriminator = { start = 6, weight = 0.1, channels = 8, layers = 2 }
 "#;
 
 const TINY_RANDAR: &str = r#"
-recipe = "randar"
-output = "OUT"
-side = 16
-pictures = 24
-seed = 5
-steps = 24
-batch = 4
-class_dropout = 0.1
-token_dropout = 0.1
-residual_dropout = 0.1
-checkpoint_every = 3
-tokenizer_weights = "tokenizer/weights.safetensors"
+[tokenizer]
+folder = "vq"
 [model]
 dim = 32
 n_layer = 2
 n_head = 2
-vocab_size = 32
-num_classes = 24
 multiple_of = 32
-[tokenizer]
-ch = 32
-encoder_ch_mult = [1, 1]
-decoder_ch_mult = [1, 1]
-num_res_blocks = 1
-z_channels = 32
-codebook_size = 32
-codebook_embed_dim = 4
-[optimiser]
-learning_rate = 1e-3
-final_share = 0.1
-warm_up = 2
-betas = [0.9, 0.95]
-weight_decay = 0.05
-clip = 1.0
 "#;
 
-/// Trains twice, once killed after its first checkpoint and started again: the weights are the same to the last bit.
-fn trains_and_resumes(folder: &Folder, recipe: &str, outputs: [&str; 2]) {
-    for output in outputs {
-        std::fs::write(folder.file(&format!("{output}.toml")), recipe.replace("OUT", output)).expect("configuration");
+const TINY_RAR: &str = r#"
+[tokenizer]
+folder = "vq"
+[model]
+hidden_size = 32
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 64
+"#;
+
+const TINY_TENSORAR: &str = r#"
+[tokenizer]
+folder = "vq"
+[model]
+k = 3
+depth = 1
+[method]
+base = "llamagen"
+"#;
+
+/// Trains twice, once killed again and again and started anew: the same figures and the same weights to the last bit.
+fn trains_and_resumes(folder: &Folder, recipe: &str, rest: &str) {
+    let broken = format!("{recipe}-broken");
+    for output in [recipe, &broken] {
+        std::fs::write(folder.file(&format!("{output}.toml")), tiny(recipe, output, rest)).expect("configuration");
     }
-    let [whole, broken] = outputs;
-    folder.succeeds(&format!("train {whole}.toml --run run-{whole}"));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_andamento"))
-        .current_dir(&folder.0)
-        .args(["train", &format!("{broken}.toml"), "--run", &format!("run-{broken}"), "--device", "cpu"])
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("the program starts");
-    let checkpoint = folder.file(&format!("run-{broken}/checkpoint"));
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
-    while !checkpoint.exists() && std::time::Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+    folder.succeeds(&format!("train {recipe}.toml --run run-{recipe}"));
+    let run = folder.file(&format!("run-{broken}"));
+    let checkpoints = || -> Vec<_> {
+        let entries = std::fs::read_dir(&run).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("checkpoint-0")).collect()
+    };
+    for _ in 0..3 {
+        let before = checkpoints();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_andamento"))
+            .current_dir(&folder.0)
+            .args(["train", &format!("{broken}.toml"), "--run", &format!("run-{broken}"), "--device", "cpu"])
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+        while checkpoints() == before && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        assert!(!checkpoints().is_empty(), "no checkpoint came");
     }
-    child.kill().expect("killed");
-    child.wait().expect("ended");
-    assert!(checkpoint.exists() || folder.file(&format!("run-{broken}/checkpoint.old")).exists(), "no checkpoint came");
     folder.succeeds(&format!("train {broken}.toml --run run-{broken}"));
-    let weights =
-        outputs.map(|output| std::fs::read(folder.file(&format!("{output}/weights.safetensors"))).expect("weights"));
-    assert!(weights[0] == weights[1], "the resumed run reached other weights");
+    let both = |file: &str, name: fn(&str) -> String| {
+        [recipe, &broken].map(|run| std::fs::read(folder.file(&format!("{}/{file}", name(run)))).expect(file))
+    };
+    let [whole, resumed] = both("metrics.csv", |run| format!("run-{run}"));
+    assert!(whole == resumed, "{recipe}: the resumed run has other losses");
+    let [whole, resumed] = both("weights.safetensors", str::to_string);
+    assert!(whole == resumed, "{recipe}: the resumed run reached other weights");
 }
 
 #[test]
 fn training_resumes_where_it_was_killed() {
     let folder = Folder::new("train");
-    trains_and_resumes(&folder, TINY_TOKENIZER, ["tokenizer", "tokenizer-broken"]);
-    trains_and_resumes(&folder, TINY_RANDAR, ["randar", "randar-broken"]);
-    std::fs::write(folder.file("wrong.toml"), "recipe = \"tokenizer\"\nside = 3").expect("configuration");
+    trains_and_resumes(&folder, "vq", TINY_VQ);
+    trains_and_resumes(&folder, "randar", TINY_RANDAR);
+    trains_and_resumes(&folder, "llamagen", TINY_RANDAR);
+    trains_and_resumes(&folder, "rar", TINY_RAR);
+    trains_and_resumes(&folder, "tensorar", TINY_TENSORAR);
+    // What was trained opens by its folder.
+    for (model, steps) in [("randar", "--steps 3"), ("llamagen", ""), ("rar", ""), ("tensorar", "")] {
+        let ledger = format!("{model}-run.json");
+        folder.succeeds(&format!("generate --model {model} --class 3 {steps} --seed 1 --ledger {ledger} -o a.png"));
+        folder.succeeds(&format!("replay {ledger} --verify -o b.png"));
+    }
+    // Annealing is over: the exported RAR has one table of positions and knows its scan order alone.
+    folder.fails("generate --model rar --class 3 --order random -o c.png", 2, "merged");
+    folder.fails("generate --model vq -o c.png", 1, "config.json");
+    folder.fails("generate --model nowhere -o c.png", 2, "folder");
+    // In pieces, with what remains.
+    std::fs::write(folder.file("long.toml"), tiny("vq", "long", TINY_VQ).replace("= 24", "= 5000")).expect("written");
+    std::fs::write(folder.file("all.toml"), "recipe = \"all\"\nruns = [\"long.toml\"]").expect("written");
+    let text = folder.succeeds("train all.toml --run runs --minutes 0.02");
+    assert!(text.contains("what remains") && text.contains("of 5000"), "{text}");
+    folder.fails("train all.toml --minutes 0", 2, "--minutes");
+    std::fs::write(folder.file("wrong.toml"), "recipe = \"vq\"\nside = 3").expect("configuration");
     folder.fails("train wrong.toml", 1, "wrong.toml");
 }
 

@@ -11,16 +11,23 @@ use andamento::editor::{Editor, Engine};
 use andamento::history::History;
 use andamento::ui::{App, StartOptions};
 use andamento::worker::{self, Event, Job, Worker};
+use andamento_model::checkpoint::{TENSORAR_KEYS, export};
 use andamento_model::device::{self, DeviceChoice};
 use andamento_model::frame::Extent;
-use andamento_model::lattice::Grid;
+use andamento_model::lattice::{Grid, Site};
+use andamento_model::ledger::revisions;
 use andamento_model::library::imported::Shelf;
+use andamento_model::library::{self, Card, Defaults, TokenizerCard};
 use andamento_model::networks::FAMILIES;
+use andamento_model::networks::llamagen::{TransformerConfig, Trunk};
+use andamento_model::networks::tensorar::base::BaseConfig;
+use andamento_model::networks::tensorar::noise::Noise;
+use andamento_model::networks::tensorar::{TensorAr, TensorArConfig};
+use andamento_model::order;
 use andamento_model::paint::Request;
 use andamento_model::picture::{Mask, Picture, Rect};
-use andamento_model::sample::Guidance;
+use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
-use andamento_model::{library, order};
 use andamento_tests::goldens;
 use egui::accesskit::Role;
 use egui::{Key, Modifiers, PointerButton, Pos2, vec2};
@@ -33,13 +40,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The real window with the bundled model; with random weights of its sizes where the bundled ones are missing, which
 /// makes no difference here.
 fn window(picture: Option<PathBuf>) -> Harness<'static, App> {
-    window_with(picture, &std::env::temp_dir().join("andamento-window-without-library"))
+    window_with(picture, None, &std::env::temp_dir().join("andamento-window-without-library"))
 }
 
-/// The same with a library of imported models in a folder.
-fn window_with(picture: Option<PathBuf>, library: &Path) -> Harness<'static, App> {
+/// The same with a model to begin with, and a library of imported models in a folder.
+fn window_with(picture: Option<PathBuf>, model: Option<String>, library: &Path) -> Harness<'static, App> {
     let shelf = Shelf::open(Some(library)).expect("a folder");
-    let start = StartOptions { device: DeviceChoice::Cpu, picture, model: None, shelf: shelf.clone() };
+    let start = StartOptions { device: DeviceChoice::Cpu, picture, model, shelf: shelf.clone() };
     let mut loads = worker::from_library(shelf);
     let source = Box::new(move |id: &str, choice, report| {
         let random = || library::random(library::bundled(id)?.card()?, device::choose(choice)?);
@@ -467,8 +474,83 @@ fn refused(window: &mut Harness<'_, App>, command: Command, about: &str) {
     window.state_mut().editor.apply(Command::Dismiss(told.number));
 }
 
-/// Every family that has a published file among the goldens is imported, chosen and painted with, in its own way; the
-/// window knows none of them by name.
+/// TensorAR with fresh weights around the golden LlamaGen's sizes, as nobody has published any: its configuration and its
+/// file.
+fn fresh_tensorar() -> (TensorArConfig, Vec<u8>) {
+    let base: TransformerConfig = serde_json::from_value(serde_json::json!({
+        "dim": 48, "n_layer": 2, "n_head": 4, "vocab_size": 64, "num_classes": 10, "multiple_of": 32,
+    }))
+    .expect("sizes");
+    let config = TensorArConfig { base: BaseConfig::LlamaGen(base.clone()), k: 4, depth: 1, noise: Noise::default() };
+    let device = burn::prelude::Device::flex();
+    let model = TensorAr::new(Trunk::new(&base, &device), &config, &device);
+    let file = export(&model, &TENSORAR_KEYS).expect("exports");
+    (config, file)
+}
+
+/// A folder as training writes it opens at the start, through the import and as itself, and every revision of its tokens
+/// is kept.
+#[test]
+fn a_trained_model_opens_from_its_folder() {
+    let home = std::env::temp_dir().join(format!("andamento-trained-{}", std::process::id()));
+    let folder = home.join("my-tensorar");
+    std::fs::create_dir_all(&folder).expect("a folder to write to");
+    let (config, weights) = fresh_tensorar();
+    let card = Card {
+        id: "my-tensorar".into(),
+        title: "My TensorAR".into(),
+        family: "TensorAR".into(),
+        side: 64,
+        grid: 4,
+        parameters: 1,
+        subjects: (0..10).map(|class| format!("subject {class}")).collect(),
+        defaults: Defaults { steps: 16, guidance: Guidance::constant(2.0), sampling: Sampling::default() },
+        network: serde_json::to_value(&config).expect("sizes"),
+        tokenizer: TokenizerCard {
+            kind: "LlamaGen VQ".into(),
+            config: serde_json::json!({
+                "ch": 32, "encoder_ch_mult": [1, 1, 1, 1, 2], "decoder_ch_mult": [1, 1, 1, 1, 1], "num_res_blocks": 2,
+                "z_channels": 32, "codebook_size": 64, "codebook_embed_dim": 8,
+            }),
+            weights: None,
+        },
+    };
+    let json = serde_json::to_vec(&card).expect("a card");
+    std::fs::write(folder.join("config.json"), json).expect("a file");
+    std::fs::write(folder.join("weights.safetensors"), weights).expect("a file");
+    let tokenizer = goldens("randar").join("vq_tiny_f16.safetensors");
+    std::fs::copy(tokenizer, folder.join("tokenizer.safetensors")).expect("a file");
+
+    let id = folder.to_string_lossy().into_owned();
+    let mut window = window_with(None, Some(id.clone()), &home);
+    let painted = |window: &mut Harness<'_, App>| {
+        until(window, "it is ready", |editor| matches!(editor.engine, Engine::Ready { .. }));
+        let editor = &window.state().editor;
+        assert_eq!((editor.card.family.as_str(), &editor.card.title, &editor.card.id), ("TensorAR", &card.title, &id));
+        assert_eq!(editor.offers.iter().filter(|offer| offer.card.id == id).count(), 1);
+        window.state_mut().editor.apply(Command::SelectAll);
+        let request = run(window);
+        assert_eq!(request.schedule, Schedule::Windows { width: 4 });
+        let track = window.state().editor.document.track.clone().expect("a run");
+        assert_eq!(track.model, id);
+        // The token of the fourth site was drafted three times before it was final.
+        assert_eq!(revisions(&track.steps, Site(3)).len(), 4);
+        assert_eq!(revisions(&track.steps, Site(0)).len(), 1);
+    };
+    painted(&mut window);
+    let first = window.state().editor.offers[0].card.id.clone();
+    for way in [folder.clone(), folder.join("config.json"), folder.join("weights.safetensors")] {
+        window.state_mut().editor.apply(Command::ChooseModel(first.clone()));
+        window.state_mut().editor.apply(Command::ImportModels(vec![way]));
+        assert!(window.state().editor.notices.iter().all(|notice| !notice.bad));
+        assert_eq!(window.state().editor.card.id, id);
+    }
+    painted(&mut window);
+    drop(window);
+    std::fs::remove_dir_all(home).expect("the folder is removed");
+}
+
+/// Every family is imported, chosen and painted with, in its own way; the window knows none of them by name.
 #[test]
 fn every_family_paints_from_the_registry_alone() {
     let folder = std::env::temp_dir().join(format!("andamento-families-{}", std::process::id()));
@@ -476,7 +558,7 @@ fn every_family_paints_from_the_registry_alone() {
     let picture = folder.join("grey.png");
     let grey = Picture::new(image::RgbImage::from_pixel(96, 96, image::Rgb([90, 120, 150])).into());
     std::fs::write(&picture, grey.png_bytes().expect("a picture")).expect("a file");
-    let mut window = window_with(Some(picture), &folder);
+    let mut window = window_with(Some(picture), None, &folder);
     until(&mut window, "the picture is open", |editor| editor.document.name == "grey.png");
 
     let files = [
@@ -492,16 +574,18 @@ fn every_family_paints_from_the_registry_alone() {
     let files = files.map(|file| {
         goldens(file.split('/').next().expect("a folder")).join(file.split('/').next_back().expect("a name"))
     });
+    let tensorar = folder.join("tensorar_tiny.safetensors");
+    std::fs::write(&tensorar, fresh_tensorar().1).expect("a file");
+    let files = [files.to_vec(), vec![tensorar]].concat();
     let bundled = window.state().editor.offers.len();
-    window.state_mut().editor.apply(Command::ImportModels(files.to_vec()));
+    window.state_mut().editor.apply(Command::ImportModels(files));
     until(&mut window, "the checkpoints are imported", |editor| editor.importing.is_none());
     let complaints: Vec<_> = window.state().editor.notices.iter().filter(|notice| notice.bad).cloned().collect();
     assert!(complaints.is_empty(), "{complaints:?}");
 
     let offers = window.state().editor.offers.clone();
-    let families: Vec<&str> = FAMILIES.iter().map(|family| family.name).filter(|name| *name != "TensorAR").collect();
-    for family in &families {
-        assert!(offers[bundled..].iter().any(|offer| offer.card.family == *family), "no {family} was imported");
+    for family in FAMILIES {
+        assert!(offers[bundled..].iter().any(|offer| offer.card.family == family.name), "no {}", family.name);
     }
     click(&mut window, "More");
     window.run_steps(20);

@@ -24,7 +24,7 @@ use serde_json::json;
 
 use crate::document::save_atomically;
 use crate::progress::Line;
-use crate::{bench, doctor, frames, models, training};
+use crate::{bench, doctor, evaluate, frames, models, training};
 
 /// An image editor that repaints pictures with autoregressive generators, token by token. Without a command it opens the
 /// editor.
@@ -36,6 +36,9 @@ pub struct Cli {
     pub command: Option<Command>,
     /// A picture to open in the editor.
     pub picture: Option<PathBuf>,
+    /// The model to begin with in the editor: see `andamento models`, or the folder of a trained one.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// What computes: auto, cpu, wgpu, or wgpu:N with N from `andamento doctor`.
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
@@ -68,6 +71,8 @@ pub enum Command {
     Bench(bench::Options),
     /// Train a model by a configuration file.
     Train(training::Options),
+    /// Measure how good a model is, on pictures it was not trained on.
+    Evaluate(evaluate::Options),
 }
 
 /// Make a whole picture.
@@ -256,6 +261,7 @@ pub fn run(command: &Command, cli: &Cli) -> Result<()> {
         Command::Bench(options) if options.window => frames::run(options.side, choice, setting.shelf.clone(), as_json),
         Command::Bench(options) => bench::run(options, choice, as_json),
         Command::Train(options) => training::run(options, choice),
+        Command::Evaluate(options) => evaluate::run(options, choice, &setting.shelf, as_json),
     }
 }
 
@@ -432,7 +438,7 @@ impl Run {
         if let Some(file) = &self.ledger {
             check_ledger(file, &job)?;
         }
-        let mut model = load(entry, setting)?;
+        let mut model = load(entry, setting.device)?;
         if let Some(folder) = &self.frames {
             std::fs::create_dir_all(folder)
                 .map_err(|error| Error::file(folder, error, "Choose a folder that can be written"))?;
@@ -541,8 +547,8 @@ fn fresh_seed() -> u64 {
 }
 
 /// Loads a model, and says on which device and, for imported ones, whether it fits and how far it is.
-fn load(entry: &Entry, setting: &Setting) -> Result<Model> {
-    let device = device::choose(setting.device)?;
+pub(crate) fn load(entry: &Entry, choice: DeviceChoice) -> Result<Model> {
+    let device = device::choose(choice)?;
     eprintln!("{}", describe(&device));
     let Some(needs) = entry.needs() else { return entry.load(device, Report::new(|_| ())) };
     eprintln!("{}", needs.on(&device)?);
@@ -583,7 +589,7 @@ impl Replay {
         };
         check_output(&output, self.image.as_deref().or(ledger.source.file()))?;
         check_folder(&output)?;
-        let mut model = load(&entry, setting)?;
+        let mut model = load(&entry, setting.device)?;
         // What the model refuses then is no argument of this call, but stands in the ledger.
         let damaged = |error| match error {
             Error::Control { control, cause, remedy } => {

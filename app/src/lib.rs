@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod document;
 pub mod editor;
 pub mod errands;
+pub mod evaluate;
 pub mod frames;
 pub mod fuzzy;
 pub mod headless;

@@ -31,7 +31,8 @@ fn edit(cli: &Cli) -> Result<()> {
         return Err(Error::file(picture, "there is no such file or command", remedy));
     }
     let shelf = Shelf::open(cli.data_dir.as_deref())?;
-    let start = ui::StartOptions { device: cli.device, picture: cli.picture.clone(), model: None, shelf };
+    let (picture, model) = (cli.picture.clone(), cli.model.clone());
+    let start = ui::StartOptions { device: cli.device, picture, model, shelf };
     match ui::run(start, Kept::open(cli.data_dir.as_deref())) {
         Ok(()) => Ok(()),
         Err(error) => headless::run(cli.device, &error.to_string()),

@@ -1,24 +1,27 @@
-//! `andamento train`: runs a recipe and shows a line of progress.
+//! `andamento train`: carries out recipes and shows how far they are.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use andamento_model::device::{self, DeviceChoice};
-use andamento_model::train;
+use andamento_model::train::{self, Event, Outcome, Progress, Run};
 use andamento_model::{Error, Result};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::describe;
-use crate::progress::Line;
 
 /// Train a model.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The configuration, such as assets/models/scenes-vq/train.toml. Run it again to go on where it stopped.
     config: PathBuf,
-    /// The folder of checkpoints; by default `andamento-run` beside the configuration.
+    /// The folder of checkpoints and figures; by default `andamento-run` beside the configuration.
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
+    /// Stop after so many minutes; the same command goes on later.
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
 }
 
 /// Trains.
@@ -26,30 +29,105 @@ pub struct Options {
 /// # Errors
 /// If the configuration, a folder or a checkpoint is refused.
 pub fn run(options: &Options, choice: DeviceChoice) -> Result<()> {
-    let folder = options.config.parent().map(|parent| parent.join("andamento-run"));
-    let run = options.run.clone().or(folder).ok_or_else(|| Error::control("--run", "no folder", "Name one"))?;
+    let minutes = options.minutes.unwrap_or(f64::INFINITY);
+    if minutes.is_nan() || minutes <= 0.0 {
+        return Err(Error::control("--minutes", "it is above 0", "Leave it out for no end"));
+    }
+    let folder = options.run.clone().unwrap_or_else(|| train::usual_folder(&options.config));
     let device = device::choose(choice)?;
     eprintln!("{}", describe(&device));
-    let mut line = Line::new();
-    let (mut task, mut started, mut pictures, mut first) = ("", Instant::now(), 0, 0);
-    train::train(&options.config, &run, &device.device, &mut |progress| {
-        if task != progress.task {
-            line.end();
-            (task, started, pictures, first) = (progress.task, Instant::now(), 0, progress.step - 1);
-        }
-        pictures += progress.pictures;
-        let seconds = started.elapsed().as_secs_f64().max(1e-3);
-        let left = seconds / (progress.step - first) as f64 * (progress.steps - progress.step) as f64;
-        let figures: String = progress.figures.iter().map(|(name, value)| format!(" · {name} {value:.3}")).collect();
-        line.update(&format!(
-            "{task} {} / {}{figures} · {:.1} pictures/s · {:.0} min left",
-            progress.step,
-            progress.steps,
-            pictures as f64 / seconds,
-            left / 60.0,
-        ));
-    })?;
-    line.end();
-    println!("trained; checkpoints are in {}", run.display());
+    let started = Instant::now();
+    let enough = move || started.elapsed().as_secs_f64() >= minutes * 60.0;
+    let mut bar = Bar::default();
+    let mut report = |event: Event| match event {
+        Event::Step(progress) => bar.step(progress),
+        Event::Note(text) => bar.say(&text),
+    };
+    let mut run = Run { folder: folder.clone(), tokens: folder.clone(), device, report: &mut report, enough: &enough };
+    let outcome = train::train(&options.config, &mut run);
+    bar.end();
+    match outcome? {
+        Outcome::Finished => println!("trained; checkpoints and figures are in {}", folder.display()),
+        Outcome::Paused(what) => println!("paused: {what}; run the same command again to go on"),
+    }
     Ok(())
+}
+
+/// How often a line is written where there is no terminal.
+const ELSEWHERE: Duration = Duration::from_secs(10);
+
+/// A bar on a terminal, a line now and then elsewhere.
+#[derive(Default)]
+struct Bar {
+    bar: Option<ProgressBar>,
+    task: &'static str,
+    started: Option<Instant>,
+    first: usize,
+    pictures: usize,
+    written: Option<Instant>,
+}
+
+impl Bar {
+    fn step(&mut self, progress: &Progress) {
+        if self.task != progress.task || self.bar.is_none() {
+            self.end();
+            *self =
+                Self { task: progress.task, started: Some(Instant::now()), first: progress.step, ..Self::default() };
+            let bar = ProgressBar::new(progress.steps as u64);
+            // The template is tested by being shown; indicatif's own serves otherwise.
+            let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos} / {len} · {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("█▉ "));
+            bar.set_prefix(progress.task);
+            self.bar = Some(bar);
+        }
+        self.pictures += progress.pictures;
+        let text = self.text(progress);
+        let Some(bar) = &self.bar else { return };
+        bar.set_position(progress.step as u64);
+        bar.set_message(text.clone());
+        let due = self.written.is_none_or(|written| written.elapsed() >= ELSEWHERE);
+        if bar.is_hidden() && (due || progress.step == progress.steps) {
+            eprintln!("{} {} / {} · {text}", progress.task, progress.step, progress.steps);
+            self.written = Some(Instant::now());
+        }
+    }
+
+    /// The first figures, which are the losses, the rate and the time left.
+    fn text(&self, progress: &Progress) -> String {
+        let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64()).max(1e-3);
+        let done = progress.step - self.first;
+        let figures: String =
+            progress.figures.iter().take(3).map(|(name, value)| format!("{name} {} · ", short(*value))).collect();
+        // The first step also tunes the device.
+        if done == 0 {
+            return format!("{figures}…");
+        }
+        let left = seconds / done as f64 * (progress.steps - progress.step) as f64;
+        format!("{figures}{:.1} pictures/s · {} left", self.pictures as f64 / seconds, time(left))
+    }
+
+    fn say(&self, text: &str) {
+        match self.bar.as_ref().filter(|bar| !bar.is_hidden()) {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.abandon();
+        }
+    }
+}
+
+fn short(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 { format!("{value:.1e}") } else { format!("{value:.3}") }
+}
+
+fn time(seconds: f64) -> String {
+    match seconds {
+        ..90.0 => format!("{seconds:.0} s"),
+        90.0..5400.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
 }

@@ -1,6 +1,7 @@
 //! Weights in files: safetensors in the published layout (PyTorch's names and orientation), so that a file of ours opens
 //! in the published code and the other way round.
 
+pub(crate) mod arrays;
 pub mod gate;
 pub mod import;
 pub mod manifest;
@@ -19,6 +20,8 @@ use burn::store::{
     SafetensorsStore,
 };
 use burn::tensor::{DType, Tensor};
+
+pub use import::foreign;
 
 use crate::{Error, Result};
 
@@ -125,10 +128,7 @@ impl Weights {
     /// Names the file and the missing, unexpected or ill-shaped tensors.
     pub fn fill<M: Module>(&self, module: M, keys: &KeyMap) -> Result<M> {
         match self {
-            Self::Fresh => {
-                module.visit(&mut Drawn);
-                Ok(module)
-            }
+            Self::Fresh => Ok(drawn(module)),
             Self::Bundled { name, bytes } => load(module, bytes.to_vec(), keys, name),
             Self::Imported { path, report } => {
                 let store = SafetensorsStore::from_file(path).with_from_adapter(report.clone().chain(published()));
@@ -136,6 +136,12 @@ impl Weights {
             }
         }
     }
+}
+
+/// A module whose random weights are drawn now.
+pub(crate) fn drawn<M: Module>(module: M) -> M {
+    module.visit(&mut Drawn);
+    module
 }
 
 /// Draws random weights now; burn draws each at its first use, which would be taken for the work of the first step.
@@ -162,7 +168,7 @@ fn published() -> impl ModuleAdapter {
 
 fn fill<M: Module>(mut module: M, store: SafetensorsStore, keys: &KeyMap, file: &Path) -> Result<M> {
     let refuse = |cause: String| Error::file(file, cause, "Use a file of this family and size");
-    let mut store = store.validate(false).allow_partial(true);
+    let mut store = store.validate(false).allow_partial(true).skip_enum_variants(true);
     if let Some((published, ours)) = keys.to_ours {
         store = store.with_key_remapping(published, ours);
     }

@@ -1,9 +1,10 @@
 //! The models that can be used: the bundled ones, and how weights become a model on a device.
 
 pub mod fit;
+pub mod folder;
 pub mod imported;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +15,7 @@ use crate::checkpoint::{Report, Weights};
 use crate::device::ChosenDevice;
 use crate::lattice::{Grid, Lattice};
 use crate::library::fit::Needs;
+use crate::library::folder::Trained;
 use crate::library::imported::{Record, Shelf};
 use crate::network::{Abilities, Network};
 use crate::networks::{self, Parts, Preset};
@@ -75,6 +77,9 @@ pub struct TokenizerCard {
     pub kind: String,
     /// The kind's own configuration.
     pub config: Value,
+    /// The file of its weights, relative to the card's folder, where it is not the usual one (see [`folder::Trained`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
 }
 
 /// The settings a model does best with.
@@ -97,11 +102,6 @@ impl Card {
     /// If its family does not exist or its configuration is refused.
     pub fn abilities(&self) -> Result<Abilities> {
         (networks::by_name(&self.family)?.abilities)(&self.network)
-    }
-
-    /// Number of scales of the model's tokens: 1, or as many as the configuration lists (`patch_nums`, VAR).
-    pub fn scales(&self) -> usize {
-        self.network.get("patch_nums").and_then(Value::as_array).map_or(1, Vec::len)
     }
 
     /// The card of a published size, for measuring speed with fresh weights.
@@ -131,7 +131,7 @@ impl Card {
             subjects: IMAGENET.lines().map(str::to_string).collect(),
             defaults: Defaults { steps: *steps, guidance: *guidance, sampling: *sampling },
             network: config.clone(),
-            tokenizer: TokenizerCard { kind: (*kind).into(), config: tokenizer },
+            tokenizer: TokenizerCard { kind: (*kind).into(), config: tokenizer, weights: None },
         })
     }
 
@@ -226,6 +226,8 @@ pub enum Entry {
     Bundled(&'static Bundled),
     /// One that a person imported.
     Imported(Box<Imported>),
+    /// One in a folder of its own, as training writes it.
+    Trained(Box<Trained>),
 }
 
 /// An imported generator and its tokenizer.
@@ -236,11 +238,17 @@ pub struct Imported {
     files: [PathBuf; 2],
 }
 
-/// Finds a model by its id: a bundled one, or an imported one with its tokenizer.
+/// Finds a model by its id, a bundled one or an imported one with its tokenizer, or by its folder, as training writes it.
 ///
 /// # Errors
 /// Names the models there are, or the tokenizer's file that is missing.
 pub fn find(id: &str, shelf: &Shelf) -> Result<Entry> {
+    if Path::new(id).join(Trained::CARD).is_file() {
+        let mut trained = Trained::open(Path::new(id))?;
+        // What finds it again.
+        trained.card.id = id.into();
+        return Ok(Entry::Trained(Box::new(trained)));
+    }
     if let Ok(bundled) = bundled(id) {
         return Ok(Entry::Bundled(bundled));
     }
@@ -248,7 +256,8 @@ pub fn find(id: &str, shelf: &Shelf) -> Result<Entry> {
         return Imported::new(generator, shelf).map(|imported| Entry::Imported(Box::new(imported)));
     }
     let ids: Vec<_> = all(shelf)?.iter().map(|entry| Ok(entry.card()?.id)).collect::<Result<_>>()?;
-    Err(Error::control("model", format!("there is no “{id}”"), format!("Choose one of {}", ids.join(", "))))
+    let remedy = format!("Choose one of {}, or name a folder that training wrote", ids.join(", "));
+    Err(Error::control("model", format!("there is no “{id}”"), remedy))
 }
 
 /// Every model that can be painted with: the bundled ones, and the imported generators whose tokenizers are there.
@@ -270,6 +279,7 @@ impl Entry {
         match self {
             Self::Bundled(bundled) => bundled.card(),
             Self::Imported(imported) => Ok(imported.card.clone()),
+            Self::Trained(trained) => Ok(trained.card.clone()),
         }
     }
 
@@ -277,6 +287,7 @@ impl Entry {
     pub fn licence(&self) -> String {
         match self {
             Self::Bundled(_) => LICENCE.into(),
+            Self::Trained(_) => "your own".into(),
             Self::Imported(imported) if imported.generator.licence == imported.tokenizer.licence => {
                 imported.generator.licence.clone()
             }
@@ -294,13 +305,14 @@ impl Entry {
                 let both = format!("{}{}", imported.generator.sha256, imported.tokenizer.sha256);
                 sha256(both.as_bytes())[..16].into()
             }
+            Self::Trained(trained) => trained.hash.clone(),
         }
     }
 
     /// What it needs to run with one stream beside another, as guidance has it; nothing worth asking for bundled ones.
     pub fn needs(&self) -> Option<Needs> {
         match self {
-            Self::Bundled(_) => None,
+            Self::Bundled(_) | Self::Trained(_) => None,
             Self::Imported(imported) => Some(Needs::of(&imported.generator, &imported.tokenizer)),
         }
     }
@@ -317,6 +329,7 @@ impl Entry {
                     imported.files.clone().map(|path| Weights::Imported { path, report: report.clone() });
                 assemble(imported.card.clone(), device, &weights, &tokenizer)
             }
+            Self::Trained(trained) => trained.load(device, report),
         }
     }
 }
@@ -363,7 +376,7 @@ fn card(generator: &Record, tokenizer: &Record) -> Result<Card> {
         subjects,
         defaults: Defaults { steps: *steps, guidance: *guidance, sampling: *sampling },
         network: generator.config.clone(),
-        tokenizer: TokenizerCard { kind: tokenizer.family.clone(), config },
+        tokenizer: TokenizerCard { kind: tokenizer.family.clone(), config, weights: None },
     })
 }
 

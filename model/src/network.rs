@@ -96,6 +96,8 @@ pub struct Abilities {
     pub pace: Pace,
     /// Whether it has the smooth mode; otherwise why not.
     pub smooth: std::result::Result<(), &'static str>,
+    /// Number of scales of its tokens: 1 for all but next-scale models.
+    pub scales: usize,
 }
 
 impl Abilities {
@@ -261,6 +263,17 @@ pub trait Network: Send {
     /// # Errors
     /// If [`Network::begin`] did not come first, or the visit is not the one that was predicted.
     fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()>;
+
+    /// Teacher forcing, as in training: logits of every site of a whole picture of the trained size in one pass, each given
+    /// the tokens of the sites before it in `order`, `[1, sites, vocab]` in that sequence; `tokens` are in it as well. None
+    /// where a prediction cannot be had so: the picture is then told step by step. A run in progress stays as it is.
+    ///
+    /// # Errors
+    /// If the class does not exist.
+    fn teacher_forced(&mut self, class: u32, order: &[Site], tokens: &[Token]) -> Result<Option<Tensor<3>>> {
+        let _ = (class, order, tokens);
+        Ok(None)
+    }
 
     /// In the smooth mode: what the next `tell` embeds in place of its tokens, shares of the codes, `[visit, vocab]`.
     ///

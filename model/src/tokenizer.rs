@@ -4,7 +4,7 @@ use burn::prelude::*;
 use burn::tensor::Int;
 use image::RgbImage;
 
-use crate::lattice::{Grid, Lattice, Token};
+use crate::lattice::{Lattice, Token};
 use crate::{Error, Result};
 
 /// Turns pictures into tokens on a lattice and back.
@@ -15,12 +15,33 @@ pub trait Tokenizer: Send {
     /// Number of codes.
     fn codes(&self) -> usize;
 
+    /// The lattice of a square picture of `side` pixels.
+    ///
+    /// # Errors
+    /// If such a picture cannot be cut into whole tokens.
+    fn lattice(&self, side: usize) -> Result<Lattice> {
+        let (stride, count) = (self.stride(), side / self.stride());
+        if side.is_multiple_of(stride) && side > 0 {
+            return Ok(Lattice::grid(count, count));
+        }
+        let cause = format!("{side} pixels cannot be cut into tokens of {stride} pixels");
+        Err(Error::control("side", cause, format!("Use a multiple of {stride}")))
+    }
+
     /// Tokens of a picture, `[3, height, width]` with samples in -1..1 and sides that are multiples of the stride; in
     /// the lattice's site order.
     ///
     /// # Errors
     /// If the sides do not fit, or the device fails.
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>>;
+    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
+        self.encode_batch(pixels.unsqueeze())
+    }
+
+    /// Tokens of several pictures of one size, `[batch, 3, height, width]`: those of each, one after the other.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>>;
 
     /// The picture of a full lattice: `[3, height, width]`, samples about -1..1.
     ///
@@ -72,25 +93,6 @@ pub fn to_picture(samples: Tensor<3>) -> Result<RgbImage> {
     let bytes = samples.into_iter().map(|sample| (127.5 * sample + 128.0).clamp(0.0, 255.0) as u8).collect();
     RgbImage::from_raw(width as u32, height as u32, bytes)
         .ok_or_else(|| Error::device("tokenizer", "it returned a picture of another size", "Try --device cpu"))
-}
-
-/// Refuses pictures, `[3, height, width]`, that cannot be cut into whole tokens.
-pub(crate) fn check_sides(pixels: &Tensor<3>, stride: usize) -> Result<()> {
-    let [_, height, width] = pixels.dims();
-    if height.is_multiple_of(stride) && width.is_multiple_of(stride) && height * width > 0 {
-        return Ok(());
-    }
-    let cause = format!("{width} × {height} pixels cannot be cut into tokens of {stride} × {stride}");
-    Err(Error::control("picture size", cause, format!("Use multiples of {stride}")))
-}
-
-/// Refuses tokens that do not fill a grid, or that are not among `codes`.
-pub(crate) fn check_filled(grid: Grid, tokens: &[Token], codes: usize) -> Result<()> {
-    if tokens.len() == grid.len() && !tokens.is_empty() && tokens.iter().all(|token| (*token as usize) < codes) {
-        return Ok(());
-    }
-    let cause = "they do not fill the grid with codes of this tokenizer";
-    Err(Error::control("tokens", cause, "Use the tokenizer they were made with"))
 }
 
 /// Codes from the device as tokens, in the same sequence.

@@ -13,7 +13,6 @@ use andamento_model::schedule::Schedule;
 use andamento_tests::{Array, Golden, goldens, json};
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::log_softmax;
 
 use super::{LOGITS, assert_gradients, assert_raster_only, decode, floats, guided_logits, ints};
 
@@ -119,10 +118,9 @@ fn llamagen_loss_and_gradients() {
     for &grid in &case.grids {
         let weights = case.weights(&device);
         let classes = case.get(grid, "class_ids").ints();
-        let hidden = case.hidden(&weights, grid, &classes, &device);
-        let log_p = log_softmax(weights.logits(hidden[case.config.n_layer].clone()), 2);
+        let classes = Tensor::<1, Int>::from_data(classes.as_slice(), &device);
         let tokens = ints(case.get(grid, "token_ids"), &device);
-        let loss = log_p.gather(2, tokens.unsqueeze_dim(2)).mean().neg();
+        let loss = weights.loss(classes, tokens, &case.rope(grid, &device), Dropout::default());
         case.get(grid, "tf.loss").assert_close(&floats(loss.clone()), 1e-5, "loss");
         let prefix = format!("g{grid}.grad.");
         if case.golden.names().any(|name| name.starts_with(&prefix)) {

@@ -10,14 +10,14 @@ use burn::tensor::Int;
 
 use super::{PIXELS, floats};
 
-struct VqCase {
-    golden: Golden,
-    model: VqModel,
+pub(super) struct VqCase {
+    pub golden: Golden,
+    pub model: VqModel,
     tokenizer: LlamaGenVq,
 }
 
 impl VqCase {
-    fn read(device: &Device) -> Self {
+    pub(super) fn read(device: &Device) -> Self {
         let folder = goldens("randar");
         let sizes = json(&folder.join("vq_config.json"))["config"].clone();
         let list = |name: &str| -> Vec<usize> {
@@ -37,11 +37,11 @@ impl VqCase {
         let file = folder.join("vq_tiny_f16.safetensors");
         let bytes = std::fs::read(&file).expect("weights");
         let model = load(VqModel::new(&config, device), bytes, &VQ_KEYS, file).expect("the published layout loads");
-        let tokenizer = LlamaGenVq::new(model.clone(), config, device);
+        let tokenizer = LlamaGenVq::new(model.clone(), config.stride(), config.codebook_size, device);
         Self { golden: Golden::read(&folder.join("vq_golden.safetensors")), model, tokenizer }
     }
 
-    fn image(&self, name: &str, device: &Device) -> Tensor<4> {
+    pub(super) fn image(&self, name: &str, device: &Device) -> Tensor<4> {
         let image = self.golden.get(name);
         Tensor::from_data(TensorData::new(image.values.clone(), image.shape.clone()), device)
     }

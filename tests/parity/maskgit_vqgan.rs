@@ -128,7 +128,7 @@ fn maskgit_vqgan_serves_randar() {
     check("dec.pixels_raw_unclamped", model.decoder.forward(model.quantize.look_up(random.clone(), rows, cols)));
     check("dec.pixels01", model.decode(random, rows, cols));
 
-    let tokenizer = MaskGitTokenizer::new(model, config, &device);
+    let tokenizer = MaskGitTokenizer::new(model, config.stride(), config.codebook_size, &device);
     let sites = rows * cols;
     for sample in 0..raw.shape[0] {
         let samples: Tensor<3> = image.clone().slice(s![sample..sample + 1, .., .., ..]).squeeze_dim(0) * 2.0 - 1.0;
@@ -150,7 +150,7 @@ fn maskgit_vqgan_takes_any_multiple_of_its_stride() {
     let device = Device::flex();
     let (config, model) = randar_weights(&device);
     let stride = config.stride();
-    let tokenizer = MaskGitTokenizer::new(model, config, &device);
+    let tokenizer = MaskGitTokenizer::new(model, config.stride(), config.codebook_size, &device);
     let picture = |height, width| Tensor::<3>::zeros([3, height, width], &device);
     let tokens = tokenizer.encode(picture(2 * stride, 5 * stride)).expect("encodes");
     assert_eq!(tokens.len(), 10);

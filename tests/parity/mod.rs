@@ -25,6 +25,7 @@ mod rar;
 mod tensorar;
 mod var;
 mod var_vqvae;
+mod vqgan;
 
 /// The tolerance of logits, absolute (the goldens' READMEs).
 pub(crate) const LOGITS: f32 = 1e-4;

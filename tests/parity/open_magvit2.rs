@@ -258,7 +258,7 @@ fn open_magvit2_tokenizer() {
         golden.get(picture).assert_close(&floats(model.decode(codes, rows, cols)), PIXELS, "decoder");
     }
 
-    let tokenizer = OpenMagvit2Lfq::new(model, config.clone(), &device);
+    let tokenizer = OpenMagvit2Lfq::new(model, config.stride(), config.codes(), &device);
     assert_eq!((tokenizer.codes(), tokenizer.stride()), (config.codes(), image.shape[2] / rows));
     let tokens =
         tokenizer.encode(pixels.slice(burn::tensor::s![0..1, .., .., ..]).squeeze_dim::<3>(0)).expect("encodes");

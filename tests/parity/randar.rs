@@ -13,10 +13,11 @@ use andamento_model::order::by_name;
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::{Schedule, cosine};
-use andamento_model::train::{Optimiser, Trainer};
+use andamento_model::train::optimiser::{Group, Optimiser};
+use andamento_model::train::run::{Settings, Trainer};
 use andamento_tests::{Array, Golden, goldens, json};
 use burn::prelude::*;
-use burn::tensor::Int;
+use burn::tensor::{DType, FloatDType, Int};
 
 use super::{LOGITS, assert_gradients, decode, floats, gradients, guided_logits, ints, published};
 
@@ -465,30 +466,32 @@ fn randar_loss_and_gradients() {
     assert!(compared > 0, "the goldens hold no gradients");
 }
 
+/// The published optimiser: AdamW with betas 0.9 and 0.95, decay 0.05 on matrices, clipped at 1.
+fn published_optimiser() -> Optimiser {
+    Optimiser { weight_decay: 0.05, clip: Some(1.0), ..Optimiser::adam(4e-4) }
+}
+
+fn by_dims(_path: &str, dims: usize) -> Group {
+    Group::by_dims(dims)
+}
+
 #[test]
 fn randar_optimiser_steps() {
     let (case, device) = (RandArCase::read(), Device::flex().autodiff());
-    let settings = Optimiser {
-        learning_rate: 4e-4,
-        final_share: 1.0,
-        warm_up: 0,
-        betas: (0.9, 0.95),
-        weight_decay: 0.05,
-        clip: 1.0,
-    };
     let mut compared = 0;
     for &grid in &case.grids {
         if !case.golden.names().any(|name| name == format!("g{grid}.adamw.losses")) {
             continue;
         }
         let want = case.get(grid, "adamw.losses");
-        let folder = std::env::temp_dir().join(format!("andamento-adamw-{}-{grid}", std::process::id()));
-        let mut trainer = Trainer::start(case.weights(&device), &settings, want.values.len(), &folder).expect("starts");
+        let settings = Settings::new(&published_optimiser(), want.values.len());
+        let mut trainer = Trainer::start(case.weights(&device), settings, &by_dims);
         let mut losses = Vec::new();
         for step in 1..=want.values.len() {
-            let loss = loss(&case, grid, &trainer.model, &device);
+            let loss = loss(&case, grid, &trainer.working(), &device);
             losses.extend(floats(loss.clone()));
-            trainer.update(loss);
+            trainer.gather(loss);
+            trainer.update().expect("a step");
             let got = published(&trainer.model);
             for name in case.golden.names() {
                 let Some(parameter) = name.strip_prefix(&format!("g{grid}.adamw.step{step}.")) else { continue };
@@ -498,9 +501,55 @@ fn randar_optimiser_steps() {
             }
         }
         want.assert_close(&losses, 1e-5, "losses while training");
-        std::fs::remove_dir_all(&folder).expect("removes its folder");
     }
     assert!(compared > 0, "the goldens hold no optimiser steps");
+}
+
+/// In f16 on the GPU path: the loss is that of f32 to f16's precision, and a step moves the f32 weights alike.
+#[test]
+fn randar_trains_in_half_precision() {
+    let (case, plain) = (RandArCase::read(), crate::gpu::device());
+    if !plain.supports_dtype(FloatDType::F16) {
+        eprintln!("this adapter has no f16");
+        return;
+    }
+    let device = plain.autodiff();
+    let grid = case.grids[0];
+    let settings = Settings { precision: FloatDType::F16, ..Settings::new(&published_optimiser(), 10) };
+    let mut trainer = Trainer::start(case.weights(&device), settings, &by_dims);
+    let loss = loss(&case, grid, &trainer.working(), &device);
+    case.get(grid, "tf.loss").assert_close(&floats(loss.clone()), 2e-3, "loss in f16");
+    trainer.gather(loss);
+    let updated = trainer.update().expect("a step");
+    let norm = case.get(grid, "tf.grad_global_norm").values[0];
+    assert!(!updated.skipped && (updated.norm as f32 - norm).abs() < 0.01 * norm, "{updated:?}, published {norm}");
+    assert_eq!(trainer.model.pos_instruct_embeddings.val().dtype(), DType::F32);
+}
+
+/// The rule by which steps are left out (`train_c2i.py`): after clipping, the sum of the norms of all gradients.
+#[test]
+fn randar_leaves_steps_out_by_the_published_rule() {
+    let (case, device) = (RandArCase::read(), Device::flex().autodiff());
+    let grid = case.grids[0];
+    let [sum, joint] = ["tf.grad_norm_sum_official_skip_metric_preclip", "tf.grad_global_norm"]
+        .map(|name| f64::from(case.get(grid, name).values[0]));
+    let step = |clip: Option<f64>, skip: f64, skip_from: usize| {
+        let optimiser = Optimiser { clip, skip: Some(skip), skip_from, ..published_optimiser() };
+        let mut trainer = Trainer::start(case.weights(&device), Settings::new(&optimiser, 10), &by_dims);
+        trainer.gather(loss(&case, grid, &trainer.working(), &device));
+        let updated = trainer.update().expect("a step");
+        let moved = published(&trainer.model).get("output.weight").values
+            != published(&case.weights(&device)).get("output.weight").values;
+        assert_eq!((moved, trainer.skipped() == 0, trainer.step()), (!updated.skipped, moved, 1));
+        updated
+    };
+    let free = step(None, sum * 0.99, 0);
+    assert!((free.norms - sum).abs() < 1e-4 * sum && (free.norm - joint).abs() < 1e-4 * joint, "{free:?}");
+    assert!(free.skipped && !step(None, sum * 1.01, 0).skipped && !step(None, sum * 0.99, 1).skipped);
+    // Clipped to a tenth, the sum is a tenth.
+    let clipped = step(Some(joint / 10.0), sum / 10.0 * 1.01, 0);
+    assert!((clipped.norms - sum / 10.0).abs() < 1e-4 * sum && !clipped.skipped, "{clipped:?}");
+    assert!(step(Some(joint / 10.0), sum / 10.0 * 0.99, 0).skipped);
 }
 
 #[test]

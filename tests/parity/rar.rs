@@ -3,23 +3,25 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use andamento_model::checkpoint::{RAR_KEYS, Weights, load};
+use andamento_model::checkpoint::{RAR_KEYS, Weights, export, load};
 use andamento_model::decode::{Decoding, Knobs, Step};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
 use andamento_model::network::{Network, Prompt};
-use andamento_model::networks::rar::{Attention, Dropout, PRESETS, Rar, RarConfig, RarNetwork};
+use andamento_model::networks::rar::{Attention, Dropout, PRESETS, Rar, RarConfig, RarNetwork, Scan};
 use andamento_model::networks::{self, Parts};
 use andamento_model::order::by_name;
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Moment, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::tokenizers;
+use andamento_model::train::optimiser::Optimiser;
+use andamento_model::train::rar::{Options, group};
+use andamento_model::train::run::{Settings, Trainer};
 use andamento_tests::{Array, Golden, formula, goldens, json};
-use burn::module::{ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, s};
 use serde_json::Value;
 
@@ -45,6 +47,8 @@ impl RarCase {
             image_seq_len: size("seq"),
             codebook_size: size("V"),
             condition_num_classes: size("ncls"),
+            scan: Scan::Raster,
+            merged: false,
         };
         Self { sizes, config, folder }
     }
@@ -162,6 +166,51 @@ fn rar_position_tables_merge_in_raster_order() {
     let (weights, sites) = (case.weights(&device), case.config.image_seq_len);
     let raster = Tensor::<1, Int>::arange(0..sites as i64, &device).unsqueeze();
     assert_eq!(floats(weights.fused_positions(sites)), floats(weights.positions(raster)));
+}
+
+/// Every scan order that training may anneal to: one table does what two did, in whole sequences and step by step, and the
+/// file that holds one is recognised.
+#[test]
+fn rar_position_tables_merge_for_every_scan_order() {
+    let (case, device) = (RarCase::read(), Device::flex());
+    let golden = case.golden("rar_forward.safetensors");
+    let (tokens, classes) = (ints(golden.get("input_ids"), &device), line(golden.get("label"), &device));
+    let batch = tokens.dims()[0];
+    let grid = Grid::new(4, case.config.image_seq_len / 4);
+    for scan in Scan::ALL {
+        let order = scan.arrange(grid).expect("a scan order");
+        let indices: Vec<i32> = order.iter().map(|site| *site as i32).collect();
+        let indices = Tensor::<1, Int>::from_data(indices.as_slice(), &device).unsqueeze::<2>().repeat_dim(0, batch);
+        let logits = |weights: &Rar| {
+            let tokens = tokens.clone().gather(1, indices.clone());
+            weights.forward(classes.clone(), tokens, weights.positions(indices.clone()), Dropout::default())
+        };
+        let two = case.weights(&device);
+        let one = two.clone().merge(&order);
+        let want = floats(logits(&two));
+        let want = Array { shape: vec![want.len()], values: want };
+        want.assert_close(&floats(logits(&one)), 1e-5, scan.name());
+
+        // A merged network makes the same steps, and knows no other order.
+        let merged = RarConfig { scan, merged: true, ..case.config.clone() };
+        let sites = sites(&ints_of(indices.clone().slice(s![0..1, ..])));
+        let told = ints_of(tokens.clone().gather(1, indices.clone()).slice(s![0..1, ..]));
+        let prompt = Prompt { class: golden.get("label").ints()[0] as u32, guided: true };
+        let steps = |weights, config: &RarConfig| {
+            let mut network = RarNetwork::new(weights, config.clone(), grid, &device).expect("the grid fits");
+            let orders = network.spec().abilities.orders;
+            (follow(&mut network, prompt, &sites, &told).concat(), orders)
+        };
+        let ((want, _), (got, orders)) = (steps(two, &case.config), steps(one.clone(), &merged));
+        Array { shape: vec![want.len()], values: want }.assert_close(&got, 1e-5, scan.name());
+        assert_eq!(orders.native(), scan.name());
+        let others = Scan::ALL.into_iter().filter(|other| *other != scan);
+        assert!(others.into_iter().all(|other| orders.allow(other.name()).is_err()), "{}", scan.name());
+
+        let bytes = export(&one, &RAR_KEYS).expect("exports");
+        let again = load(Rar::new(&merged, &device), bytes, &RAR_KEYS, "merged").expect("its own layout loads");
+        assert!(again.target_aware_pos_embed.is_none());
+    }
 }
 
 fn greedy_generations(case: &RarCase, schedules: &[(String, Guidance, f32)], device: &Device) {
@@ -392,19 +441,6 @@ impl ModuleMapper for Gradients {
     }
 }
 
-/// The cross entropy of permuted sequences (`losses.py`, `ARLoss`): the last row of the logits predicts nothing.
-fn loss(
-    weights: &Rar,
-    classes: Tensor<1, Int>,
-    tokens: Tensor<2, Int>,
-    positions: Tensor<3>,
-) -> (Tensor<3>, Tensor<1>) {
-    let logits = weights.forward(classes, tokens.clone(), positions, Dropout::default());
-    let [_, sites] = tokens.dims();
-    let likelihood = log_softmax(logits.clone().slice(s![.., ..sites, ..]), 2).gather(2, tokens.unsqueeze_dim(2));
-    (logits, likelihood.mean().neg())
-}
-
 #[test]
 fn rar_loss_and_gradients() {
     let (case, device) = (RarCase::read(), Device::flex().autodiff());
@@ -415,12 +451,14 @@ fn rar_loss_and_gradients() {
     let classes = line(golden.get("condition"), &device) - (case.config.codebook_size as i32 + 1);
 
     let raster = weights.fused_positions(case.config.image_seq_len);
-    let (_, raster_loss) = loss(&weights, line(golden.get("label"), &device), tokens.clone(), raster);
+    let raster_loss = weights.loss(line(golden.get("label"), &device), tokens.clone(), raster, Dropout::default());
     golden.get("raster_loss").assert_close(&floats(raster_loss), 1e-5, "loss in raster order");
 
     let tokens = tokens.gather(1, order.clone());
     assert_eq!(ints_of(tokens.clone()), golden.get("labels").ints(), "labels");
-    let (logits, loss) = loss(&weights, classes, tokens.clone(), weights.positions(order));
+    let positions = weights.positions(order);
+    let logits = weights.forward(classes.clone(), tokens.clone(), positions.clone(), Dropout::default());
+    let loss = weights.loss(classes, tokens.clone(), positions, Dropout::default());
     golden.get("logits").assert_close(&floats(logits.clone()), LOGITS, "logits");
     let [_, sites] = tokens.dims();
     let guesses: Tensor<2, Int> = logits.slice(s![.., ..sites, ..]).argmax(2).squeeze_dim(2);
@@ -444,6 +482,84 @@ fn rar_loss_and_gradients() {
         compared += 1;
     }
     assert_eq!(compared, gradients.names().count(), "every parameter has its gradient in the goldens");
+}
+
+/// The optimiser of `rar.yaml`: a learning rate that warms up from nothing and falls along half a cosine, and decay that
+/// spares most parameters by their names.
+fn optimiser(learning_rate: f64, warm_up: usize, end: f64) -> Optimiser {
+    let settings = serde_json::json!({
+        "learning_rate": learning_rate, "curve": "cosine", "final_share": end / learning_rate, "warm_up": warm_up,
+        "betas": [0.9, 0.96], "weight_decay": 0.03, "clip": 1.0,
+    });
+    serde_json::from_value(settings).expect("settings")
+}
+
+#[test]
+fn rar_schedules_of_training() {
+    let golden = RarCase::read().golden("rar_train.safetensors");
+    let rates = golden.get("schedule.lr_200_warm50");
+    let steps = rates.values.len();
+    let settings = optimiser(4e-4, 50, 1e-5);
+    let got: Vec<f32> = (0..steps).map(|step| settings.rate(step, steps) as f32).collect();
+    rates.assert_close(&got, 1e-9, "learning rate");
+
+    let ratios = golden.get("schedule.random_ratio_100_150");
+    let steps = ratios.values.len();
+    let options = Options { anneal_start: 0.5, anneal_end: 0.75, ..Options::default() };
+    let got: Vec<f32> = (0..steps).map(|step| options.randomness(step, steps) as f32).collect();
+    ratios.assert_close(&got, 1e-6, "probability of a random order");
+}
+
+#[test]
+fn rar_decays_what_the_published_code_decays() {
+    let case = RarCase::read();
+    let listed = case.sizes["weight_decayed_params"].as_array().expect("a list");
+    let listed: Vec<&str> = listed.iter().map(|name| name.as_str().expect("a name")).collect();
+    let golden = case.golden("rar_weights.safetensors");
+    for name in golden.names() {
+        let path = name.replace("adaLN_modulation.1", "ada_ln_modulation");
+        let dims = golden.get(name).shape.len();
+        assert_eq!(group(&path, dims).decay, listed.contains(&name), "{name}");
+    }
+}
+
+/// Three steps by the trainer that every recipe uses, on one batch in permuted orders. The first has a learning rate of 0.
+#[test]
+fn rar_optimiser_steps() {
+    let (case, device) = (RarCase::read(), Device::flex().autodiff());
+    let golden = case.golden("rar_train.safetensors");
+    let order = ints(golden.get("orders"), &device);
+    let tokens = ints(golden.get("labels"), &device);
+    let classes = line(golden.get("condition"), &device) - (case.config.codebook_size as i32 + 1);
+    let settings = Settings::new(&optimiser(4e-3, 1, 1e-4), 10);
+    let mut trainer = Trainer::start(case.weights(&device), settings, &group);
+    for step in 0..golden.get("loss").values.len() {
+        let model = trainer.working();
+        let positions = model.positions(order.clone());
+        let loss = model.loss(classes.clone(), tokens.clone(), positions, Dropout::default());
+        let want = |name: &str| golden.get(name).values[step];
+        assert!((floats(loss.clone())[0] - want("loss")).abs() < 1e-5, "loss of step {step}");
+        trainer.gather(loss);
+        let updated = trainer.update().expect("a step");
+        assert!((updated.norm as f32 - want("grad_norm")).abs() < 1e-4 * want("grad_norm"), "norm of step {step}");
+        assert!((updated.rate as f32 - want("lr")).abs() < 1e-9, "learning rate of step {step}");
+    }
+    let after = published(trainer.model.valid());
+    let mut compared = 0;
+    for name in golden.names() {
+        let Some(parameter) = name.strip_prefix("after3.") else { continue };
+        // Adam makes whole steps of gradients that are little but rounding, which those of this one are.
+        if !parameter.ends_with("k_norm.bias") {
+            let (want, got) = (golden.get(name), &after.get(parameter).values);
+            want.assert_close(got, 2e-4, name);
+            let errors = want.values.iter().zip(got).map(|(want, got)| f64::from((want - got).abs()));
+            // Decay alone changes the parameters by ten times as much.
+            let mean = errors.sum::<f64>() / got.len() as f64;
+            assert!(mean < 2e-6, "{name}: off by {mean} in the mean");
+        }
+        compared += 1;
+    }
+    assert!(compared > 0, "the goldens hold no parameters after three steps");
 }
 
 /// The first entries along every axis: the goldens keep no more of some gradients.

@@ -19,14 +19,16 @@ use andamento_model::sample::{Guidance, Moment, Sampling, soft_weights};
 use andamento_model::schedule::Schedule;
 use andamento_model::tokenizer::Tokenizer;
 use andamento_model::tokenizers::var_vqvae::{MultiScaleQuantizer, QUANTIZER_KEYS, QuantizerAlone, VqVaeConfig};
+use andamento_model::train::optimiser::Optimiser;
+use andamento_model::train::run::{Settings, Trainer};
+use andamento_model::train::var::{Course, Progressive, Pyramids, Stage, group, loss};
 use andamento_tests::{Array, Golden, formula, goldens, json};
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::log_softmax;
 
 use super::var_vqvae::{VqVaeCase, formula_tokens, tensor, tokens, weights};
-use super::{LOGITS, PIXELS, assert_gradients, decode, floats, guided_logits, mixed, var_vqvae};
+use super::{LOGITS, PIXELS, assert_gradients, decode, floats, gradients, guided_logits, mixed, published, var_vqvae};
 
 /// One network of a golden set: `var`, `var_shared` or `var_plainattn`.
 struct VarCase {
@@ -142,7 +144,7 @@ fn var_teacher_forced_logits() {
         let var = case.weights(&device);
         let inputs: Tensor<3> = tensor(golden.get("x_BLCv_wo_first_l"), &device);
         for (label, logits) in [("label", "logits"), ("label_null", "logits_null")] {
-            let got = var.forward(labels(golden.get(label), &device), inputs.clone(), 0.0, &case.scales);
+            let got = var.forward(labels(golden.get(label), &device), Some(inputs.clone()), 0.0, &case.scales);
             golden.get(logits).assert_close(&floats(got), LOGITS, &format!("{}: {logits}", case.name));
         }
     }
@@ -516,11 +518,27 @@ fn var_makes_one_scale_after_the_other() {
     }
 }
 
-/// Mean cross-entropy of `targets`, `[batch, sites]`, some of which goes to all codes alike (label smoothing).
-fn cross_entropy(logits: Tensor<3>, targets: Tensor<2, Int>, smoothing: f64) -> Tensor<1> {
-    let likelihood = log_softmax(logits, 2);
-    let aimed = likelihood.clone().gather(2, targets.unsqueeze_dim(2)).mean();
-    aimed * (smoothing - 1.0) - likelihood.mean() * smoothing
+/// A batch of the goldens as training sees it, with its first scales alone.
+fn pyramids(case: &VarCase, golden: &Golden, scales: usize, device: &Device) -> Pyramids {
+    let plain = Device::flex();
+    let vae = VqVaeCase::read(&plain);
+    let mut found = vae.model.encode(tensor(golden.get("img"), &plain), &case.scales);
+    found.truncate(scales);
+    let inputs = vae.model.quantize.var_input(&found, &case.scales);
+    Pyramids {
+        labels: labels(golden.get("label"), device),
+        tokens: Tensor::from_inner(Tensor::cat(found, 1)),
+        inputs: inputs.map(Tensor::from_inner),
+    }
+}
+
+/// The goldens' optimiser, by the names of a training configuration.
+fn golden_optimiser() -> Optimiser {
+    let settings = serde_json::json!({
+        "learning_rate": 5e-3, "curve": "lin0", "warm_up": 1, "warm_up_from": 0.1, "final_share": 0.1,
+        "betas": [0.9, 0.95], "epsilon": 1e-8, "weight_decay": 0.05, "final_weight_decay": 0.01, "clip": 2.0,
+    });
+    serde_json::from_value(settings).expect("optimiser settings")
 }
 
 #[test]
@@ -528,24 +546,135 @@ fn var_losses_and_gradients() {
     let device = Device::flex().autodiff();
     for case in VarCase::with("train") {
         let golden = case.golden("train");
-        let vae = VqVaeCase::read(&Device::flex());
-        let found = vae.model.encode(tensor(golden.get("img"), &Device::flex()), &case.scales);
-        let inputs = vae.model.quantize.var_input(&found, &case.scales);
-        let targets = Tensor::from_inner(Tensor::cat(found, 1));
+        let whole = Stage { scales: case.scales.len(), newest: 1.0 };
+        let batch = pyramids(&case, &golden, whole.scales, &device);
         let var = case.weights(&device);
-        let logits = var.forward(labels(golden.get("label"), &device), Tensor::from_inner(inputs), 0.0, &case.scales);
-        let loss = cross_entropy(logits.clone(), targets.clone(), 0.0);
+        let smoothed = loss(&var, batch.clone(), whole, &case.scales, 0.0, 0.1);
+        golden.get("loss_ls0.1").assert_close(&floats(smoothed.clone()), 1e-5, "loss with smoothed labels");
+        assert_norm(&gradients(&var, &smoothed), golden.get("grad_norm_ls0.1").values[0], "with smoothed labels");
+
+        let loss = loss(&var, batch, whole, &case.scales, 0.0, 0.0);
         let want = golden.get("loss").values[0];
         let got = floats(loss.clone())[0];
         assert!((got - want).abs() < 1e-5, "{}: loss {got}, not {want}", case.name);
-        let smoothed = floats(cross_entropy(logits, targets, 0.1));
-        golden.get("loss_ls0.1").assert_close(&smoothed, 1e-5, "loss with smoothed labels");
-
         let gradients = assert_gradients(&golden, "grad.", &var, &loss);
-        let squares = gradients.names().flat_map(|name| &gradients.get(name).values).map(|x| f64::from(*x).powi(2));
-        let norm = squares.sum::<f64>().sqrt() as f32;
-        let want = golden.get("grad_norm").values[0];
-        assert!((norm - want).abs() < 1e-4 * want, "{}: gradients of length {norm}, not {want}", case.name);
+        assert_norm(&gradients, golden.get("grad_norm").values[0], &case.name);
+    }
+}
+
+#[track_caller]
+fn assert_norm(gradients: &Golden, want: f32, what: &str) {
+    let squares = gradients.names().flat_map(|name| &gradients.get(name).values).map(|x| f64::from(*x).powi(2));
+    let norm = squares.sum::<f64>().sqrt() as f32;
+    assert!((norm - want).abs() < 1e-4 * want, "{what}: gradients of length {norm}, not {want}");
+}
+
+/// Three steps through the trainer of every run: losses, lengths of gradients, rates and weights.
+#[test]
+fn var_optimiser_steps() {
+    let device = Device::flex().autodiff();
+    for case in VarCase::with("train") {
+        let golden = case.golden("train");
+        let whole = Stage { scales: case.scales.len(), newest: 1.0 };
+        let batch = pyramids(&case, &golden, whole.scales, &device);
+        let settings = Settings::new(&golden_optimiser(), 10);
+        let mut trainer = Trainer::start(case.weights(&device), settings, &group);
+        for step in 0..3 {
+            let value = |name: &str| golden.get(name).values[step];
+            let near = |name: &str, got: f64| {
+                let (want, what) = (f64::from(value(name)), format!("{}: {name} of step {step}", case.name));
+                assert!((got - want).abs() < 2e-4 * want, "{what} is {got}, not {want}");
+            };
+            let loss = loss(&trainer.model, batch.clone(), whole, &case.scales, 0.0, 0.0);
+            near("loss", f64::from(floats(loss.clone())[0]));
+            near("wd", golden_optimiser().decay(step, 10));
+            trainer.gather(loss);
+            let updated = trainer.update().expect("a step");
+            near("lr", updated.rate);
+            near("grad_norm", updated.norm);
+        }
+        let after = published(&trainer.result());
+        let compared = golden.names().filter_map(|name| Some((name, name.strip_prefix("after3.")?)));
+        for (name, parameter) in compared {
+            golden.get(name).assert_close(&after.get(parameter).values, AFTER, &format!("{}: {name}", case.name));
+        }
+    }
+}
+
+/// The tolerance of weights after three steps of at most 5e-3 each.
+const AFTER: f32 = 1e-4;
+
+/// Stages of progressive training: the first, and a second whose newest scale counts a quarter and then half.
+#[test]
+fn var_progressive_steps() {
+    let device = Device::flex().autodiff();
+    let case = VarCase::with("train").remove(0);
+    let golden = case.golden("train");
+    let mut trainer = Trainer::start(case.weights(&device), Settings::new(&golden_optimiser(), 10), &group);
+    for (step, newest) in [1.0, 0.25, 0.5].into_iter().enumerate() {
+        let stage = Stage { scales: golden.get("prog.si").ints()[step] as usize + 1, newest };
+        let batch = pyramids(&case, &golden, stage.scales, &device);
+        let loss = loss(&trainer.model, batch, stage, &case.scales, 0.0, 0.0);
+        let near = |name: &str, got: f64| {
+            let want = f64::from(golden.get(name).values[step]);
+            assert!((got - want).abs() < 2e-4 * want, "{name} of step {step} is {got}, not {want}");
+        };
+        near("prog.loss", f64::from(floats(loss.clone())[0]));
+        trainer.gather(loss);
+        near("prog.grad_norm", trainer.update().expect("a step").norm);
+    }
+}
+
+/// The stages that the published trainer goes through (`train.py`, `trainer.py`), and how much the newest scale counts.
+#[test]
+fn var_progressive_stages() {
+    let progressive = Progressive { until: 0.8, first: 4, warm_up: Some(3.0) };
+    let course = Course { steps: 50, warm_up: 2.4, scales: 10 };
+    let (third, two) = (1.0 / 3.0, 2.0 / 3.0);
+    let runs = [
+        (5, 1.0, 7),
+        (6, third, 1),
+        (6, two, 1),
+        (6, 1.0, 5),
+        (7, third, 1),
+        (7, two, 1),
+        (7, 1.0, 6),
+        (8, third, 1),
+        (8, two, 1),
+        (8, 1.0, 5),
+        (9, third, 1),
+        (9, two, 1),
+        (9, 1.0, 6),
+        (10, 1.0, 13),
+    ];
+    let want = runs.into_iter().flat_map(|(scales, newest, steps)| vec![Stage { scales, newest }; steps]);
+    let got: Vec<Stage> = (0..course.steps).map(|step| progressive.stage(step, course)).collect();
+    assert_eq!(got, want.collect::<Vec<_>>());
+    // Without a warm-up of its own, a scale takes a 300th of training; the last counts fully at once.
+    let usual = Progressive { warm_up: None, until: 0.5, ..progressive };
+    let course = Course { steps: 600, warm_up: 12.0, scales: 10 };
+    let stages: Vec<Stage> = (0..course.steps).map(|step| usual.stage(step, course)).collect();
+    let lengths: Vec<usize> = stages.chunk_by(|a, b| a.scales == b.scales).map(<[Stage]>::len).collect();
+    assert_eq!(lengths, [41, 58, 58, 57, 58, 328]);
+    assert_eq!([stages[41].newest, stages[42].newest, stages[600 - 328].newest], [0.5, 1.0, 1.0]);
+}
+
+#[test]
+fn var_rates_and_decays() {
+    let golden = Golden::read(&goldens("var").join("schedules.safetensors"));
+    let curves: Vec<&str> = golden.names().filter_map(|name| name.strip_suffix(".lr")).collect();
+    assert!(curves.contains(&"lin0"), "the goldens hold no curves");
+    for curve in curves {
+        let settings = serde_json::json!({
+            "learning_rate": 3e-4, "curve": curve, "warm_up": 4.6, "warm_up_from": 0.005, "final_share": 0.01,
+            "weight_decay": 0.05, "final_weight_decay": 0.01,
+        });
+        let optimiser: Optimiser = serde_json::from_value(settings).expect("optimiser settings");
+        let over = |of: &dyn Fn(usize) -> f64| -> Vec<f32> { (0..100).map(|step| of(step) as f32).collect() };
+        let rates = over(&|step| optimiser.rate(step, 100));
+        golden.get(&format!("{curve}.lr")).assert_close(&rates, 1e-9, &format!("{curve}: rates"));
+        let decays = over(&|step| optimiser.decay(step, 100));
+        golden.get(&format!("{curve}.wd")).assert_close(&decays, 1e-7, &format!("{curve}: decays"));
     }
 }
 
@@ -556,8 +685,9 @@ fn var_leaves_branches_out_in_training_only() {
         let golden = case.golden("forward");
         let var = case.weights(&device);
         let inputs: Tensor<3> = tensor(golden.get("x_BLCv_wo_first_l"), &device);
-        let logits =
-            |share: f64| floats(var.forward(labels(golden.get("label"), &device), inputs.clone(), share, &case.scales));
+        let logits = |share: f64| {
+            floats(var.forward(labels(golden.get("label"), &device), Some(inputs.clone()), share, &case.scales))
+        };
         let whole = logits(0.0);
         // With a share of almost one the last block falls away for every picture.
         assert_ne!(logits(0.999_999), whole, "{}", case.name);
@@ -575,7 +705,8 @@ fn var_published_sizes_are_whole() {
         let vae: VqVaeConfig = serde_json::from_value(card.tokenizer.config.clone()).expect("the tokenizer's");
         vae.check().expect("sound sizes");
         assert_eq!(vae.v_patch_nums, config.patch_nums, "{name}: tokenizer and network work on the same scales");
-        assert_eq!((card.side as usize, card.scales()), (vae.stride() * card.grid, config.patch_nums.len()), "{name}");
+        assert_eq!(card.side as usize, vae.stride() * card.grid, "{name}");
+        assert_eq!(card.abilities().expect("known").scales, config.patch_nums.len(), "{name}");
 
         let lattice = Lattice::of_scales(config.scales());
         let order: Vec<u32> = (0..lattice.len() as u32).collect();

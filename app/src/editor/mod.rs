@@ -19,7 +19,7 @@ use andamento_model::device::DeviceChoice;
 use andamento_model::frame::{Extent, Frame, Pass};
 use andamento_model::lattice::{Grid, Lattice, Token};
 use andamento_model::library::imported::Shelf;
-use andamento_model::library::{self, Card, MODELS};
+use andamento_model::library::{self, Card, MODELS, folder};
 use andamento_model::network::Abilities;
 use andamento_model::order;
 use andamento_model::paint::Request;
@@ -326,8 +326,9 @@ impl Editor {
     /// # Errors
     /// If there is no such model, or a bundled file is damaged.
     pub fn new(model: Option<&str>, device: DeviceChoice, shelf: Shelf, source: Source, wake: Waker) -> Result<Self> {
+        let mut offers = models::offers(&shelf)?;
         let card = match model {
-            Some(id) => library::find(id, &shelf)?.card()?,
+            Some(id) => models::at_hand(&mut offers, &library::find(id, &shelf)?)?,
             None => MODELS[0].card()?,
         };
         let abilities = card.abilities()?;
@@ -363,7 +364,7 @@ impl Editor {
             },
             card,
             abilities,
-            offers: models::offers(&shelf)?,
+            offers,
             shelf,
             importing: None,
             device,
@@ -481,7 +482,11 @@ impl Editor {
             }
             Command::ExtendCanvas(by) => return self.extend_canvas(by),
             Command::ChooseModel(id) => return self.choose_model(&id),
-            Command::ImportModels(files) => self.import(files, None),
+            Command::ImportModels(files) => {
+                let trained: Vec<PathBuf> = files.iter().filter_map(|file| folder::meant(file)).collect();
+                self.open_trained(&trained)?;
+                self.import(files.into_iter().filter(|file| folder::meant(file).is_none()).collect(), None);
+            }
             Command::ImportWeights(files, averaged) => self.import(files, Some(averaged)),
             Command::Subject(class) if (class as usize) < self.card.subjects.len() => self.settings.subject = class,
             Command::Subject(_) => {}

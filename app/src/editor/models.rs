@@ -1,5 +1,7 @@
 //! Which model is in use: those at hand, taking another one, and importing more.
 
+use std::path::{Path, PathBuf};
+
 use andamento_model::library::fit::{Fit, Memory};
 use andamento_model::library::{self, Card, Entry};
 
@@ -10,7 +12,7 @@ use super::*;
 pub struct Offer {
     /// What it is.
     pub card: Card,
-    /// The memory it needs, in bytes; none for bundled ones, which fit everywhere.
+    /// The memory it needs, in bytes; none for bundled and trained ones, which fit where they were trained.
     pub needs: Option<u64>,
     /// The licence of its weights.
     pub licence: String,
@@ -21,6 +23,11 @@ impl Offer {
     pub fn fit(&self, memory: &Memory) -> Fit {
         memory.fits(self.needs.unwrap_or(0))
     }
+
+    fn of(entry: &Entry) -> Result<Self> {
+        let needs = entry.needs().map(|needs| needs.total());
+        Ok(Self { card: entry.card()?, needs, licence: entry.licence() })
+    }
 }
 
 /// Every model at hand, bundled ones first.
@@ -28,11 +35,21 @@ impl Offer {
 /// # Errors
 /// If a bundled file is damaged, or the library cannot be read.
 pub(super) fn offers(shelf: &Shelf) -> Result<Vec<Offer>> {
-    let offer = |entry: &Entry| {
-        let needs = entry.needs().map(|needs| needs.total());
-        Ok(Offer { card: entry.card()?, needs, licence: entry.licence() })
-    };
-    library::all(shelf)?.iter().map(offer).collect()
+    library::all(shelf)?.iter().map(Offer::of).collect()
+}
+
+/// Has a model at hand from now on; its card.
+///
+/// # Errors
+/// If it is a damaged bundled file.
+pub(super) fn at_hand(offers: &mut Vec<Offer>, entry: &Entry) -> Result<Card> {
+    let offer = Offer::of(entry)?;
+    let card = offer.card.clone();
+    match offers.iter_mut().find(|known| known.card.id == card.id) {
+        Some(known) => *known = offer,
+        None => offers.push(offer),
+    }
+    Ok(card)
 }
 
 /// What the panel says when a model is taken: its own defaults; the seed, the order, the number of tokens and the subject
@@ -59,6 +76,15 @@ pub(super) fn usual(card: &Card, abilities: &Abilities, before: Option<(&Setting
 }
 
 impl Editor {
+    /// Has the models of some folders, as training writes them, at hand, and takes the last.
+    pub(super) fn open_trained(&mut self, folders: &[PathBuf]) -> Result<()> {
+        let ids: Vec<String> = folders.iter().map(|folder| folder.to_string_lossy().into_owned()).collect();
+        for id in &ids {
+            at_hand(&mut self.offers, &library::find(id, &self.shelf)?)?;
+        }
+        ids.last().map_or(Ok(()), |id| self.choose_model(id))
+    }
+
     /// Takes another model and has it loaded. The picture and its history stay; a run that was made with another model
     /// cannot be gone on with.
     pub(super) fn choose_model(&mut self, id: &str) -> Result<()> {
@@ -77,8 +103,10 @@ impl Editor {
     /// chosen.
     pub(super) fn import(&mut self, files: Vec<PathBuf>, averaged: Option<bool>) {
         self.dialog = None;
-        self.importing = Some("reading".into());
-        self.errands.import(files, averaged, self.shelf.clone());
+        if !files.is_empty() {
+            self.importing = Some("reading".into());
+            self.errands.import(files, averaged, self.shelf.clone());
+        }
     }
 
     /// Checkpoints were imported: the models among them are at hand now, and what was refused is told.
@@ -86,7 +114,8 @@ impl Editor {
         self.importing = None;
         refused.iter().for_each(|error| self.complain(error));
         let before: Vec<String> = self.offers.iter().map(|offer| offer.card.id.clone()).collect();
-        self.offers = offers(&self.shelf)?;
+        let trained = self.offers.iter().filter(|offer| Path::new(&offer.card.id).is_dir()).cloned().collect();
+        self.offers = [offers(&self.shelf)?, trained].concat();
         let new: Vec<&Offer> = self.offers.iter().filter(|offer| !before.contains(&offer.card.id)).collect();
         let titles: Vec<&str> = new.iter().map(|offer| offer.card.title.as_str()).collect();
         let remedy = match (titles.as_slice(), ids) {

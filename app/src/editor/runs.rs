@@ -60,7 +60,7 @@ impl Editor {
     /// Steps for a whole picture, where the model leaves no choice.
     pub fn fixed_steps(&self) -> usize {
         match self.abilities.schedule(None) {
-            Schedule::Scales => self.card.scales(),
+            Schedule::Scales => self.abilities.scales,
             Schedule::OneByOne | Schedule::Cosine { .. } | Schedule::Windows { .. } => self.sites(),
         }
     }
@@ -170,6 +170,8 @@ impl Editor {
                     *read = bytes;
                 }
             }
+            // Another one was chosen meanwhile, and is on its way.
+            worker::Event::Loaded { card, .. } if card.id != self.card.id => {}
             worker::Event::Loaded { card, abilities, device, reason } => {
                 self.abilities = abilities;
                 self.card = *card;

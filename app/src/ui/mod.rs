@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use andamento_model::Result;
 use andamento_model::device::DeviceChoice;
+use andamento_model::library::folder;
 use andamento_model::library::imported::Shelf;
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 use egui::{CentralPanel, Context, Frame, IconData, Key, Margin, Panel as Bar, Ui, ViewportBuilder, ViewportCommand};
@@ -52,7 +53,7 @@ pub struct StartOptions {
     pub device: DeviceChoice,
     /// The picture to open instead of the sample.
     pub picture: Option<PathBuf>,
-    /// The id of the model to load instead of the first.
+    /// The id or the folder of the model to load instead of the first.
     pub model: Option<String>,
     /// Where imported models are kept.
     pub shelf: Shelf,
@@ -211,7 +212,10 @@ impl App {
         let (dropped, tab) = ctx.input(|input| {
             (input.raw.dropped_files.first().map(|file| file.path().to_owned()), input.key_down(Key::Tab))
         });
-        commands.extend(dropped.map(Command::Open));
+        commands.extend(dropped.map(|path| match folder::meant(&path) {
+            Some(folder) => Command::ImportModels(vec![folder]),
+            None => Command::Open(path),
+        }));
         let original = tab && !ctx.text_edit_focused() && self.canvas.has_focus(ctx);
         if original != self.editor.show.original {
             commands.push(Command::ShowOriginal(original));

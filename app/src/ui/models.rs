@@ -1,5 +1,6 @@
 //! Which model paints: its family, and the models of that family that are at hand.
 
+use andamento_model::library;
 use andamento_model::library::fit::{Fit, Memory};
 use andamento_model::networks::FAMILIES;
 use egui::text::{LayoutJob, TextWrapping};
@@ -210,7 +211,8 @@ fn about(offer: &Offer) -> String {
         count => format!("{:.1} M · ", count as f32 / 1e6),
     };
     let origin = match offer.needs {
-        None => "bundled".into(),
+        None if library::bundled(&card.id).is_ok() => "bundled".into(),
+        None => "trained".into(),
         Some(bytes) if bytes < 100 << 20 => format!("needs {} MB", (bytes >> 20).max(1)),
         Some(bytes) => format!("needs {:.1} GB", bytes as f64 / (1u64 << 30) as f64),
     };

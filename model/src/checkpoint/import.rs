@@ -9,11 +9,11 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use sha2::{Digest, Sha256};
 
 use super::gate;
-use super::manifest::{Manifest, Source, StateDict, state_dicts};
+use super::manifest::{Entry, Manifest, Source, StateDict, state_dicts};
 use super::recognise::{Recognised, recognise};
 use super::summary;
 use crate::library::hex;
@@ -108,6 +108,29 @@ pub fn has_both_weights(file: &Path) -> Result<bool> {
     Ok(has(true)? && has(false)?)
 }
 
+/// The tensors of a foreign file, of whatever model, as a safetensors file in memory: past the gate, and all of them
+/// numbers. What is no floating-point number is left out.
+///
+/// # Errors
+/// Names the file, the entry and the reason.
+pub fn foreign(file: &Path) -> Result<Vec<u8>> {
+    let source = Source::open(file, gate::check(file)?)?;
+    let mut tensors = Vec::new();
+    for (name, entry) in source.manifest().tensors {
+        if is_float(entry.dtype) {
+            let numbers = numbers(&source, &name, &entry)?;
+            tensors.push((name, entry, numbers));
+        }
+    }
+    let refused = |cause: String| Error::file(file, cause, "Use a file that its authors published");
+    let views = tensors.iter().map(|(name, entry, numbers)| {
+        let view = TensorView::new(entry.dtype, entry.shape.clone(), numbers);
+        Ok((name, view.map_err(|error| refused(error.to_string()))?))
+    });
+    let views = views.collect::<Result<Vec<_>>>()?;
+    safetensors::serialize(views, None).map_err(|error| refused(error.to_string()))
+}
+
 /// The models of the first group of state dicts that holds any.
 fn models(source: &Source, all: &Manifest, options: &Options) -> Result<Vec<(StateDict, Recognised)>> {
     for group in state_dicts(all, options.averaged) {
@@ -149,14 +172,18 @@ fn differences(dict: &StateDict, known: &Recognised) -> Option<String> {
     let unfit = both().filter(|(_, entry, wanted)| entry.shape != **wanted);
     let unfit =
         unfit.map(|(name, entry, wanted)| format!("{name} ({:?} instead of {wanted:?})", entry.shape)).collect();
-    let float = |dtype| matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16);
-    let untyped = both().filter(|(_, entry, _)| !float(entry.dtype));
+    let untyped = both().filter(|(_, entry, _)| !is_float(entry.dtype));
     let untyped = untyped.map(|(name, entry, _)| format!("{name} ({:?})", entry.dtype)).collect();
     let lists =
         [("missing", missing), ("unexpected", unexpected), ("of another shape", unfit), ("of another type", untyped)];
     let clauses: Vec<String> =
         lists.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| summary(what, list)).collect();
     (!clauses.is_empty()).then(|| clauses.join("; "))
+}
+
+/// The types that weights have.
+fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
 /// The SHA-256 of a file.
@@ -194,11 +221,11 @@ impl Writer<'_> {
         };
         let file = File::create(folder.path().join(Record::WEIGHTS)).map_err(failed)?;
         let mut out = Hashing { out: BufWriter::with_capacity(CHUNK, file), digest: Sha256::new() };
-        let (names, header) = self.header()?;
+        let (tensors, header) = self.header()?;
         out.write_all(&header).map_err(failed)?;
         let (mut done, total) = (0, self.dict.manifest.tensors.values().map(|entry| entry.bytes()).sum());
-        for name in names {
-            let numbers = self.numbers(name)?;
+        for (name, entry) in tensors {
+            let numbers = numbers(self.source, self.dict.whole(name), entry)?;
             out.write_all(&numbers).map_err(failed)?;
             done += numbers.len() as u64;
             progress(Progress { what: "importing", done, total });
@@ -221,7 +248,7 @@ impl Writer<'_> {
     }
 
     /// The order in which tensors are written, and the header that says so: widest numbers first, so that all are aligned.
-    fn header(&self) -> Result<(Vec<&str>, Vec<u8>)> {
+    fn header(&self) -> Result<(Vec<(&String, &Entry)>, Vec<u8>)> {
         let mut tensors: Vec<_> = self.dict.manifest.tensors.iter().collect();
         tensors.sort_by_key(|(name, entry)| (std::cmp::Reverse(entry.dtype.bitsize()), *name));
         let mut at = 0;
@@ -236,30 +263,28 @@ impl Writer<'_> {
         text.resize(text.len().next_multiple_of(8), b' ');
         let mut header = (text.len() as u64).to_le_bytes().to_vec();
         header.append(&mut text);
-        Ok((tensors.into_iter().map(|(name, _)| name.as_str()).collect(), header))
+        Ok((tensors, header))
     }
+}
 
-    /// A tensor's numbers, all of which are numbers.
-    fn numbers(&self, name: &str) -> Result<Vec<u8>> {
-        let whole = self.dict.whole(name);
-        let entry = self.dict.manifest.tensors.get(name);
-        let numbers = self.source.read(whole)?;
-        let refused = |cause: String| {
-            let cause = format!("entry `{}`: {cause}", gate::shown(whole));
-            Error::file(self.source.path(), cause, "Download it again, or use another checkpoint of the training")
-        };
-        let Some(entry) = entry.filter(|entry| entry.bytes() == numbers.len() as u64) else {
-            return Err(refused("it is of another length than declared".into()));
-        };
-        match strange(&numbers, entry.dtype) {
-            0 => Ok(numbers),
-            count => Err(refused(format!("{count} of its values are not numbers or infinite"))),
-        }
+/// A tensor's numbers, all of which are numbers; `name` is its whole name.
+fn numbers(source: &Source, name: &str, entry: &Entry) -> Result<Vec<u8>> {
+    let numbers = source.read(name)?;
+    let refused = |cause: String| {
+        let cause = format!("entry `{}`: {cause}", gate::shown(name));
+        Error::file(source.path(), cause, "Download it again, or use another checkpoint of the training")
+    };
+    if entry.bytes() != numbers.len() as u64 {
+        return Err(refused("it is of another length than declared".into()));
+    }
+    match strange(&numbers, entry.dtype) {
+        0 => Ok(numbers),
+        count => Err(refused(format!("{count} of its values are not numbers or infinite"))),
     }
 }
 
 /// How many values are infinite or not numbers: those whose exponent is all ones.
-fn strange(numbers: &[u8], dtype: Dtype) -> usize {
+pub(super) fn strange(numbers: &[u8], dtype: Dtype) -> usize {
     let halves = |exponent: u16| {
         let numbers = numbers.as_chunks::<2>().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
         numbers.filter(|bits| bits & exponent == exponent).count()

@@ -17,8 +17,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{silu, softmax};
-use burn::tensor::{Int, s};
+use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
 use super::{Family, Preset, configuration, to_value};
@@ -26,11 +25,13 @@ use crate::bench::Work;
 use crate::checkpoint::LLAMAGEN_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
+use crate::kernels::{attention, cross_entropy, rms_normed, swiglu};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, not_begun};
 use crate::plan::Visit;
 use crate::sample::{Guidance, Sampling};
 use crate::schedule::Schedule;
+use crate::tokenizer::to_codes;
 use crate::{Error, Result};
 
 /// The published models: their sizes (`gpt.py`, `GPT_models`; 111 M, 343 M, 775 M, 1.4 B and 3.1 B parameters) and the
@@ -64,6 +65,7 @@ pub const ABILITIES: Abilities = Abilities {
     orders: Orders::Only { order: "raster", reason: "LlamaGen learned to read pictures row by row" },
     pace: Pace::Fixed { schedule: Schedule::OneByOne, reason: "LlamaGen predicts one token after the other" },
     smooth: Err("Only next-scale models mix codes"),
+    scales: 1,
 };
 
 /// LlamaGen for the registry. Guidance and sampling are those of the published demonstration (`sample_c2i.py`).
@@ -361,10 +363,12 @@ pub struct Angles {
 }
 
 impl Angles {
-    /// Turns `x`, `[batch, heads, slots, head_dim]`, each adjacent pair by its slot's angle.
+    /// Turns `x`, `[batch, heads, slots, head_dim]`, each adjacent pair by its slot's angle; in f32, as published.
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
+        let kind = x.dtype();
+        let x = x.cast(DType::F32);
         let turned = x.clone().matmul(self.quarter_turn.clone().unsqueeze());
-        x * self.cos.clone() + turned * self.sin.clone()
+        (x * self.cos.clone() + turned * self.sin.clone()).cast(kind)
     }
 }
 
@@ -382,7 +386,8 @@ pub(crate) fn drop<const D: usize>(x: Tensor<D>, share: f64) -> Tensor<D> {
     if share == 0.0 {
         return x;
     }
-    let keep = Tensor::random(x.dims(), burn::tensor::Distribution::Bernoulli(1.0 - share), &x.device());
+    let keep: Tensor<D> = Tensor::random(x.dims(), burn::tensor::Distribution::Bernoulli(1.0 - share), &x.device());
+    let keep = keep.cast(x.dtype());
     x * keep / (1.0 - share)
 }
 
@@ -458,7 +463,7 @@ impl Attention {
 
     /// Causal attention over a whole sequence: `x` is `[batch, slots, dim]`, `mask` is `[1, 1, slots, slots]`.
     fn forward(&self, x: Tensor<3>, angles: &Angles, mask: &Tensor<4>) -> Tensor<3> {
-        self.wo.forward(merge_heads(attend(self.project(x, angles), mask, &|weights| weights)))
+        self.wo.forward(merge_heads(attention(self.project(x, angles), mask, 0.0)))
     }
 
     /// Causal attention of the slots `first_slot..` over the cache: `x` is `[streams, slots, dim]`.
@@ -485,19 +490,6 @@ pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
     x.swap_dims(1, 2).reshape([batch, slots, heads * head_dim])
 }
 
-/// Attention over whole sequences: `[batch, heads, slots, head_dim]` each, `mask` is `[1, 1, slots, slots]`; `drop` is
-/// applied to the weights.
-pub(crate) fn attend([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, drop: &impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
-    let scale = (q.dims()[3] as f64).powf(-0.5);
-    // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
-    let sequences = (0..q.dims()[0]).map(|index| {
-        let [q, k, v] = [&q, &k, &v].map(|x| x.clone().slice(s![index..index + 1, .., .., ..]));
-        let scores = (q * scale).matmul(k.swap_dims(2, 3)) + mask.clone();
-        drop(softmax(scores, 3)).matmul(v)
-    });
-    Tensor::cat(sequences.collect(), 0)
-}
-
 /// SwiGLU: `w2(silu(w1 x) * w3 x)`.
 #[derive(Module, Debug)]
 pub struct FeedForward {
@@ -514,7 +506,7 @@ impl FeedForward {
 
     /// `x` is `[batch, slots, dim]`.
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.w2.forward(silu(self.w1.forward(x.clone())) * self.w3.forward(x))
+        self.w2.forward(swiglu(self.w1.forward(x.clone()), self.w3.forward(x)))
     }
 }
 
@@ -546,8 +538,8 @@ impl TransformerBlock {
         mask: &Tensor<4>,
         drop: &impl Fn(Tensor<3>) -> Tensor<3>,
     ) -> Tensor<3> {
-        let x = x.clone() + drop(self.attention.forward(self.attention_norm.forward(x), angles, mask));
-        x.clone() + drop(self.feed_forward.forward(self.ffn_norm.forward(x)))
+        let x = x.clone() + drop(self.attention.forward(rms_normed(&self.attention_norm, x), angles, mask));
+        x.clone() + drop(self.feed_forward.forward(rms_normed(&self.ffn_norm, x)))
     }
 
     /// The slots `first_slot..` of a sequence whose earlier slots are in the cache: `x` is `[streams, slots, dim]`.
@@ -635,10 +627,20 @@ impl Trunk {
         states
     }
 
+    /// The loss of training: mean cross entropy of all tokens in nats, `[1]` (`gpt.py`, `forward`). The arguments are those
+    /// of [`Trunk::hidden`].
+    pub fn loss(&self, classes: Tensor<1, Int>, tokens: Tensor<2, Int>, rope: &Rope, dropout: Dropout) -> Tensor<1> {
+        let x = shifted(self.embed_classes(classes), self.embed_tokens(tokens.clone()));
+        let angles = rope.at(slots(0..x.dims()[1], &x.device()));
+        let hidden = through(&self.layers, drop(x, dropout.token), &angles, dropout.residual);
+        let logits = self.logits(hidden).cast(DType::F32);
+        cross_entropy(logits, tokens)
+    }
+
     /// The last norm and the head: the last block's output, `[batch, slots, dim]`, to logits `[batch, slots, vocab]`. In
     /// raster order, those at slot `i` are of site `i`.
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.head(self.norm.forward(hidden))
+        self.head(rms_normed(&self.norm, hidden))
     }
 }
 
@@ -850,6 +852,18 @@ impl Network for LlamaGenNetwork {
     fn begin(&mut self, prompt: &Prompt, lattice: &Lattice) -> Result<()> {
         self.run = Some(RasterRun::begin(prompt, lattice, &self.spec, &self.config, &self.device)?);
         Ok(())
+    }
+
+    fn teacher_forced(&mut self, class: u32, order: &[Site], tokens: &[Token]) -> Result<Option<Tensor<3>>> {
+        check_class(class, &self.spec)?;
+        if !order.is_sorted() {
+            return Ok(None);
+        }
+        let (grid, config) = (self.spec.lattice.finest(), &self.config);
+        let rope = Rope::new(grid.rows, grid.cols, config.head_dim(), config.rope_base, &self.device);
+        let classes = Tensor::from_data([class], &self.device);
+        let states = self.weights.hidden(classes, to_codes(tokens, &self.device), &rope, Dropout::default());
+        Ok(states.into_iter().next_back().map(|hidden| self.weights.logits(hidden)))
     }
 
     fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>> {

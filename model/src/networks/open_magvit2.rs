@@ -62,6 +62,7 @@ pub const ABILITIES: Abilities = Abilities {
     orders: Orders::Only { order: "raster", reason: "Open-MAGVIT2 learned to read pictures row by row" },
     pace: Pace::Fixed { schedule: Schedule::OneByOne, reason: "Open-MAGVIT2 predicts one token after the other" },
     smooth: Err("Only next-scale models mix codes"),
+    scales: 1,
 };
 
 /// Open-MAGVIT2 for the registry.

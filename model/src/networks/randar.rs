@@ -19,8 +19,7 @@
 
 use burn::module::{Module, Param};
 use burn::prelude::*;
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Int, s};
+use burn::tensor::{DType, Int, s};
 
 pub use super::llamagen::Dropout;
 use super::llamagen::{
@@ -31,11 +30,13 @@ use super::{Family, Preset, configuration, to_value};
 use crate::checkpoint::RANDAR_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::Recognised;
+use crate::kernels::{cross_entropy, rms_normed};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
 };
 use crate::sample::{Guidance, Sampling};
+use crate::tokenizer::to_codes;
 use crate::{Error, Result};
 
 /// A published size.
@@ -80,7 +81,7 @@ const fn published(
 
 /// What RandAR can be asked to do.
 pub const ABILITIES: Abilities =
-    Abilities { orders: Orders::Any, pace: Pace::Free, smooth: Err("Only next-scale models mix codes") };
+    Abilities { orders: Orders::Any, pace: Pace::Free, smooth: Err("Only next-scale models mix codes"), scales: 1 };
 
 /// RandAR for the registry.
 pub const FAMILY: Family = Family {
@@ -212,8 +213,7 @@ impl RandAr {
         dropout: Dropout,
     ) -> Tensor<1> {
         let hidden = self.hidden(classes, tokens.clone(), order, rope, n_head, dropout);
-        let log_p = log_softmax(self.logits(Self::at_instructions(hidden)), 2);
-        log_p.gather(2, tokens.unsqueeze_dim(2)).mean().neg()
+        cross_entropy(self.logits(Self::at_instructions(hidden)).cast(DType::F32), tokens)
     }
 
     /// Of hidden states at every slot, those of the instruction tokens, in generation order: `[batch, sites, dim]`.
@@ -226,7 +226,7 @@ impl RandAr {
 
     /// The last norm and the head: `[batch, slots, dim]` to logits `[batch, slots, vocab]`.
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.trunk.output.forward(self.trunk.norm.forward(hidden))
+        self.trunk.output.forward(rms_normed(&self.trunk.norm, hidden))
     }
 }
 
@@ -491,6 +491,17 @@ impl Network for RandArNetwork {
         run.dropped = vec![false; run.lattice.len()];
         sites.iter().for_each(|site| run.dropped[site.index()] = true);
         Ok(())
+    }
+
+    fn teacher_forced(&mut self, class: u32, order: &[Site], tokens: &[Token]) -> Result<Option<Tensor<3>>> {
+        check_class(class, &self.spec)?;
+        let grid = self.spec.lattice.finest();
+        let rope = Rope::new(grid.rows, grid.cols, self.config.head_dim(), self.config.rope_base, &self.device);
+        let classes = Tensor::from_data([class], &self.device);
+        let order: Vec<Token> = order.iter().map(|site| site.0).collect();
+        let [order, tokens] = [&order, tokens].map(|row| to_codes(row, &self.device));
+        let hidden = self.weights.hidden(classes, tokens, order, &rope, self.config.n_head, Dropout::default());
+        Ok(Some(self.weights.logits(RandAr::at_instructions(hidden))))
     }
 
     fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>> {

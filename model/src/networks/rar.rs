@@ -8,7 +8,8 @@
 //!
 //! Every token carries its own learned position and, as *target-aware positional embedding* (§3.2), the position of the
 //! token that is predicted from it: the next one of the order τ. AdaLN shifts, scales and gates every block by the class
-//! and by the index in the sequence. In raster order the two tables of positions merge into one.
+//! and by the index in the sequence. Training anneals from random orders to one scan order (§3.2), for which the two
+//! tables of positions merge into one: such a file has no `target_aware_pos_embed`, and its network knows that order alone.
 //!
 //! Decoding uses both facts. The modulations depend on class and index alone, so they are computed once for a run, which
 //! is exact. A token can only be fed when it is known which one follows, so it waits for the next prediction.
@@ -22,21 +23,24 @@ use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{gelu, silu};
-use burn::tensor::{Int, s};
+use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
-use super::llamagen::{KvCache, attend, causal_mask, chunk, drop, merge_heads, normal, split_heads};
+use super::llamagen::{KvCache, causal_mask, chunk, drop, merge_heads, normal, split_heads};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::RAR_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
+use crate::kernels::{attention, cross_entropy};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
 };
+use crate::order::by_name;
 use crate::sample::{Guidance, Sampling};
 use crate::schedule::Schedule;
+use crate::tokenizer::to_codes;
 use crate::{Error, Result};
 
 /// Added to the variance in every norm.
@@ -46,6 +50,51 @@ const SPARE_POSITIONS: usize = 1024;
 const SPARE_TIMESTEPS: usize = 100;
 /// The tokens before those of the picture: cls and class.
 pub(crate) const PREFIX: usize = 2;
+
+/// The scan orders that training may anneal to (table 3): those that VQGAN compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scan {
+    /// Row by row: the best of them, and that of all published weights.
+    #[default]
+    Raster,
+    /// Around the border and inwards.
+    SpiralIn,
+    /// From the middle outwards.
+    SpiralOut,
+    /// Along Morton's curve.
+    ZCurve,
+    /// Ever finer.
+    Subsample,
+    /// Row by row, every second row backwards.
+    Alternate,
+}
+
+impl Scan {
+    /// All six.
+    pub const ALL: [Self; 6] =
+        [Self::Raster, Self::SpiralIn, Self::SpiralOut, Self::ZCurve, Self::Subsample, Self::Alternate];
+
+    /// What [`crate::order::ORDERS`] call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raster => "raster",
+            Self::SpiralIn => "spiral-in",
+            Self::SpiralOut => "spiral-out",
+            Self::ZCurve => "z-curve",
+            Self::Subsample => "subsample",
+            Self::Alternate => "alternate",
+        }
+    }
+
+    /// The raster indices of a grid's sites in this order: a permutation of `0..grid.len()`.
+    ///
+    /// # Errors
+    /// Never: each is one of [`crate::order::ORDERS`], as the tests make sure.
+    pub fn arrange(self, grid: Grid) -> Result<Vec<u32>> {
+        Ok(by_name(self.name())?.arrange(grid, 0))
+    }
+}
 
 /// The sizes of RAR; the names are those of `configs/training/generator/rar.yaml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +114,12 @@ pub struct RarConfig {
     pub codebook_size: usize,
     /// Number of classes, without the null class of guidance.
     pub condition_num_classes: usize,
+    /// The order that training ended in.
+    #[serde(default)]
+    pub scan: Scan,
+    /// Whether both tables of positions were merged into one, for that order alone.
+    #[serde(default)]
+    pub merged: bool,
 }
 
 impl RarConfig {
@@ -78,6 +133,29 @@ impl RarConfig {
             image_seq_len: 256,
             codebook_size: 1024,
             condition_num_classes: 1000,
+            scan: Scan::Raster,
+            merged: false,
+        }
+    }
+
+    /// What a network of these sizes can be asked to do.
+    pub fn abilities(&self) -> Abilities {
+        let order = self.scan.name();
+        let orders = if self.merged {
+            Orders::Only {
+                order,
+                reason: "The positions of this RAR were merged for the order that its training ended in",
+            }
+        } else {
+            let others = "Experimental: training ended in one order, the others were seen in its first part only";
+            Orders::Native { order, others }
+        };
+        let reason = "RAR makes one token at a time: each token carries the position of the one that follows";
+        Abilities {
+            orders,
+            pace: Pace::Fixed { schedule: Schedule::OneByOne, reason },
+            smooth: Err("Only next-scale models mix codes"),
+            scales: 1,
         }
     }
 
@@ -149,24 +227,14 @@ const fn power_cosine(scale: f32, power: f32) -> Guidance {
     Guidance::PowerCosine { scale, power }
 }
 
-/// What RAR can be asked to do.
-pub const ABILITIES: Abilities = Abilities {
-    orders: Orders::Native {
-        order: "raster",
-        others: "Experimental: training ended in raster order, other orders were seen in its first part only",
-    },
-    pace: Pace::Fixed {
-        schedule: Schedule::OneByOne,
-        reason: "RAR makes one token at a time: each token carries the position of the one that follows",
-    },
-    smooth: Err("Only next-scale models mix codes"),
-};
-
 /// RAR for the registry.
 pub const FAMILY: Family = Family {
     name: "RAR",
     paper: "Randomized Autoregressive Visual Generation (arXiv 2411.00776)",
-    abilities: |_| Ok(ABILITIES),
+    abilities: |config| {
+        let config: RarConfig = configuration(config)?;
+        Ok(config.abilities())
+    },
     build: |parts| {
         let config: RarConfig = configuration(parts.config)?;
         config.check()?;
@@ -212,11 +280,15 @@ fn recognise(manifest: &Manifest) -> Option<Recognised> {
         image_seq_len: tokens,
         codebook_size: codes,
         condition_num_classes: classes,
+        scan: Scan::Raster,
+        merged: !manifest.tensors.contains_key("target_aware_pos_embed"),
     };
     let mut layout = Layout::default();
     layout.bare("cls_token", &[1, 1, dim]);
     layout.bare("pos_embed", &[1, tokens + SPARE_POSITIONS, dim]);
-    layout.bare("target_aware_pos_embed", &[1, tokens + SPARE_POSITIONS, dim]);
+    if !config.merged {
+        layout.bare("target_aware_pos_embed", &[1, tokens + SPARE_POSITIONS, dim]);
+    }
     layout.bare("timesteps_embeddings", &[1, tokens + SPARE_TIMESTEPS, dim]);
     layout.weight("embeddings", &[codes + classes + 2, dim]);
     for block in (0..depth).map(|block| format!("blocks.{block}")) {
@@ -291,7 +363,7 @@ impl Attention {
 
     /// Causal attention over a whole sequence: `x` is `[batch, slots, dim]`, `mask` is `[1, 1, slots, slots]`.
     pub fn forward(&self, x: Tensor<3>, mask: &Tensor<4>, dropout: Dropout) -> Tensor<3> {
-        let attended = attend(self.project(x), mask, &|weights| drop(weights, dropout.attention));
+        let attended = attention(self.project(x), mask, dropout.attention);
         drop(self.proj.forward(merge_heads(attended)), dropout.projection)
     }
 
@@ -380,8 +452,9 @@ pub struct Rar {
     pub cls_token: Param<Tensor<3>>,
     /// Positions of tokens, after two rows for cls and class: `[1, image_seq_len + 1024, dim]`.
     pub pos_embed: Param<Tensor<3>>,
-    /// Positions of the tokens that are predicted, likewise: `[1, image_seq_len + 1024, dim]`.
-    pub target_aware_pos_embed: Param<Tensor<3>>,
+    /// Positions of the tokens that are predicted, likewise, unless they were merged into the others: `[1, image_seq_len +
+    /// 1024, dim]`.
+    pub target_aware_pos_embed: Option<Param<Tensor<3>>>,
     /// Indices in the sequence: `[1, image_seq_len + 100, dim]`.
     pub timesteps_embeddings: Param<Tensor<3>>,
     /// Codes, the unused mask token, classes and the null class: `[codebook_size + 1 + classes + 1, dim]`.
@@ -405,7 +478,7 @@ impl Rar {
         Self {
             cls_token: Initializer::Zeros.init([1, 1, dim], device),
             pos_embed: table(config.image_seq_len + SPARE_POSITIONS),
-            target_aware_pos_embed: table(config.image_seq_len + SPARE_POSITIONS),
+            target_aware_pos_embed: (!config.merged).then(|| table(config.image_seq_len + SPARE_POSITIONS)),
             timesteps_embeddings: table(config.image_seq_len + SPARE_TIMESTEPS),
             embeddings: EmbeddingConfig::new(rows, dim).with_initializer(normal()).init(device),
             blocks: (0..config.num_hidden_layers).map(|_| Block::new(config, device)).collect(),
@@ -423,13 +496,38 @@ impl Rar {
         let rows = order + PREFIX as i32;
         let prefix = Tensor::<1, Int>::arange(0..PREFIX as i64, &device).unsqueeze::<2>().expand([batch, PREFIX]);
         let own = look_up(&self.pos_embed, Tensor::cat(vec![prefix, rows.clone()], 1));
-        own + without_ends(look_up(&self.target_aware_pos_embed, rows))
+        match &self.target_aware_pos_embed {
+            Some(table) => own + without_ends(look_up(table, rows)),
+            None => own,
+        }
     }
 
     /// The same for raster order, where both tables merge into one (§3.2): `[1, 2 + sites, dim]`.
     pub fn fused_positions(&self, sites: usize) -> Tensor<3> {
         let own = self.pos_embed.val().slice(s![.., ..PREFIX + sites, ..]);
-        own + without_ends(self.target_aware_pos_embed.val().slice(s![.., PREFIX..PREFIX + sites, ..]))
+        match &self.target_aware_pos_embed {
+            Some(table) => own + without_ends(table.val().slice(s![.., PREFIX..PREFIX + sites, ..])),
+            None => own,
+        }
+    }
+
+    /// The same network for one order alone, `order` being raster indices: both tables of positions are merged into one, as
+    /// after training (§3.2).
+    #[must_use]
+    pub fn merge(mut self, order: &[u32]) -> Self {
+        let Some(targets) = self.target_aware_pos_embed.take() else { return self };
+        let own = self.pos_embed.val();
+        let ([_, rows, _], device) = (own.dims(), own.device());
+        // The slot of the class predicts the first token, that of every token the next one; all others predict nothing.
+        let row = |site: &u32| PREFIX + *site as usize;
+        let mut targeted = vec![(0, 0.0); rows];
+        let slots = std::iter::once(PREFIX - 1).chain(order.iter().map(row));
+        slots.zip(order).for_each(|(slot, target)| targeted[slot] = (row(target) as i32, 1.0));
+        let (indices, counts): (Vec<i32>, Vec<f32>) = targeted.into_iter().unzip();
+        let targets = targets.val().select(1, Tensor::from_data(indices.as_slice(), &device));
+        let counts = Tensor::<1>::from_data(counts.as_slice(), &device).reshape([1, rows, 1]);
+        self.pos_embed = Param::initialized(self.pos_embed.id, own + targets * counts);
+        self
     }
 
     /// Classes as vectors, `[batch]` to `[batch, 1, dim]`; the number of classes itself is the null class.
@@ -474,6 +572,21 @@ impl Rar {
         let x = self.embed(classes.clone(), tokens, positions);
         let modulations = self.modulations(classes, x.dims()[1]);
         self.lm_head.forward(self.through(x, &modulations, dropout).slice(s![.., 1.., ..]))
+    }
+
+    /// The loss of training: mean cross entropy of the tokens, `[batch, sites]` in the order of `positions`, in nats, `[1]`
+    /// (`losses.py`, `ARLoss`). The other arguments are those of [`Rar::forward`].
+    pub fn loss(
+        &self,
+        classes: Tensor<1, Int>,
+        tokens: Tensor<2, Int>,
+        positions: Tensor<3>,
+        dropout: Dropout,
+    ) -> Tensor<1> {
+        let sites = tokens.dims()[1];
+        // The last row of the logits predicts nothing.
+        let logits = self.forward(classes, tokens.clone(), positions, dropout).slice(s![.., ..sites, ..]);
+        cross_entropy(logits.cast(DType::F32), tokens)
     }
 
     /// Whole sequences through all blocks and the last norm: `x` is `[batch, slots, dim]`.
@@ -540,7 +653,7 @@ fn look_up(table: &Param<Tensor<3>>, indices: Tensor<2, Int>) -> Tensor<3> {
 /// A row of zeros before and behind: `[batch, sites, dim]` to `[batch, 2 + sites, dim]`.
 fn without_ends(targets: Tensor<3>) -> Tensor<3> {
     let [batch, _, dim] = targets.dims();
-    let nothing = Tensor::zeros([batch, 1, dim], &targets.device());
+    let nothing = Tensor::zeros([batch, 1, dim], (&targets.device(), targets.dtype()));
     Tensor::cat(vec![nothing.clone(), targets, nothing], 1)
 }
 
@@ -602,7 +715,7 @@ impl RarNetwork {
             vocab: config.codebook_size,
             lattice: Lattice::grid(grid.rows, grid.cols),
             parameters: weights.num_params(),
-            abilities: ABILITIES,
+            abilities: config.abilities(),
         };
         Ok(Self { weights, config, spec, device: device.clone(), run: None })
     }
@@ -667,6 +780,16 @@ impl Network for RarNetwork {
             asked: None,
         });
         Ok(())
+    }
+
+    fn teacher_forced(&mut self, class: u32, order: &[Site], tokens: &[Token]) -> Result<Option<Tensor<3>>> {
+        check_class(class, &self.spec)?;
+        let classes = Tensor::from_data([class], &self.device);
+        let order: Vec<Token> = order.iter().map(|site| site.0).collect();
+        let [order, tokens] = [&order, tokens].map(|row| to_codes(row, &self.device));
+        let sites = tokens.dims()[1];
+        let logits = self.weights.forward(classes, tokens, self.weights.positions(order), Dropout::default());
+        Ok(Some(logits.slice(s![.., ..sites, ..])))
     }
 
     fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>> {

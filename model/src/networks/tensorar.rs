@@ -43,7 +43,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{gelu, log_softmax, softmax};
-use burn::tensor::{Int, s};
+use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
 use self::base::{Base, BaseConfig, Sizes};
@@ -214,6 +214,7 @@ impl TensorArConfig {
                 reason: "Each step of TensorAR revises the tokens of the steps before",
             },
             smooth: Err("Only next-scale models mix codes"),
+            scales: 1,
         }
     }
 
@@ -272,7 +273,9 @@ impl QueryAttention {
         };
         let q = heads(self.wq.forward(queries)) * ((dim / self.n_head) as f64).powf(-0.5);
         let (k, v) = (heads(self.wk.forward(seen.clone())), heads(self.wv.forward(seen)));
-        let attended = softmax(q.matmul(k.swap_dims(2, 3)) + mask.clone(), 3).matmul(v);
+        // The weights are f32 whatever the rest is.
+        let scores = q.matmul(k.swap_dims(2, 3)).cast(DType::F32) + mask.clone();
+        let attended = softmax(scores, 3).cast(v.dtype()).matmul(v);
         self.wo.forward(attended.swap_dims(1, 2).reshape([tensors, count, dim]))
     }
 }
@@ -503,7 +506,7 @@ impl<B: Base> TensorAr<B> {
         let factors = [Some(one), two].into_iter().flatten();
         let surprise = |(logits, factor): (Tensor<4>, Tensor<2, Int>)| {
             let targets: Tensor<4, Int> = factor.reshape([batch, sites, k, 1]);
-            let log_p: Tensor<3> = log_softmax(logits, 3).gather(3, targets).squeeze_dim(3);
+            let log_p: Tensor<3> = log_softmax(logits.cast(DType::F32), 3).gather(3, targets).squeeze_dim(3);
             (log_p * weights.clone()).sum().neg() / total
         };
         let zero = Tensor::zeros([1], &weights.device());

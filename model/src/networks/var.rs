@@ -35,12 +35,13 @@ use burn::tensor::module::layer_norm;
 use burn::tensor::{Distribution, Int, s};
 use serde::{Deserialize, Serialize};
 
-use super::llamagen::{KvCache, attend_in_tiles, merge_heads, split_heads};
+use super::llamagen::{KvCache, merge_heads, split_heads};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::KeyMap;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
+use crate::kernels::attention;
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -83,18 +84,11 @@ pub struct VarConfig {
 pub const VAR_KEYS: KeyMap =
     KeyMap { to_ours: None, to_published: None, leftovers: &["lvl_1L", "attn_bias_for_masking", "zero_k_bias"] };
 
-/// What VAR can be asked to do.
-pub const ABILITIES: Abilities = Abilities {
-    orders: Orders::Only { order: SCALES, reason: "VAR makes the whole picture at once, ever finer" },
-    pace: Pace::Fixed { schedule: Schedule::Scales, reason: "VAR makes a whole scale in a step" },
-    smooth: Ok(()),
-};
-
 /// VAR for the registry.
 pub const FAMILY: Family = Family {
     name: "VAR",
     paper: "Visual Autoregressive Modeling: Scalable Image Generation via Next-Scale Prediction (arXiv 2404.02905)",
-    abilities: |_| Ok(ABILITIES),
+    abilities: |config| Ok(configuration::<VarConfig>(config)?.abilities()),
     build: |parts| {
         let config: VarConfig = configuration(parts.config)?;
         config.check()?;
@@ -254,6 +248,16 @@ impl VarConfig {
         }
     }
 
+    /// What a network of these sizes can be asked to do.
+    pub fn abilities(&self) -> Abilities {
+        Abilities {
+            orders: Orders::Only { order: SCALES, reason: "VAR makes the whole picture at once, ever finer" },
+            pace: Pace::Fixed { schedule: Schedule::Scales, reason: "VAR makes a whole scale in a step" },
+            smooth: Ok(()),
+            scales: self.patch_nums.len(),
+        }
+    }
+
     /// Width of one attention head.
     pub fn head_dim(&self) -> usize {
         self.embed_dim / self.num_heads
@@ -371,7 +375,7 @@ fn gelu_tanh(x: Tensor<3>) -> Tensor<3> {
 
 /// Layer norm without weights: `[batch, slots, dim]`.
 fn plain_norm(x: Tensor<3>) -> Tensor<3> {
-    let ones = Tensor::ones([x.dims()[2]], &x.device());
+    let ones = Tensor::ones([x.dims()[2]], (&x.device(), x.dtype()));
     layer_norm(x, ones, None, NORM_EPS)
 }
 
@@ -454,8 +458,8 @@ impl AdaLnSelfAttn {
         let [batch, dim] = class.dims();
         let own = self.ada_lin.as_ref().map(|ada_lin| modulations(ada_lin, class.clone(), 6));
         let added = self.ada_gss.as_ref().map(|ada_gss| ada_gss.val().expand([batch, 1, 6, dim]));
-        let six = [own, shared.cloned(), added].into_iter().flatten();
-        let six = six.fold(Tensor::zeros([batch, 1, 6, dim], &class.device()), |sum, part| sum + part);
+        let six = [own, shared.cloned(), added].into_iter().flatten().reduce(|sum, part| sum + part);
+        let six = six.unwrap_or_else(|| Tensor::zeros([batch, 1, 6, dim], &class.device()));
         let pair = |first: usize| [vector(&six, first), vector(&six, first + 1)];
         Modulation { gamma: pair(0), scale: pair(2), shift: pair(4) }
     }
@@ -562,10 +566,10 @@ impl Var {
         scales: &[Grid],
     ) -> Tensor<3> {
         let [batch, dim] = class.dims();
-        let device = class.device();
+        let (device, precision) = (class.device(), class.dtype());
         let start = (which.start == 0).then(|| class.unsqueeze_dim(1) + self.pos_start.val());
         let words = inputs.map(|inputs| {
-            let words = self.word_embed.forward(inputs);
+            let words = self.word_embed.forward(inputs.cast(precision));
             let slots = words.dims()[1];
             words.expand([batch, slots, dim])
         });
@@ -582,19 +586,27 @@ impl Var {
     }
 
     /// A whole pyramid at once, as in training (`var.py`, `forward`): logits at every site, `[batch, sites, vocab]`.
+    /// `scales` may be the first ones of the pyramid alone, as in a stage of progressive training.
     ///
     /// `labels` is `[batch]`, some of them the null class; `inputs`, `[batch, sites of all scales but the first, Cvae]`,
-    /// are the tokenizer's [`var_input`](MultiScaleQuantizer::var_input). `drop_path` is the share of pictures for which
-    /// the last block's branches are left out, earlier blocks in proportion; 0 in evaluation.
-    pub fn forward(&self, labels: Tensor<1, Int>, inputs: Tensor<3>, drop_path: f64, scales: &[Grid]) -> Tensor<3> {
+    /// are the tokenizer's [`var_input`](MultiScaleQuantizer::var_input), none for the first scale alone. `drop_path` is
+    /// the share of pictures for which the last block's branches are left out, earlier blocks in proportion; 0 in
+    /// evaluation.
+    pub fn forward(
+        &self,
+        labels: Tensor<1, Int>,
+        inputs: Option<Tensor<3>>,
+        drop_path: f64,
+        scales: &[Grid],
+    ) -> Tensor<3> {
         let class = self.classes(labels);
         let modulations = self.modulations(&class);
-        let mut x = self.embed(class, Some(inputs), 0..scales.len(), scales);
-        let visible = visible(0..scales.len(), scales);
+        let mut x = self.embed(class, inputs, 0..scales.len(), scales);
+        let mask = mask(scales, &x.device()).cast(x.dtype());
         let last = (self.blocks.len() - 1).max(1) as f64;
         for (index, (block, modulation)) in self.blocks.iter().zip(&modulations.blocks).enumerate() {
             let share = drop_path * index as f64 / last;
-            x = block.forward(x, modulation, |qkv| attend_in_tiles(qkv, &visible), |x| dropped(x, share)).stream;
+            x = block.forward(x, modulation, |qkv| attention(qkv, &mask, 0.0), |x| dropped(x, share)).stream;
         }
         self.head.forward(self.before_head(x, &modulations))
     }
@@ -603,6 +615,16 @@ impl Var {
 /// How many sites the sites of some scales see: all up to the end of their own scale.
 pub fn visible(which: Range<usize>, scales: &[Grid]) -> Vec<u32> {
     which.flat_map(|scale| vec![start_of(scales, scale + 1) as u32; scales[scale].len()]).collect()
+}
+
+/// The additive mask of training (`attn_bias_for_masking`): 0 where a site may look, a large negative number where not.
+/// `[1, 1, sites, sites]`
+fn mask(scales: &[Grid], device: &Device) -> Tensor<4> {
+    let visible = visible(0..scales.len(), scales);
+    let sites = visible.len();
+    let row = |seen: &u32| (0..sites).map(|key| if key < *seen as usize { 0.0 } else { -1e30 }).collect::<Vec<f32>>();
+    let values: Vec<f32> = visible.iter().flat_map(row).collect();
+    Tensor::from_data(TensorData::new(values, [1, 1, sites, sites]), device)
 }
 
 /// Number of sites in the scales before one.
@@ -615,7 +637,8 @@ fn dropped(x: Tensor<3>, share: f64) -> Tensor<3> {
     if share == 0.0 {
         return x;
     }
-    let keep = Tensor::random([x.dims()[0], 1, 1], Distribution::Bernoulli(1.0 - share), &x.device());
+    let pictures = [x.dims()[0], 1, 1];
+    let keep = Tensor::random(pictures, Distribution::Bernoulli(1.0 - share), (&x.device(), x.dtype()));
     x * keep / (1.0 - share)
 }
 
@@ -691,7 +714,7 @@ impl VarNetwork {
             vocab: config.vocab_size,
             lattice: Lattice::of_scales(config.scales()),
             parameters: weights.num_params(),
-            abilities: ABILITIES,
+            abilities: config.abilities(),
         };
         Self { weights, quantize, config, spec, device: device.clone(), run: None }
     }

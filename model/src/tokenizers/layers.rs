@@ -3,11 +3,12 @@
 //! LlamaGen's VQ, VAR's multi-scale VQVAE and the others descend from one VQGAN (Esser et al., arXiv 2012.09841), whose
 //! field names they keep. Maps are `[batch, channels, height, width]` everywhere.
 
-use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig, PaddingConfig2d};
+use burn::module::{Module, Param};
+use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::softmax;
+
+use crate::kernels::{Conv2d, group_norm_silu};
 
 /// Groups of every group norm (`Normalize`).
 pub(crate) const GROUPS: usize = 32;
@@ -19,12 +20,12 @@ pub(crate) fn group_norm(channels: usize, device: &Device) -> GroupNorm {
 
 /// A 3×3 convolution with a bias that keeps the sides.
 pub(crate) fn conv3x3(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([inputs, outputs], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
+    Conv2d::new([inputs, outputs], 3, 1, [1; 4], device)
 }
 
 /// A 1×1 convolution with a bias.
 pub(crate) fn conv1x1(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([inputs, outputs], [1, 1]).init(device)
+    Conv2d::new([inputs, outputs], 1, 1, [0; 4], device)
 }
 
 /// Two convolutions around a skip (`ResnetBlock`).
@@ -57,10 +58,16 @@ impl ResBlock {
         block
     }
 
+    /// Lets pass what comes, where the number of channels stays: the second convolution is 0 until it learns.
+    pub(crate) fn pass(&mut self) {
+        self.conv2.weight = Param::from_tensor(self.conv2.weight.val().zeros_like());
+        self.conv2.bias = self.conv2.bias.as_ref().map(|bias| Param::from_tensor(bias.val().zeros_like()));
+    }
+
     /// `[batch, inputs, height, width]` to `[batch, outputs, height, width]`.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let h = self.conv1.forward(silu(self.norm1.forward(x.clone())));
-        let h = self.conv2.forward(silu(self.norm2.forward(h)));
+        let h = self.conv1.forward(group_norm_silu(&self.norm1, x.clone()));
+        let h = self.conv2.forward(group_norm_silu(&self.norm2, h));
         match &self.nin_shortcut {
             Some(shortcut) => shortcut.forward(x) + h,
             None => x + h,
@@ -86,13 +93,29 @@ pub(crate) struct Resample {
 impl Resample {
     /// A 3×3 convolution of stride 2 after one column of zeros on the right and one row below (`Downsample`).
     pub(crate) fn halving(channels: usize, device: &Device) -> Self {
-        let conv = Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]);
-        Self { conv: conv.with_padding(PaddingConfig2d::Explicit(0, 0, 1, 1)).init(device) }
+        Self { conv: Conv2d::new([channels, channels], 3, 2, [0, 0, 1, 1], device) }
     }
 
     /// A 3×3 convolution for [`Resample::double`] (`Upsample`).
     pub(crate) fn doubling(channels: usize, device: &Device) -> Self {
         Self { conv: conv3x3(channels, channels, device) }
+    }
+
+    /// Passes every channel on until it learns: the mean of the four pixels that become one, or each pixel as it is.
+    pub(crate) fn pass(&mut self) {
+        // A halving starts at the pixel itself, a doubling is centred on it.
+        let halves = self.conv.stride == 2;
+        let taps: &[(usize, f32)] = if halves { &[(0, 0.25), (1, 0.25), (3, 0.25), (4, 0.25)] } else { &[(4, 1.0)] };
+        let weight = self.conv.weight.val();
+        let [outputs, inputs, rows, cols] = weight.dims();
+        let mut kernels = vec![0.0f32; outputs * inputs * rows * cols];
+        for channel in 0..outputs.min(inputs) {
+            let kernel = (channel * inputs + channel) * rows * cols;
+            taps.iter().for_each(|(tap, share)| kernels[kernel + tap] = *share);
+        }
+        let kernels = TensorData::new(kernels, weight.dims());
+        self.conv.weight = Param::from_tensor(Tensor::from_data(kernels, &weight.device()));
+        self.conv.bias = self.conv.bias.as_ref().map(|bias| Param::from_tensor(bias.val().zeros_like()));
     }
 
     /// Half the sides; made by [`Resample::halving`].

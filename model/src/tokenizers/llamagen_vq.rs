@@ -5,21 +5,21 @@
 //! multiples of the stride. Field names are the published state dict's keys.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{Embedding, EmbeddingConfig, GroupNorm, Initializer};
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::silu;
+use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
+use super::grid::{GridCodes, GridTokenizer};
 use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x3, group_norm, l2_normalise};
 use crate::checkpoint::VQ_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
-use crate::lattice::{Lattice, Token};
+use crate::kernels::{Conv2d, group_norm_silu};
+use crate::lattice::Grid;
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// Sizes of the tokenizer; the names are those of `vq_model.py`.
@@ -68,6 +68,13 @@ impl VqConfig {
     /// Pixels along each side of a token.
     pub fn stride(&self) -> usize {
         1 << (self.decoder_ch_mult.len() - 1)
+    }
+
+    /// How many of the finest levels can be left out in training: those that have the channels of full resolution.
+    pub(crate) fn most_skipped(&self) -> usize {
+        let encoder = self.encoder_ch_mult.iter().take_while(|mult| **mult == 1).count();
+        let decoder = self.decoder_ch_mult.iter().take_while(|mult| **mult == self.decoder_ch_mult[0]).count() - 1;
+        encoder.min(decoder).min(self.decoder_ch_mult.len() - 1)
     }
 
     /// Refuses sizes that the network cannot have.
@@ -198,14 +205,19 @@ impl Encoder {
 
     /// `[batch, 3, height, width]` to `[batch, z_channels, height / stride, width / stride]`.
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
+        self.forward_without(0, pixels)
+    }
+
+    /// Without the `skipped` finest levels, for pictures whose sides are so many times halved.
+    pub(crate) fn forward_without(&self, skipped: usize, pixels: Tensor<4>) -> Tensor<4> {
         let mut x = self.conv_in.forward(pixels);
-        for block in &self.conv_blocks {
+        for block in &self.conv_blocks[skipped..] {
             x = through_level(&block.res, &block.attn, x);
             if let Some(down) = &block.downsample {
                 x = down.halve(x);
             }
         }
-        self.conv_out.forward(silu(self.norm_out.forward(through_middle(&self.mid, x))))
+        self.conv_out.forward(group_norm_silu(&self.norm_out, through_middle(&self.mid, x)))
     }
 }
 
@@ -243,16 +255,44 @@ impl Decoder {
 
     /// `[batch, z_channels, rows, cols]` to `[batch, 3, rows * stride, cols * stride]`.
     pub fn forward(&self, features: Tensor<4>) -> Tensor<4> {
+        self.conv_out.forward(self.before_last(0, features))
+    }
+
+    /// What the last convolution reads, without the `skipped` finest levels:
+    /// `[batch, ch * decoder_ch_mult[0], rows * stride, cols * stride]`, the sides so many times halved.
+    pub(crate) fn before_last(&self, skipped: usize, features: Tensor<4>) -> Tensor<4> {
         let mut x = through_middle(&self.mid, self.conv_in.forward(features));
-        for block in &self.conv_blocks {
+        let finest = self.conv_blocks.len() - skipped - 1;
+        for (index, block) in self.conv_blocks[..=finest].iter().enumerate() {
             x = through_level(&block.res, &block.attn, x);
-            if let Some(up) = &block.upsample {
+            if let Some(up) = block.upsample.as_ref().filter(|_| index < finest) {
                 x = up.double(x);
             }
         }
-        self.conv_out.forward(silu(self.norm_out.forward(x)))
+        group_norm_silu(&self.norm_out, x)
+    }
+
+    /// The last convolution (`last_layer`).
+    pub(crate) fn last(&self) -> &Conv2d {
+        &self.conv_out
     }
 }
+
+/// The quantiser in training.
+#[derive(Debug)]
+pub struct StraightThrough {
+    /// Codes through which gradients pass straight to the features, `[positions, codebook_embed_dim]`.
+    pub codes: Tensor<2>,
+    /// Their numbers, `[positions]`.
+    pub nearest: Tensor<1, Int>,
+    /// Mean squared distance that moves codes towards features, `[1]`.
+    pub codebook: Tensor<1>,
+    /// The same that moves features towards codes, `[1]`, unweighted.
+    pub commitment: Tensor<1>,
+}
+
+/// What softens the choice of a code in the entropy loss (`compute_entropy_loss`).
+const ENTROPY_TEMPERATURE: f64 = 0.01;
 
 /// The codebook.
 #[derive(Module, Debug)]
@@ -272,6 +312,32 @@ impl VectorQuantizer {
     pub fn nearest(&self, z: Tensor<2>) -> Tensor<1, Int> {
         let positions = z.dims()[0];
         z.matmul(self.codebook().transpose()).argmax(1).reshape([positions])
+    }
+
+    /// The quantiser in training (`VectorQuantizer.forward`), of unit vectors `z`, `[positions, codebook_embed_dim]`.
+    pub fn straight_through(&self, z: Tensor<2>) -> StraightThrough {
+        let fixed = z.clone().detach();
+        let nearest = self.nearest(fixed.clone());
+        let codes = self.codebook().select(0, nearest.clone());
+        StraightThrough {
+            codebook: (codes.clone() - fixed.clone()).square().mean(),
+            commitment: (codes.clone().detach() - z.clone()).square().mean(),
+            codes: z + (codes.detach() - fixed),
+            nearest,
+        }
+    }
+
+    /// The mean entropy of each position's choice less the entropy of the mean choice (`compute_entropy_loss`, unweighted):
+    /// low where each position is sure and all codes are used. Unit vectors `z`, `[positions, codebook_embed_dim]`, to `[1]`.
+    pub fn entropy(&self, z: Tensor<2>) -> Tensor<1> {
+        let codes = self.codebook();
+        let lengths = z.clone().square().sum_dim(1) + codes.clone().square().sum_dim(1).transpose();
+        let affinity = (z.matmul(codes.transpose()) * 2.0 - lengths) / ENTROPY_TEMPERATURE;
+        let log_chances = log_softmax(affinity, 1);
+        let chances = log_chances.clone().exp();
+        let mean = chances.clone().mean_dim(0);
+        let of_mean = (mean.clone() * (mean + 1e-5).log()).sum();
+        of_mean - (chances * log_chances).sum_dim(1).mean()
     }
 }
 
@@ -305,20 +371,44 @@ impl VqModel {
         }
     }
 
+    /// Lets the `skipped` finest levels pass on what comes, until they learn.
+    pub(crate) fn pass_finest(&mut self, skipped: usize) {
+        for level in &mut self.encoder.conv_blocks[..skipped] {
+            level.res.iter_mut().for_each(ResBlock::pass);
+            level.downsample.iter_mut().for_each(Resample::pass);
+        }
+        let finest = self.decoder.conv_blocks.len() - skipped;
+        self.decoder.conv_blocks[finest - 1].upsample.iter_mut().for_each(Resample::pass);
+        for level in &mut self.decoder.conv_blocks[finest..] {
+            level.res.iter_mut().for_each(ResBlock::pass);
+            level.upsample.iter_mut().for_each(Resample::pass);
+        }
+    }
+
     /// Unit vectors in code space, before the lookup: `[batch, 3, height, width]` to `[batch * rows * cols, dim]`, and
     /// `[batch, rows, cols]`.
     pub fn encode_continuous(&self, pixels: Tensor<4>) -> (Tensor<2>, [usize; 3]) {
-        let z = self.quant_conv.forward(self.encoder.forward(pixels));
+        self.encode_without(0, pixels)
+    }
+
+    /// The same without the encoder's `skipped` finest levels, for pictures whose sides are so many times halved.
+    pub(crate) fn encode_without(&self, skipped: usize, pixels: Tensor<4>) -> (Tensor<2>, [usize; 3]) {
+        let z = self.quant_conv.forward(self.encoder.forward_without(skipped, pixels));
         let [batch, dim, rows, cols] = z.dims();
         let z = z.permute([0, 2, 3, 1]).reshape([batch * rows * cols, dim]);
         (l2_normalise(z), [batch, rows, cols])
     }
 
     /// The picture of vectors in code space: `[batch * rows * cols, dim]` to `[batch, 3, height, width]`.
-    pub fn decode_continuous(&self, codes: Tensor<2>, [batch, rows, cols]: [usize; 3]) -> Tensor<4> {
+    pub fn decode_continuous(&self, codes: Tensor<2>, grid: [usize; 3]) -> Tensor<4> {
+        self.decoder.forward(self.features(codes, grid))
+    }
+
+    /// What the decoder reads: `[batch * rows * cols, dim]` to `[batch, z_channels, rows, cols]`.
+    pub(crate) fn features(&self, codes: Tensor<2>, [batch, rows, cols]: [usize; 3]) -> Tensor<4> {
         let dim = codes.dims()[1];
         let codes = codes.reshape([batch, rows, cols, dim]).permute([0, 3, 1, 2]);
-        self.decoder.forward(self.post_quant_conv.forward(codes))
+        self.post_quant_conv.forward(codes)
     }
 
     /// Codes of pictures: `[batch, 3, height, width]` to `[batch, rows * cols]` in raster order.
@@ -335,46 +425,18 @@ impl VqModel {
     }
 }
 
+impl GridCodes for VqModel {
+    fn codes_of(&self, pixels: Tensor<4>) -> Tensor<2, Int> {
+        self.encode(pixels)
+    }
+
+    fn pixels_of(&self, codes: Tensor<2, Int>, grid: Grid) -> Tensor<4> {
+        self.decode(codes, grid.rows, grid.cols)
+    }
+}
+
 /// The tokenizer behind the seam.
-pub struct LlamaGenVq {
-    weights: VqModel,
-    config: VqConfig,
-    device: Device,
-}
-
-impl LlamaGenVq {
-    /// Wraps weights.
-    pub fn new(weights: VqModel, config: VqConfig, device: &Device) -> Self {
-        Self { weights, config, device: device.clone() }
-    }
-}
-
-impl Tokenizer for LlamaGenVq {
-    fn stride(&self) -> usize {
-        self.config.stride()
-    }
-
-    fn codes(&self) -> usize {
-        self.config.codebook_size
-    }
-
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        check_sides(&pixels, self.stride())?;
-        to_tokens(self.weights.encode(pixels.unsqueeze()))
-    }
-
-    fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
-        let grid = lattice.finest();
-        check_filled(grid, tokens, self.config.codebook_size)?;
-        let codes = to_codes(tokens, &self.device);
-        let pixels = self.weights.decode(codes, grid.rows, grid.cols);
-        Ok(pixels.squeeze_dim::<3>(0))
-    }
-
-    fn device(&self) -> &Device {
-        &self.device
-    }
-}
+pub type LlamaGenVq = GridTokenizer<VqModel>;
 
 /// LlamaGen's tokenizers for the registry.
 pub const FAMILY: TokenizerFamily = TokenizerFamily {
@@ -383,7 +445,7 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
         let config: VqConfig = configuration(config)?;
         config.check()?;
         let model = weights.fill(VqModel::new(&config, device), &VQ_KEYS)?;
-        Ok(Box::new(LlamaGenVq::new(model, config, device)))
+        Ok(Box::new(LlamaGenVq::new(model, config.stride(), config.codebook_size, device)))
     },
     presets: || vec![("VQ-16", to_value(&VqConfig::vq_16())), ("VQ-8", to_value(&VqConfig::vq_8()))],
     recognise,

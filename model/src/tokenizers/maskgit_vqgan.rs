@@ -10,22 +10,21 @@
 //! [`to_picture`](crate::tokenizer::to_picture) cuts at the same places.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::AvgPool2dConfig;
-use burn::nn::{Embedding, EmbeddingConfig, GroupNorm, PaddingConfig2d};
+use burn::nn::{Embedding, EmbeddingConfig, GroupNorm};
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::silu;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
+use super::grid::{GridCodes, GridTokenizer};
 use super::layers::{GROUPS, conv1x1, conv3x3, doubled, group_norm};
 use crate::checkpoint::MASKGIT_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
-use crate::lattice::{Lattice, Token};
+use crate::kernels::{Conv2d, group_norm_silu};
+use crate::lattice::Grid;
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// Sizes of the tokenizer; the names are those of `titok.py`'s configuration.
@@ -104,8 +103,8 @@ impl ResBlock {
 
     /// `[batch, channels, height, width]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let h = self.conv1.forward(silu(self.norm1.forward(x.clone())));
-        let h = self.conv2.forward(silu(self.norm2.forward(h)));
+        let h = self.conv1.forward(group_norm_silu(&self.norm1, x.clone()));
+        let h = self.conv2.forward(group_norm_silu(&self.norm2, h));
         match &self.nin_shortcut {
             Some(shortcut) => shortcut.forward(h.clone()) + h,
             None => x + h,
@@ -190,7 +189,7 @@ impl Encoder {
     /// `[batch, 3, height, width]`, samples in 0..1, to `[batch, z_channels, height / stride, width / stride]`.
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
         let x = self.down.iter().fold(self.conv_in.forward(pixels), |x, level| level.forward(x));
-        self.conv_out.forward(silu(self.norm_out.forward(through(&self.mid, x))))
+        self.conv_out.forward(group_norm_silu(&self.norm_out, through(&self.mid, x)))
     }
 }
 
@@ -229,7 +228,7 @@ impl Decoder {
     pub fn forward(&self, features: Tensor<4>) -> Tensor<4> {
         let x = through(&self.mid, self.conv_in.forward(features));
         let x = self.up.iter().rev().fold(x, |x, level| level.forward(x));
-        self.conv_out.forward(silu(self.norm_out.forward(x)))
+        self.conv_out.forward(group_norm_silu(&self.norm_out, x))
     }
 }
 
@@ -294,46 +293,18 @@ impl MaskGitVqgan {
     }
 }
 
+impl GridCodes for MaskGitVqgan {
+    fn codes_of(&self, pixels: Tensor<4>) -> Tensor<2, Int> {
+        self.encode(pixels / 2.0 + 0.5)
+    }
+
+    fn pixels_of(&self, codes: Tensor<2, Int>, grid: Grid) -> Tensor<4> {
+        self.decode(codes, grid.rows, grid.cols) * 2.0 - (1.0 + 1.0 / 255.0)
+    }
+}
+
 /// The tokenizer behind the seam.
-pub struct MaskGitTokenizer {
-    weights: MaskGitVqgan,
-    config: MaskGitConfig,
-    device: Device,
-}
-
-impl MaskGitTokenizer {
-    /// Wraps weights.
-    pub fn new(weights: MaskGitVqgan, config: MaskGitConfig, device: &Device) -> Self {
-        Self { weights, config, device: device.clone() }
-    }
-}
-
-impl Tokenizer for MaskGitTokenizer {
-    fn stride(&self) -> usize {
-        self.config.stride()
-    }
-
-    fn codes(&self) -> usize {
-        self.config.codebook_size
-    }
-
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        check_sides(&pixels, self.stride())?;
-        to_tokens(self.weights.encode(pixels.unsqueeze::<4>() / 2.0 + 0.5))
-    }
-
-    fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
-        let grid = lattice.finest();
-        check_filled(lattice.finest(), tokens, self.codes())?;
-        let codes = to_codes(tokens, &self.device);
-        let pixels = self.weights.decode(codes, grid.rows, grid.cols);
-        Ok(pixels.squeeze_dim::<3>(0) * 2.0 - (1.0 + 1.0 / 255.0))
-    }
-
-    fn device(&self) -> &Device {
-        &self.device
-    }
-}
+pub type MaskGitTokenizer = GridTokenizer<MaskGitVqgan>;
 
 /// MaskGIT's tokenizer for the registry.
 pub const FAMILY: TokenizerFamily = TokenizerFamily {
@@ -342,7 +313,7 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
         let config: MaskGitConfig = configuration(config)?;
         config.check()?;
         let model = weights.fill(MaskGitVqgan::new(&config, device), &MASKGIT_KEYS)?;
-        Ok(Box::new(MaskGitTokenizer::new(model, config, device)))
+        Ok(Box::new(MaskGitTokenizer::new(model, config.stride(), config.codebook_size, device)))
     },
     presets: || vec![("ImageNet", to_value(&MaskGitConfig::imagenet()))],
     recognise,
@@ -411,7 +382,5 @@ fn recognise(manifest: &Manifest) -> Option<Recognised> {
 
 /// A convolution without a bias that keeps the sides; `kernel` is odd.
 fn unbiased(inputs: usize, outputs: usize, kernel: usize, device: &Device) -> Conv2d {
-    let pad = kernel / 2;
-    let conv = Conv2dConfig::new([inputs, outputs], [kernel, kernel]).with_bias(false);
-    conv.with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad)).init(device)
+    Conv2d::new([inputs, outputs], kernel, 1, [kernel / 2; 4], device).without_bias()
 }

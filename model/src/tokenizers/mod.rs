@@ -1,5 +1,6 @@
 //! One tokenizer, one file, and the registry of all.
 
+pub mod grid;
 pub(crate) mod layers;
 pub mod llamagen_vq;
 pub mod maskgit_vqgan;

@@ -7,21 +7,20 @@
 //! and doubles the sides by spreading channels over space. Field names are the published state dict's keys.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::silu;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
+use super::grid::{GridCodes, GridTokenizer};
 use super::layers::{GROUPS, ResBlock, conv1x1, conv3x3, group_norm};
 use crate::checkpoint::OPEN_MAGVIT2_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
-use crate::lattice::{Lattice, Token};
+use crate::kernels::{Conv2d, group_norm_silu};
+use crate::lattice::Grid;
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::{Tokenizer, check_filled, check_sides, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// Sizes of the tokenizer; the names are those of the published `ddconfig`.
@@ -108,7 +107,7 @@ pub struct Encoder {
 impl Encoder {
     fn new(config: &LfqConfig, device: &Device) -> Self {
         let levels = config.ch_mult.len();
-        let conv_in = Conv2dConfig::new([3, config.ch], [3, 3]).with_bias(false);
+        let conv_in = conv3x3(3, config.ch, device).without_bias();
         let mut channels = config.ch;
         let mut down = Vec::new();
         for (index, mult) in config.ch_mult.iter().enumerate() {
@@ -118,7 +117,7 @@ impl Encoder {
             down.push(Down { block, downsample: (index + 1 < levels).then(|| halving(channels, device)) });
         }
         Self {
-            conv_in: conv_in.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device),
+            conv_in,
             down,
             mid_block: blocks(channels, channels, config.num_res_blocks, device),
             norm_out: group_norm(channels, device),
@@ -135,14 +134,13 @@ impl Encoder {
                 x = downsample.forward(x);
             }
         }
-        self.conv_out.forward(silu(self.norm_out.forward(through(&self.mid_block, x))))
+        self.conv_out.forward(group_norm_silu(&self.norm_out, through(&self.mid_block, x)))
     }
 }
 
 /// A 3×3 convolution of stride 2 after a border of zeros all around.
 fn halving(channels: usize, device: &Device) -> Conv2d {
-    let conv = Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]);
-    conv.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
+    Conv2d::new([channels, channels], 3, 2, [1; 4], device)
 }
 
 /// A convolution to four times the channels, which then become twice the sides (`Upsampler`).
@@ -248,7 +246,7 @@ impl Decoder {
                 x = upsample.forward(x);
             }
         }
-        self.conv_out.forward(silu(self.norm_out.forward(x)))
+        self.conv_out.forward(group_norm_silu(&self.norm_out, x))
     }
 }
 
@@ -296,49 +294,23 @@ pub fn quantised(codes: Tensor<2, Int>, bits: usize, rows: usize, cols: usize) -
     Tensor::cat((0..bits).map(channel).collect(), 1)
 }
 
+impl GridCodes for LfqModel {
+    fn codes_of(&self, pixels: Tensor<4>) -> Tensor<2, Int> {
+        self.encode(pixels)
+    }
+
+    fn pixels_of(&self, codes: Tensor<2, Int>, grid: Grid) -> Tensor<4> {
+        self.decode(codes, grid.rows, grid.cols)
+    }
+
+    fn check(&self, grid: Grid) -> std::result::Result<(), &'static str> {
+        let alone = "the decoder measures how the tokens spread, and one alone has no spread";
+        if grid.len() > 1 { Ok(()) } else { Err(alone) }
+    }
+}
+
 /// The tokenizer behind the seam.
-pub struct OpenMagvit2Lfq {
-    weights: LfqModel,
-    config: LfqConfig,
-    device: Device,
-}
-
-impl OpenMagvit2Lfq {
-    /// Wraps weights.
-    pub fn new(weights: LfqModel, config: LfqConfig, device: &Device) -> Self {
-        Self { weights, config, device: device.clone() }
-    }
-}
-
-impl Tokenizer for OpenMagvit2Lfq {
-    fn stride(&self) -> usize {
-        self.config.stride()
-    }
-
-    fn codes(&self) -> usize {
-        self.config.codes()
-    }
-
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        check_sides(&pixels, self.stride())?;
-        to_tokens(self.weights.encode(pixels.unsqueeze()))
-    }
-
-    fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
-        let grid = lattice.finest();
-        check_filled(grid, tokens, self.codes())?;
-        if tokens.len() == 1 {
-            let cause = "the decoder measures how the tokens spread, and one alone has no spread";
-            return Err(Error::control("picture size", cause, format!("Use more than {} pixels", self.stride())));
-        }
-        let pixels = self.weights.decode(to_codes(tokens, &self.device), grid.rows, grid.cols);
-        Ok(pixels.squeeze_dim::<3>(0))
-    }
-
-    fn device(&self) -> &Device {
-        &self.device
-    }
-}
+pub type OpenMagvit2Lfq = GridTokenizer<LfqModel>;
 
 /// Open-MAGVIT2's tokenizers for the registry.
 pub const FAMILY: TokenizerFamily = TokenizerFamily {
@@ -347,7 +319,7 @@ pub const FAMILY: TokenizerFamily = TokenizerFamily {
         let config: LfqConfig = configuration(config)?;
         config.check()?;
         let model = weights.fill(LfqModel::new(&config, device), &OPEN_MAGVIT2_KEYS)?;
-        Ok(Box::new(OpenMagvit2Lfq::new(model, config, device)))
+        Ok(Box::new(OpenMagvit2Lfq::new(model, config.stride(), config.codes(), device)))
     },
     presets: || vec![("LFQ-16", to_value(&LfqConfig::published()))],
     recognise,

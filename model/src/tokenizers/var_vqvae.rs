@@ -11,11 +11,9 @@
 //! (`using_znorm` false).
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{Embedding, EmbeddingConfig, GroupNorm};
 use burn::prelude::*;
 use burn::tensor::Int;
-use burn::tensor::activation::silu;
 use serde::{Deserialize, Serialize};
 
 use super::TokenizerFamily;
@@ -23,9 +21,10 @@ use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x
 use crate::checkpoint::KeyMap;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
+use crate::kernels::{Conv2d, group_norm_silu};
 use crate::lattice::{Grid, Lattice, Token};
 use crate::networks::{configuration, to_value};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, to_codes, to_tokens};
 use crate::{Error, Result};
 
 /// The tokenizer's keys; `ema_vocab_hit_SV` is a usage counter of training.
@@ -197,6 +196,11 @@ impl VqVaeConfig {
         self.v_patch_nums.iter().map(|side| Grid::new(*side, *side)).collect()
     }
 
+    /// How many of the finest levels can be left out in training: those that have the channels of full resolution.
+    pub(crate) fn most_skipped(&self) -> usize {
+        self.ch_mult.iter().take_while(|mult| **mult == 1).count().saturating_sub(1)
+    }
+
     /// Refuses sizes that the network cannot have.
     ///
     /// # Errors
@@ -288,14 +292,26 @@ impl Level {
         Self { block: block.collect(), attn: attn.collect(), downsample: None, upsample: None }
     }
 
-    /// Each block, followed by its attention where the level has any, then the change of resolution.
-    fn forward(&self, mut x: Tensor<4>) -> Tensor<4> {
+    /// Each block, followed by its attention where the level has any.
+    fn blocks(&self, mut x: Tensor<4>) -> Tensor<4> {
         for (index, block) in self.block.iter().enumerate() {
             x = block.forward(x);
             if let Some(attn) = self.attn.get(index) {
                 x = attn.forward(x);
             }
         }
+        x
+    }
+
+    /// Passes on what comes, until it learns.
+    fn pass(&mut self) {
+        self.block.iter_mut().for_each(ResBlock::pass);
+        self.downsample.iter_mut().chain(&mut self.upsample).for_each(Resample::pass);
+    }
+
+    /// The blocks, then the change of resolution.
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.blocks(x);
         match (&self.downsample, &self.upsample) {
             (Some(down), _) => down.halve(x),
             (_, Some(up)) => up.double(x),
@@ -337,8 +353,13 @@ impl Encoder {
 
     /// `[batch, 3, height, width]` to `[batch, z_channels, height / stride, width / stride]`.
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
-        let x = self.down.iter().fold(self.conv_in.forward(pixels), |x, level| level.forward(x));
-        self.conv_out.forward(silu(self.norm_out.forward(self.mid.forward(x))))
+        self.forward_without(0, pixels)
+    }
+
+    /// Without the `skipped` finest levels, for pictures whose sides are so many times halved.
+    pub(crate) fn forward_without(&self, skipped: usize, pixels: Tensor<4>) -> Tensor<4> {
+        let x = self.down[skipped..].iter().fold(self.conv_in.forward(pixels), |x, level| level.forward(x));
+        self.conv_out.forward(group_norm_silu(&self.norm_out, self.mid.forward(x)))
     }
 }
 
@@ -375,9 +396,21 @@ impl Decoder {
 
     /// `[batch, z_channels, rows, cols]` to `[batch, 3, rows * stride, cols * stride]`.
     pub fn forward(&self, features: Tensor<4>) -> Tensor<4> {
+        self.conv_out.forward(self.before_last(0, features))
+    }
+
+    /// What the last convolution reads, without the `skipped` finest levels:
+    /// `[batch, ch * ch_mult[0], rows * stride, cols * stride]`, the sides so many times halved.
+    pub(crate) fn before_last(&self, skipped: usize, features: Tensor<4>) -> Tensor<4> {
         let x = self.mid.forward(self.conv_in.forward(features));
-        let x = self.up.iter().rev().fold(x, |x, level| level.forward(x));
-        self.conv_out.forward(silu(self.norm_out.forward(x)))
+        let x = self.up[skipped + 1..].iter().rev().fold(x, |x, level| level.forward(x));
+        let x = self.up[skipped].blocks(x);
+        group_norm_silu(&self.norm_out, x)
+    }
+
+    /// The last convolution.
+    pub(crate) fn last(&self) -> &Conv2d {
+        &self.conv_out
     }
 }
 
@@ -544,15 +577,19 @@ impl MultiScaleQuantizer {
 
     /// The transformer's input for teacher forcing (`idxBl_to_var_input`): for each scale but the first, `f_hat` after the
     /// coarser ones shrunk to that scale. `[batch, sites of all scales but the first, z_channels]`
-    pub fn var_input(&self, tokens: &[Tensor<2, Int>], scales: &[Grid]) -> Tensor<3> {
-        let sums = self.accumulate(&tokens[..scales.len() - 1], scales);
-        let inputs = sums.into_iter().zip(&scales[1..]).map(|(sum, grid)| self.input(sum, *grid));
-        Tensor::cat(inputs.collect(), 1)
+    ///
+    /// `tokens` are `[batch, sites]` per scale; fewer scales than there are may be given, the coarsest first. The first
+    /// alone has no input.
+    pub fn var_input(&self, tokens: &[Tensor<2, Int>], scales: &[Grid]) -> Option<Tensor<3>> {
+        let (_, coarser) = tokens.split_last()?;
+        let sums = self.accumulate(coarser, scales);
+        let inputs: Vec<_> = sums.into_iter().zip(&scales[1..]).map(|(sum, grid)| self.input(sum, *grid)).collect();
+        (!inputs.is_empty()).then(|| Tensor::cat(inputs, 1))
     }
 
-    /// The quantiser in training (`VectorQuantizer2.forward`): `f_hat` through which gradients pass straight to the
-    /// features, and the codebook and commitment loss, a mean over the scales. `[batch, z_channels, rows, cols]`, `[1]`
-    pub fn straight_through(&self, features: Tensor<4>, scales: &[Grid]) -> (Tensor<4>, Tensor<1>) {
+    /// The quantiser in training (`VectorQuantizer2.forward`); the loss is a mean over the scales.
+    /// Features `[batch, z_channels, rows, cols]`.
+    pub fn straight_through(&self, features: Tensor<4>, scales: &[Grid]) -> StraightThrough {
         let fixed = features.clone().detach();
         let tokens = self.encode(fixed.clone(), scales);
         let sums = self.accumulate(&tokens, scales);
@@ -562,9 +599,36 @@ impl MultiScaleQuantizer {
             commitment * BETA + mean_square(sum.clone() - fixed.clone())
         });
         let loss = Tensor::cat(losses.collect(), 0).mean();
-        let f_hat = sums[sums.len() - 1].clone().detach();
-        (f_hat - fixed + features, loss)
+        let f_hat = sums[sums.len() - 1].clone().detach() - fixed + features;
+        StraightThrough { f_hat, loss, tokens, sums: sums.into_iter().map(Tensor::detach).collect() }
     }
+
+    /// The vectors that were looked up, of all scales: features `[batch, z_channels, rows, cols]` and the sums over scales
+    /// to `[positions, z_channels]`.
+    pub(crate) fn looked_up(&self, features: Tensor<4>, sums: &[Tensor<4>], scales: &[Grid]) -> Tensor<2> {
+        let channels = features.dims()[1];
+        let rests = scales.iter().enumerate().map(|(scale, grid)| {
+            let rest = match scale {
+                0 => features.clone(),
+                _ => features.clone() - sums[scale - 1].clone(),
+            };
+            self.shrunk(rest, *grid).permute([0, 2, 3, 1]).reshape([-1, channels as i32])
+        });
+        Tensor::cat(rests.collect(), 0)
+    }
+}
+
+/// The quantiser in training.
+#[derive(Debug)]
+pub struct StraightThrough {
+    /// The sum over scales through which gradients pass straight to the features, `[batch, z_channels, rows, cols]`.
+    pub f_hat: Tensor<4>,
+    /// The codebook and commitment loss, `[1]`.
+    pub loss: Tensor<1>,
+    /// Tokens of every scale, `[batch, sites]`.
+    pub tokens: Vec<Tensor<2, Int>>,
+    /// The sum after every scale, without gradients, `[batch, z_channels, rows, cols]`.
+    pub sums: Vec<Tensor<4>>,
 }
 
 /// The whole tokenizer's weights (`VQVAE`).
@@ -595,6 +659,12 @@ impl VqVae {
         }
     }
 
+    /// Lets the `skipped` finest levels pass on what comes, until they learn.
+    pub(crate) fn pass_finest(&mut self, skipped: usize) {
+        self.encoder.down[..skipped].iter_mut().chain(&mut self.decoder.up[..skipped]).for_each(Level::pass);
+        self.decoder.up[skipped].upsample.iter_mut().for_each(Resample::pass);
+    }
+
     /// Features of pictures: `[batch, 3, height, width]`, samples in -1..1, to `[batch, z_channels, rows, cols]`.
     pub fn features(&self, pixels: Tensor<4>) -> Tensor<4> {
         self.quant_conv.forward(self.encoder.forward(pixels))
@@ -614,7 +684,7 @@ impl VqVae {
     /// Pictures in training (`VQVAE.forward`): the reconstruction, not clamped, and the quantiser's loss.
     /// `[batch, 3, height, width]`, `[1]`
     pub fn reconstruct(&self, pixels: Tensor<4>, scales: &[Grid]) -> (Tensor<4>, Tensor<1>) {
-        let (f_hat, loss) = self.quantize.straight_through(self.features(pixels), scales);
+        let StraightThrough { f_hat, loss, .. } = self.quantize.straight_through(self.features(pixels), scales);
         (self.picture(f_hat), loss)
     }
 }
@@ -656,17 +726,25 @@ impl Tokenizer for VarVqVae {
         self.config.vocab_size
     }
 
-    fn encode(&self, pixels: Tensor<3>) -> Result<Vec<Token>> {
-        let [_, height, width] = pixels.dims();
+    fn lattice(&self, side: usize) -> Result<Lattice> {
+        let lattice = Lattice::of_scales(self.config.scales());
+        let own = lattice.finest().rows * self.stride();
+        if side == own {
+            return Ok(lattice);
+        }
+        let cause = format!("{side} pixels do not fit its scales");
+        Err(Error::control("side", cause, format!("Use {own}")))
+    }
+
+    fn encode_batch(&self, pixels: Tensor<4>) -> Result<Vec<Token>> {
+        let [_, _, height, width] = pixels.dims();
         let scales = self.config.scales();
         let side = scales[scales.len() - 1].rows * self.stride();
         if [height, width] != [side, side] {
             let cause = format!("{width} × {height} pixels do not fit its scales");
             return Err(Error::control("picture size", cause, format!("Use {side} × {side} pixels")));
         }
-        let tokens = Tensor::cat(self.weights.encode(pixels.unsqueeze(), &scales), 1).try_into_vec_as::<i32>();
-        let tokens = tokens.map_err(|error| Error::device("tokenizer", error, "Try another device"))?;
-        Ok(tokens.into_iter().map(|token| token as Token).collect())
+        to_tokens(Tensor::cat(self.weights.encode(pixels, &scales), 1))
     }
 
     fn decode(&self, lattice: &Lattice, tokens: &[Token]) -> Result<Tensor<3>> {
@@ -681,11 +759,9 @@ impl Tokenizer for VarVqVae {
             let cause = "they do not fill the scales with codes of this tokenizer";
             return Err(Error::control("tokens", cause, "Use the tokenizer they were made with"));
         }
-        let tokens: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
         let of_scale = |scale| {
             let range = lattice.scale(scale);
-            let tokens = &tokens[range.start as usize..range.end as usize];
-            Tensor::<1, Int>::from_data(tokens, &self.device).unsqueeze()
+            to_codes(&tokens[range.start as usize..range.end as usize], &self.device)
         };
         let tokens: Vec<_> = (0..scales).map(of_scale).collect();
         let sums = self.weights.quantize.accumulate(&tokens, grids);

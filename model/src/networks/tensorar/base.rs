@@ -6,14 +6,14 @@ use burn::tensor::{Int, s};
 use serde::{Deserialize, Serialize};
 
 use super::noise::Codes;
-use crate::Result;
 use crate::bench::{Cost, Work};
 use crate::lattice::Grid;
 use crate::networks::llamagen::{
     Dropout, KvCache, RasterDecoder, Rope, TransformerConfig, Trunk, drop, slots, through,
 };
 use crate::networks::open_magvit2::{OpenMagvit2, OpenMagvit2Config};
-use crate::networks::rar::{self, Modulations, Rar, RarConfig};
+use crate::networks::rar::{self, Modulations, Rar, RarConfig, Scan};
+use crate::{Error, Result};
 
 /// A base model: it reads vectors in raster order behind those of a class, and what it says behind one of them is the
 /// prediction for the next site.
@@ -139,6 +139,11 @@ impl BaseConfig {
     pub fn check(&self) -> Result<()> {
         match self {
             Self::LlamaGen(config) => config.check(),
+            Self::Rar(config) if config.scan != Scan::Raster => {
+                let cause =
+                    format!("TensorAR reads pictures row by row, this RAR was trained for {}", config.scan.name());
+                Err(Error::control("model configuration", cause, "Choose a base model of raster order"))
+            }
             Self::Rar(config) => config.check(),
             Self::OpenMagvit2(config) => config.check(),
         }

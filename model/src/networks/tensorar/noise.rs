@@ -118,8 +118,9 @@ pub fn embed_noised(tensors: Tensor<3, Int>, codes: &Codes, kind: NoiseKind, lev
         }
         NoiseKind::Gaussian => {
             let vectors = codes.embed_tensors(tensors);
-            let noise = Tensor::random(vectors.dims(), Distribution::Normal(0.0, VARIANCE.sqrt()), &device);
-            let noisy: Tensor<4> = level.greater_elem(0.0).float().unsqueeze_dim(3);
+            let normal = Distribution::Normal(0.0, VARIANCE.sqrt());
+            let noise = Tensor::random(vectors.dims(), normal, (&device, vectors.dtype()));
+            let noisy: Tensor<4> = level.greater_elem(0.0).float().cast(vectors.dtype()).unsqueeze_dim(3);
             vectors + noise * noisy
         }
     }

@@ -1,0 +1,86 @@
+//! Negative log-likelihood: how many bits a network needs for the tokens of a picture, token by token in an order.
+//!
+//! Every token is predicted from the class and the true tokens before it, without guidance, at temperature 1; what is
+//! added up over all sites is the likelihood of the whole picture. In several scales a scale's tokens are predicted
+//! together, from the true coarser scales.
+//!
+//! Where tokens are revised (TensorAR) it is the *final* prediction that counts, the one that takes the token as the first
+//! of its tensor. It reads drafts of the tokens to come, which nobody knows the truth of: they are drawn from the network
+//! itself. By Jensen's inequality the mean over drafts bounds the picture's bits from above.
+
+use burn::prelude::*;
+
+use crate::lattice::{Site, Token};
+use crate::network::{Network, Prompt, check_tokens};
+use crate::order;
+use crate::plan::Plan;
+use crate::sample::{Draw, Sampling};
+use crate::{Error, Result};
+
+/// Bits of every token of a picture, by site. `tokens` fill the network's own lattice, site by site; `class` may be the
+/// number of classes for none; `seed` decides random orders and drafts.
+///
+/// # Errors
+/// If the network cannot follow the order, refuses class or tokens, or the device fails.
+pub fn bits(network: &mut dyn Network, class: u32, order: &str, tokens: &[Token], seed: u64) -> Result<Vec<f64>> {
+    let spec = network.spec().clone();
+    let (lattice, abilities) = (spec.lattice, spec.abilities);
+    let schedule = abilities.schedule(None);
+    abilities.check_course(order, schedule)?;
+    let sites: Vec<Site> = lattice.sites().collect();
+    check_tokens(&sites, tokens, spec.vocab)?;
+    let sequence = order::arrange(order, &lattice, seed)?;
+    let mut bits = vec![0.0; tokens.len()];
+
+    let visited: Vec<Site> = sequence.iter().copied().map(Site).collect();
+    let told: Vec<Token> = visited.iter().map(|site| tokens[site.index()]).collect();
+    if let Some(logits) = network.teacher_forced(class, &visited, &told)? {
+        let rows = numbers(logits)?;
+        for ((site, token), row) in visited.iter().zip(&told).zip(rows.chunks_exact(spec.vocab)) {
+            bits[site.index()] = surprise(row, *token);
+        }
+        return Ok(bits);
+    }
+    let nothing = vec![None; lattice.len()];
+    let plan = Plan::new(lattice, &sequence, &nothing, schedule, abilities.orders.given(order))?;
+    network.begin(&Prompt { class, guided: false }, &plan.lattice)?;
+    for (step, visit) in plan.visits.iter().enumerate() {
+        let final_ones = if schedule.revises() { 1 } else { visit.sites.len() };
+        let mut chosen: Vec<Token> = vec![0; visit.sites.len()];
+        let mut logits = network.predict(&visit.sites)?;
+        let mut radix = 1;
+        for factor in 0.. {
+            let codes = logits.dims()[2];
+            let rows = numbers(logits)?;
+            for (index, (site, row)) in visit.sites.iter().zip(rows.chunks_exact(codes)).enumerate() {
+                let value = if index < final_ones {
+                    let value = tokens[site.index()] / radix % codes as Token;
+                    bits[site.index()] += surprise(row, value);
+                    value
+                } else {
+                    Sampling::default().draw(row, &Draw { seed, step, site: *site, factor })?.token
+                };
+                chosen[index] += radix * value;
+            }
+            radix *= codes as Token;
+            match network.refine(&visit.sites, &chosen)? {
+                Some(next) => logits = next,
+                None => break,
+            }
+        }
+        network.tell(&visit.sites, &chosen)?;
+    }
+    Ok(bits)
+}
+
+/// Logits, `[1, sites, codes]`, row by row.
+fn numbers(logits: Tensor<3>) -> Result<Vec<f32>> {
+    logits.try_into_vec_as::<f32>().map_err(|error| Error::device("model", error, "Try --device cpu"))
+}
+
+/// The bits of a code under logits.
+fn surprise(logits: &[f32], code: Token) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|logit| f64::from(logit - largest).exp()).sum();
+    (sum.ln() - f64::from(logits[code as usize] - largest)) / std::f64::consts::LN_2
+}

@@ -1,0 +1,156 @@
+//! The operations in which training on the processor spends its time, each in one pass and with a gradient of its own.
+//!
+//! burn's backend for the processor, Flex, differentiates by composing small operations, each of which reads and writes
+//! whole tensors on one thread. The kernels here do the same mathematics on pieces that stay in the cache, on all threads.
+//! They apply to f32 on Flex; anywhere else the same function is computed by plain tensor operations, which are also what
+//! the tests hold the kernels against.
+
+mod attention;
+mod convolution;
+mod elementwise;
+mod norm;
+
+pub use attention::{attention, plain_attention};
+pub use convolution::{Conv2d, conv2d, plain_conv2d};
+pub use elementwise::{cross_entropy, swiglu};
+pub use norm::{group_norm_silu, rms_normed};
+
+use std::fmt;
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::{Bytes, DType, Shape, Tensor};
+
+/// The numbers of a tensor of f32 on Flex that gradients may be asked of, and its place in their graph.
+fn tracked<const D: usize>(x: &Tensor<D>) -> Option<(FlexTensor, NodeGuard)> {
+    let f32 = (x.dtype() == DType::F32).then(|| x.clone().try_into_primitive::<Autodiff<Flex>>());
+    Some(f32?.ok()?.into_parts())
+}
+
+/// The numbers of a tensor of f32 on Flex that no gradients are asked of.
+fn untracked<const D: usize>(x: &Tensor<D>) -> Option<FlexTensor> {
+    let f32 = (x.dtype() == DType::F32).then(|| x.clone().try_into_primitive::<Flex>());
+    f32?.ok()
+}
+
+/// The result `out` of a kernel that has read `inputs`. From the gradient of the result, contiguous, `gradients` makes those
+/// of the inputs, of which only the wanted ones are used.
+fn differentiable<const N: usize, const D: usize>(
+    inputs: [NodeGuard; N],
+    out: FlexTensor,
+    gradients: impl Fn(&FlexTensor, [bool; N]) -> [FlexTensor; N] + Send + Sync + 'static,
+) -> Tensor<D> {
+    let out = match Kernel.prepare::<NoCheckpointing>(inputs).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish(Saved(Arc::new(gradients)), out),
+        OpsKind::UnTracked(prep) => prep.finish(out),
+    };
+    Tensor::from_primitive::<Autodiff<Flex>>(out)
+}
+
+/// A kernel in the graph of gradients.
+#[derive(Debug)]
+struct Kernel;
+
+type GradientsOf<const N: usize> = dyn Fn(&FlexTensor, [bool; N]) -> [FlexTensor; N] + Send + Sync;
+
+/// How a kernel computes the gradients of its inputs.
+#[derive(Clone)]
+struct Saved<const N: usize>(Arc<GradientsOf<N>>);
+
+impl<const N: usize> fmt::Debug for Saved<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Saved")
+    }
+}
+
+impl<const N: usize> Backward<Flex, N> for Kernel {
+    type State = Saved<N>;
+
+    fn backward(self, ops: Ops<Saved<N>, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        for (node, grad) in ops.parents.into_iter().zip((ops.state.0)(&grad, wanted)) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, grad);
+            }
+        }
+    }
+}
+
+/// Nothing, for a gradient that is not wanted.
+fn nothing() -> FlexTensor {
+    tensor(Vec::new(), [0])
+}
+
+/// Numbers that are worked on side by side: one register of AVX-512, two of AVX2.
+const LANES: usize = 16;
+
+/// Runs `work` compiled for the vector instructions of this processor. What it calls must be inlined into it.
+#[inline(always)]
+fn dispatch<Work: pulp::WithSimd>(work: Work) -> Work::Output {
+    pulp::Arch::new().dispatch(work)
+}
+
+/// A tensor of its own storage.
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(Shape::new(shape)), DType::F32)
+}
+
+/// `e^x` for `x` up to 88, to 2 units in the last place; 0 below -87.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    // Adding 1.5 · 2²³ leaves the nearest integer in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let clamped = if x > -87.5 { x } else { -87.5 };
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let whole = shifted - ROUND;
+    // ln 2 in two parts, the first with few enough bits that its product is exact.
+    let rest = (clamped - whole * 0.693_359_4) + whole * 2.121_944_4e-4;
+    let series = 1.0 / 5040.0;
+    let series = series * rest + 1.0 / 720.0;
+    let series = series * rest + 1.0 / 120.0;
+    let series = series * rest + 1.0 / 24.0;
+    let series = series * rest + 1.0 / 6.0;
+    let series = (series * rest + 0.5) * rest * rest + rest + 1.0;
+    let power = f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
+    if x < -87.0 { 0.0 } else { series * power }
+}
+
+/// All numbers of a row joined by `join`, whose neutral number is `neutral`.
+#[inline(always)]
+fn fold(row: &[f32], neutral: f32, join: impl Fn(f32, f32) -> f32) -> f32 {
+    let (whole, rest) = row.as_chunks::<LANES>();
+    let mut lanes = [neutral; LANES];
+    for chunk in whole {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = join(*lane, *x);
+        }
+    }
+    lanes.iter().chain(rest).fold(neutral, |so_far, x| join(so_far, *x))
+}
+
+/// The sum of the products of two rows.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    let rest = rest_a.iter().zip(rest_b).map(|(a, b)| a * b);
+    lanes.into_iter().chain(rest).sum()
+}
+
+/// `1 / (1 + e^-x)`.
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    let negative = exp(if x < 0.0 { x } else { -x });
+    (if x < 0.0 { negative } else { 1.0 }) / (1.0 + negative)
+}

@@ -1,0 +1,173 @@
+//! The kernels of training on the processor against plain tensor operations: results and gradients.
+
+use andamento_model::kernels;
+use burn::nn::{GroupNormConfig, RmsNormConfig};
+use burn::prelude::*;
+use burn::tensor::activation::{log_softmax, silu};
+use burn::tensor::{Distribution, Int, Tensor};
+
+fn device() -> Device {
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    device
+}
+
+fn normal<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device).require_grad()
+}
+
+/// Fails unless both are the same to a relative error of `2e-4` of the largest number.
+fn check<const D: usize>(what: &str, got: Tensor<D>, want: Tensor<D>) {
+    assert_eq!(got.dims(), want.dims(), "{what}: shape");
+    let largest = want.clone().abs().max().into_scalar::<f32>();
+    let error = (got - want).abs().max().into_scalar::<f32>();
+    assert!(error <= 2e-4 * largest.max(1e-3), "{what}: an error of {error} where the largest number is {largest}");
+}
+
+/// Compares results, and the gradients of `inputs` under a loss that weights each number differently.
+fn compare<const D: usize, const E: usize>(what: &str, inputs: &[Tensor<D>], got: Tensor<E>, want: Tensor<E>) {
+    let weights = Tensor::random(want.dims(), Distribution::Normal(0.0, 1.0), &want.device());
+    check(what, got.clone().detach(), want.clone().detach());
+    let (got, want) = ((got * weights.clone()).sum().backward(), (want * weights).sum().backward());
+    for (index, input) in inputs.iter().enumerate() {
+        let (Some(got), Some(want)) = (input.grad(&got), input.grad(&want)) else {
+            panic!("{what}: input {index} has no gradient");
+        };
+        check(&format!("{what}: gradient {index}"), got, want);
+    }
+}
+
+/// 0 where a query sees, -1e30 elsewhere; query `i` sees the first `seen(i)` keys.
+fn mask(queries: usize, keys: usize, seen: impl Fn(usize) -> usize, device: &Device) -> Tensor<4> {
+    let values = (0..queries * keys).map(|at| if at % keys < seen(at / keys) { 0.0f32 } else { -1e30 });
+    Tensor::from_data(TensorData::new(values.collect::<Vec<_>>(), [1, 1, queries, keys]), device)
+}
+
+#[test]
+fn attention() {
+    let device = device();
+    for (batch, heads, queries, keys, head_dim) in
+        [(1, 1, 1, 1, 4), (2, 3, 7, 7, 8), (2, 1, 129, 129, 64), (1, 2, 257, 257, 64), (1, 2, 300, 310, 32)]
+    {
+        let what = format!("{batch} × {heads} heads × {queries} queries × {keys} keys × {head_dim}");
+        let masks = [
+            ("causal", mask(queries, keys, |query| query + 1, &device)),
+            ("scales", mask(queries, keys, |query| (query / 40 * 40 + 40).min(keys), &device)),
+            ("all", mask(queries, keys, |_| keys, &device)),
+        ];
+        for (name, mask) in masks {
+            let [q, k, v] = [queries, keys, keys].map(|rows| normal([batch, heads, rows, head_dim], &device));
+            let inputs = [&q, &k, &v].map(Tensor::clone);
+            let got = kernels::attention(inputs.clone(), &mask, 0.0);
+            compare(&format!("{what}, {name}"), &inputs, got, kernels::plain_attention(inputs.clone(), &mask, 0.0));
+        }
+    }
+}
+
+#[test]
+fn attention_of_views() {
+    let device = device();
+    let qkv = normal([2, 50, 3 * 2 * 16], &device);
+    let heads = |part: usize| {
+        let x = qkv.clone().slice([0..2, 0..50, part * 32..(part + 1) * 32]);
+        x.reshape([2, 50, 2, 16]).swap_dims(1, 2)
+    };
+    let mask = mask(50, 50, |query| query + 1, &device);
+    let (got, want) = ([heads(0), heads(1), heads(2)], [heads(0), heads(1), heads(2)]);
+    let got = kernels::attention(got, &mask, 0.0);
+    compare("views", &[qkv.clone()], got, kernels::plain_attention(want, &mask, 0.0));
+}
+
+/// With values that are all one the result is the sum of the kept weights, and its mean is 1; the gradient of the values
+/// holds the weights themselves, whose zeros must be those of the result.
+#[test]
+fn attention_drops_the_same_weights_forward_and_backward() {
+    let device = device();
+    let (queries, share) = (200, 0.3);
+    let [q, k] = [(); 2].map(|()| normal([1, 2, queries, 8], &device));
+    let everything = mask(queries, queries, |_| queries, &device);
+    let ones = Tensor::<4>::ones([1, 2, queries, 8], &device).require_grad();
+    let out = kernels::attention([q.clone(), k.clone(), ones.clone()], &everything, share);
+    let mean = out.clone().mean().into_scalar::<f32>();
+    assert!((mean - 1.0).abs() < 0.02, "the mean of the kept weights is {mean}");
+    let spread = (out.clone() - 1.0).abs().mean().into_scalar::<f32>();
+    assert!(spread > 0.01, "nothing was dropped");
+    // The sum of all results is linear in the values: their gradients sum to it.
+    let total = out.clone().sum().into_scalar::<f32>();
+    let grads = out.sum().backward();
+    let of_values = ones.grad(&grads).expect("a gradient").sum().into_scalar::<f32>();
+    assert!((of_values - total).abs() < 1e-3 * total, "gradients of {of_values} for results of {total}");
+
+    // Against a difference quotient, with the same weights dropped.
+    let along = Tensor::<4>::random([1, 2, queries, 8], Distribution::Normal(0.0, 1.0), &device);
+    let values = normal([1, 2, queries, 8], &device);
+    let loss = |step: f32| {
+        device.seed(11);
+        let q = (q.clone() + along.clone() * step).detach().require_grad();
+        let loss = kernels::attention([q.clone(), k.clone(), values.clone()], &everything, share).square().mean();
+        (loss, q)
+    };
+    let (middle, at) = loss(0.0);
+    let slope = (at.grad(&middle.backward()).expect("a gradient") * along.clone().inner()).sum().into_scalar::<f32>();
+    let quotient = (loss(0.01).0.into_scalar::<f32>() - loss(-0.01).0.into_scalar::<f32>()) / 0.02;
+    assert!((slope - quotient).abs() < 0.02 * quotient.abs(), "a slope of {slope} where it is {quotient}");
+}
+
+#[test]
+fn convolution() {
+    let device = device();
+    for (batch, inputs, outputs, height, width, side, stride, padding) in [
+        (1, 1, 1, 1, 1, 1, 1, [0; 4]),
+        (2, 3, 5, 7, 9, 3, 1, [1; 4]),
+        (2, 9, 17, 16, 16, 3, 1, [1; 4]),
+        (1, 4, 3, 40, 33, 1, 1, [0; 4]),
+        (2, 8, 8, 16, 12, 3, 2, [0, 0, 1, 1]),
+        (2, 5, 6, 15, 17, 3, 2, [1; 4]),
+        (1, 2, 3, 12, 11, 4, 2, [1; 4]),
+        (1, 3, 2, 14, 14, 5, 3, [2; 4]),
+        (1, 3, 2, 9, 9, 7, 1, [3; 4]),
+    ] {
+        let what = format!("{batch} × {inputs} → {outputs}, {height} × {width}, {side}² / {stride}, {padding:?}");
+        let x = normal([batch, inputs, height, width], &device);
+        let weight = normal([outputs, inputs, side, side], &device);
+        let pair = [x.clone(), weight.clone()];
+        let got = kernels::conv2d(x.clone(), weight.clone(), stride, padding);
+        compare(&what, &pair, got, kernels::plain_conv2d(x.clone(), weight.clone(), stride, padding));
+        let got = kernels::conv2d(x.clone().inner(), weight.clone().inner(), stride, padding);
+        check(&what, got, kernels::plain_conv2d(x.inner(), weight.inner(), stride, padding));
+    }
+}
+
+#[test]
+fn norms() {
+    let device = device();
+    for (batch, channels, groups, height, width) in [(1, 2, 1, 1, 3), (2, 32, 32, 5, 7), (3, 64, 32, 16, 16)] {
+        let mut norm = GroupNormConfig::new(groups, channels).with_epsilon(1e-6).init(&device);
+        let (gamma, beta) = (normal([channels], &device), normal([channels], &device));
+        norm.gamma = Some(burn::module::Param::from_tensor(gamma.detach()));
+        norm.beta = Some(burn::module::Param::from_tensor(beta.detach()));
+        let affine = [&norm.gamma, &norm.beta].map(|x| x.as_ref().expect("set above").val());
+        let x = normal([batch, channels, height, width], &device);
+        let what = format!("{channels} channels in {groups} groups");
+        compare(&what, &[x.clone()], kernels::group_norm_silu(&norm, x.clone()), silu(norm.forward(x.clone())));
+        compare(&what, &affine, kernels::group_norm_silu(&norm, x.clone()), silu(norm.forward(x)));
+    }
+    let mut norm = RmsNormConfig::new(24).with_epsilon(1e-5).init(&device);
+    norm.gamma = burn::module::Param::from_tensor(normal([24], &device).detach());
+    let x = normal([3, 70, 24], &device);
+    compare("rms", &[x.clone()], kernels::rms_normed(&norm, x.clone()), norm.forward(x.clone()));
+    compare("rms", &[norm.gamma.val()], kernels::rms_normed(&norm, x.clone()), norm.forward(x));
+}
+
+#[test]
+fn swiglu_and_cross_entropy() {
+    let device = device();
+    let [gate, x] = [(); 2].map(|()| normal([2, 30, 41], &device));
+    let pair = [gate.clone(), x.clone()];
+    compare("swiglu", &pair, kernels::swiglu(gate.clone(), x.clone()), silu(gate) * x);
+
+    let logits = normal([2, 30, 301], &device);
+    let targets = Tensor::<1, Int>::arange(0..60, &device).reshape([2, 30]) * 5;
+    let want = log_softmax(logits.clone(), 2).gather(2, targets.clone().unsqueeze_dim(2)).mean().neg();
+    compare("cross entropy", &[logits.clone()], kernels::cross_entropy(logits, targets), want);
+}
