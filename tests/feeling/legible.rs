@@ -150,7 +150,8 @@ fn check(window: &mut Harness<'_, App>, state: &str) {
         for size in SIZES {
             for scale in SCALES {
                 window.set_pixels_per_point(scale);
-                window.set_size(vec2(size[0], size[1]));
+                // The harness takes the size in pixels.
+                window.set_size(vec2(size[0], size[1]) * scale);
                 window.run_steps(3);
                 assert_eq!(window.ctx.content_rect().size(), vec2(size[0], size[1]));
                 let here = format!("{state}, {look}, {size:?} at {scale}×");
@@ -186,7 +187,9 @@ fn the_start_a_run_and_its_result() {
     window.state_mut().editor.apply(Command::ClearMask);
     window.state_mut().editor.apply(Command::Generate);
     assert!(window.state().editor.notices.len() >= 2);
-    check(&mut window, "notices");
+    window.state_mut().editor.document.name = "a very long name of a picture ".repeat(8);
+    window.state_mut().editor.importing = Some(format!("{}: writing, 34 %", "a-long-checkpoint".repeat(6)));
+    check(&mut window, "notices, an import and long names");
 }
 
 #[test]

@@ -30,6 +30,7 @@ use andamento_model::schedule::Schedule;
 use andamento_model::{Error, Result};
 use image::RgbaImage;
 
+use crate::actions;
 use crate::command::{Adjustment, Command, Dialog, Heat, Overlay, Selection, Tool, View};
 use crate::document::{Document, Track, fresh};
 use crate::errands::{Errand, Errands};
@@ -592,7 +593,7 @@ impl Editor {
     pub fn cannot_generate(&self) -> Option<String> {
         match (&self.engine, &self.run) {
             (Engine::Failed(cause), _) => Some(format!("The model could not be loaded: {cause}")),
-            (_, Some(_)) => Some("A run is on: stop it first (Shift+X)".into()),
+            (_, Some(_)) => Some(actions::with_keys(self, "A run is on: stop it first", "stop")),
             _ if self.document.mask.is_empty() => Some("Nothing may change yet: paint over what should change".into()),
             _ => self.lattice().err().map(cause),
         }

@@ -192,7 +192,7 @@ impl Dialogs {
     fn ask(&mut self, ui: &mut Ui, editor: &Editor, title: &str, verb: &str, commands: &mut Vec<Command>) {
         ui.set_width(520.0_f32.min(ui.ctx().content_rect().width() - 80.0));
         heading(ui, title);
-        let label = ui.label(RichText::new("Path of the file").size(13.0).color(theme::DIM));
+        let label = ui.label(RichText::new("Path of the file").size(13.0).color(theme::dim()));
         let field = TextEdit::singleline(&mut self.path).desired_width(f32::INFINITY).margin(Margin::symmetric(10, 8));
         let field = ui.add(field.hint_text("/home/you/Pictures/lake.png")).labelled_by(label.id);
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
@@ -216,7 +216,7 @@ impl Dialogs {
             (false, _) if masks => (verb, "A grey picture of the same size as the one that is open: white changes."),
             (false, _) => (verb, "PNG, JPEG, WebP, TIFF, BMP or GIF. You can also drop a file onto the window."),
         };
-        ui.label(RichText::new(hint).size(13.0).color(theme::DIM));
+        ui.label(RichText::new(hint).size(13.0).color(theme::dim()));
         ui.add_space(8.0);
         buttons(ui, commands, |ui| main_button(ui, verb, !self.path.trim().is_empty()).clicked() || entered).then(
             || {
@@ -255,7 +255,7 @@ fn adjust(ui: &mut Ui, last: &mut Option<u32>, adjustment: Adjustment, commands:
         Adjustment::Feather => ("Feather", "Every edge of the mask is softened so far to either side."),
     };
     heading(ui, &format!("{verb} the mask"));
-    ui.label(RichText::new(about).size(13.0).color(theme::DIM));
+    ui.label(RichText::new(about).size(13.0).color(theme::dim()));
     ui.add_space(8.0);
     let radius = last.get_or_insert(8);
     ui.horizontal(|ui| {
@@ -277,7 +277,7 @@ fn adjust(ui: &mut Ui, last: &mut Option<u32>, adjustment: Adjustment, commands:
 }
 
 fn heading(ui: &mut Ui, text: &str) {
-    ui.label(RichText::new(text).size(18.0).color(theme::TEXT));
+    ui.label(RichText::new(text).size(18.0).color(theme::text()));
     ui.add_space(6.0);
 }
 
@@ -296,8 +296,8 @@ fn buttons<R>(ui: &mut Ui, commands: &mut Vec<Command>, main: impl FnOnce(&mut U
 }
 
 fn main_button(ui: &mut Ui, text: &str, enabled: bool) -> egui::Response {
-    let text = RichText::new(text).color(theme::ON_ACCENT);
-    ui.add_enabled(enabled, egui::Button::new(text).fill(theme::ACCENT).min_size(vec2(100.0, 32.0)))
+    let text = RichText::new(text).color(theme::on_accent());
+    ui.add_enabled(enabled, egui::Button::new(text).fill(theme::accent()).min_size(vec2(100.0, 32.0)))
 }
 
 /// Every key, by menus, and what the pointer does.
@@ -318,7 +318,7 @@ fn keys(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
                     ui.add(label);
                 });
             };
-            cell(ui, RichText::new(keys).color(theme::ACCENT), 122.0);
+            cell(ui, RichText::new(keys).color(theme::accent_text()), 122.0);
             cell(ui, RichText::new(about), ui.available_width());
         });
     };
@@ -370,13 +370,13 @@ fn about(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     ui.set_width(440.0);
     heading(ui, "Andamento");
     let version = format!("Version {}", env!("CARGO_PKG_VERSION"));
-    ui.label(RichText::new(version).color(theme::DIM));
+    ui.label(RichText::new(version).color(theme::dim()));
     ui.label(
         "Repaints pictures with autoregressive generators, token by token, on this machine alone: nothing is sent \
          anywhere.",
     );
     ui.label(format!("Model: {}, in the manner of {}.", editor.card.title, editor.card.family));
-    ui.label(RichText::new("MIT or Apache-2.0. Icons: Phosphor Icons, MIT.").size(13.0).color(theme::DIM));
+    ui.label(RichText::new("MIT or Apache-2.0. Icons: Phosphor Icons, MIT.").size(13.0).color(theme::dim()));
     close(ui, commands);
 }
 

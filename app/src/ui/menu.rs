@@ -2,18 +2,21 @@
 
 use egui::{Align, Button, Color32, CornerRadius, Layout, MenuBar, RichText, Role, Sense, Ui, WidgetInfo, vec2};
 
-use super::widgets::focus_ring;
+use super::widgets::{focus_ring, line as cut};
 use super::{icons, theme};
 use crate::actions::{ACTIONS, Menu, with_keys};
 use crate::command::Command;
 use crate::editor::{Editor, Engine};
 use crate::keymap::Chord;
 
+/// The widest text of a chip.
+const CHIP: f32 = 210.0;
+
 /// Shows the bar.
 pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<Command>) {
     MenuBar::new().ui(ui, |ui| {
         ui.add_space(8.0);
-        ui.label(RichText::new("ANDAMENTO").size(15.0).extra_letter_spacing(1.4).color(theme::ACCENT));
+        ui.label(RichText::new("ANDAMENTO").size(15.0).extra_letter_spacing(1.4).color(theme::accent_text()));
         ui.add_space(8.0);
         for (place, name) in Menu::BAR {
             menu(ui, editor, place, name, commands);
@@ -22,7 +25,7 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
             ui.add_space(8.0);
             device(ui, editor);
             if let Some(how_far) = &editor.importing {
-                chip(ui, how_far, "Import", "Checkpoints are being imported", Some(theme::BUSY));
+                chip(ui, how_far, "Import", "Checkpoints are being imported", Some(theme::busy()));
             }
             if chip(
                 ui,
@@ -38,8 +41,8 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
                 let document = &editor.document;
                 let (width, height) = (document.picture.width(), document.picture.height());
                 let edited = if editor.history.is_edited(document.picture_id) { ", edited" } else { "" };
-                ui.add(egui::Label::new(RichText::new(&document.name).color(theme::TEXT)).truncate());
-                let rest = RichText::new(format!("— {width} × {height}{edited}")).color(theme::DIM);
+                ui.add(egui::Label::new(RichText::new(&document.name).color(theme::text())).truncate());
+                let rest = RichText::new(format!("— {width} × {height}{edited}")).color(theme::dim());
                 ui.add(egui::Label::new(rest).truncate());
             });
         });
@@ -48,7 +51,7 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
 
 /// One menu, as the table of actions says; above the actions on models, the models at hand.
 fn menu(ui: &mut Ui, editor: &Editor, place: Menu, name: &str, commands: &mut Vec<Command>) {
-    let title = RichText::new(name).color(theme::mix(theme::TEXT, theme::DIM, 0.25));
+    let title = RichText::new(name).color(theme::mix(theme::text(), theme::dim(), 0.25));
     let shown = ui.menu_button(title, |ui| {
         ui.set_min_width(230.0);
         if place == Menu::Model {
@@ -77,7 +80,7 @@ fn menu(ui: &mut Ui, editor: &Editor, place: Menu, name: &str, commands: &mut Ve
 /// One line of a menu; grey with the reason where it cannot be had. Returns whether it was chosen.
 fn line(ui: &mut Ui, name: &str, keys: &str, ticked: Option<bool>, refusal: Option<&str>) -> bool {
     let tick = if ticked == Some(true) { icons::CHECK } else { "" };
-    let button = Button::new((name, theme::icon(tick, 14.0).color(theme::ACCENT))).shortcut_text(keys);
+    let button = Button::new((name, theme::icon(tick, 14.0).color(theme::accent_text()))).shortcut_text(keys);
     let response = ui.add_enabled(refusal.is_none(), button.selected(false).frame_when_inactive(false));
     let role = if ticked.is_some() { Role::MenuItemCheckBox } else { Role::MenuItem };
     response.widget_info(|| WidgetInfo { selected: ticked, ..WidgetInfo::labeled(role, refusal.is_none(), name) });
@@ -96,30 +99,31 @@ fn device(ui: &mut Ui, editor: &Editor) {
     let (colour, text, tip) = match &editor.engine {
         Engine::Loading(bytes) => {
             let read = if *bytes < 1 << 20 { String::new() } else { format!(", {} MB", bytes >> 20) };
-            (theme::BUSY, format!("loading {}{read}", editor.card.title), "The model is being loaded".to_owned())
+            (theme::busy(), format!("loading {}{read}", editor.card.title), "The model is being loaded".to_owned())
         }
         Engine::Ready { device, reason } => {
-            (theme::GOOD, device.clone(), format!("The model computes on this device: {reason}"))
+            (theme::good(), device.clone(), format!("The model computes on this device: {reason}"))
         }
-        Engine::Failed(cause) => (theme::BAD, "no model".into(), cause.clone()),
+        Engine::Failed(cause) => (theme::bad(), "no model".into(), cause.clone()),
     };
     chip(ui, &text, "Device", &tip, Some(colour));
 }
 
 /// A rounded label, with a dot before it when a colour is given.
 fn chip(ui: &mut Ui, text: &str, name: &str, tip: &str, dot: Option<Color32>) -> bool {
-    let galley = ui.painter().layout_no_wrap(text.into(), theme::font(13.0), theme::TEXT);
+    let galley = cut(ui, text, CHIP, 13.0, theme::text());
     let lead = if dot.is_some() { 16.0 } else { 0.0 };
     let sense = if dot.is_some() { Sense::hover() } else { Sense::click() };
     let (rect, response) = ui.allocate_exact_size(galley.size() + vec2(22.0 + lead, 6.0), sense);
     let role = if dot.is_some() { Role::Label } else { Role::Button };
     response.widget_info(|| WidgetInfo::labeled(role, true, format!("{name}: {text}")));
-    let fill = if response.hovered() { theme::CONTROL_HOVERED } else { theme::CONTROL };
+    let fill = if response.hovered() { theme::control_hovered() } else { theme::control() };
     ui.painter().rect_filled(rect, CornerRadius::same(12), fill);
+    focus_ring(ui, &response, rect, 12);
     if let Some(colour) = dot {
         ui.painter().circle_filled(rect.left_center() + vec2(14.0, 0.0), 3.5, colour);
     }
-    ui.painter().galley(rect.min + vec2(11.0 + lead, 3.0), galley, theme::TEXT);
+    ui.painter().galley(rect.min + vec2(11.0 + lead, 3.0), galley, theme::text());
     let clicked = response.clicked();
     response.on_hover_text(tip);
     clicked

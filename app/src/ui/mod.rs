@@ -114,6 +114,7 @@ pub struct App {
     pace: pace::Pace,
     last: Instant,
     zoom: f32,
+    theme: Option<egui::Theme>,
 }
 
 impl App {
@@ -146,6 +147,7 @@ impl App {
             pace: pace::Pace::new(),
             last: Instant::now(),
             zoom: 1.0,
+            theme: None,
         })
     }
 
@@ -157,7 +159,7 @@ impl App {
     }
 
     fn layout(&mut self, ui: &mut Ui, commands: &mut Vec<Command>) {
-        let bar = |margin: Margin| Frame::new().fill(theme::PANEL).inner_margin(margin);
+        let bar = |margin: Margin| Frame::new().fill(theme::panel()).inner_margin(margin);
         Bar::top("menu").exact_size(theme::TOP).resizable(false).frame(bar(Margin::symmetric(4, 4))).show(ui, |ui| {
             menu::show(ui, &self.editor, self.zoom, commands);
         });
@@ -235,6 +237,7 @@ impl App {
     pub fn frame(&mut self, ui: &mut Ui) {
         let start = Stopwatch::start();
         let ctx = ui.ctx().clone();
+        self.theme = Some(theme::wear(&ctx, self.editor.preferences().appearance, self.theme));
         let mut commands = Vec::new();
         self.canvas.take_keys(&ctx, &mut self.editor);
         keys::read(&ctx, &self.editor, &mut commands);
@@ -262,6 +265,6 @@ impl eframe::App for App {
     }
 
     fn clear_color(&self, _: &egui::Visuals) -> [f32; 4] {
-        theme::BACKGROUND.to_normalized_gamma_f32()
+        theme::background().to_normalized_gamma_f32()
     }
 }

@@ -3,14 +3,13 @@
 use andamento_model::library;
 use andamento_model::library::fit::{Fit, Memory};
 use andamento_model::networks::FAMILIES;
-use egui::text::{LayoutJob, TextWrapping};
 use egui::{
     Align2, Button, Color32, CursorIcon, Id, Key, Label, Popup, PopupCloseBehavior, Pos2, Rect, Response, RichText,
     Role, ScrollArea, Sense, TextEdit, Ui, WidgetInfo, vec2,
 };
 
 use super::panel::well;
-use super::widgets::{browse, focus_ring, place_in_list, segment};
+use super::widgets::{browse, focus_ring, line, place_in_list, segment};
 use super::{icons, theme};
 use crate::command::{Command, Dialog};
 use crate::editor::{Editor, Offer};
@@ -50,11 +49,11 @@ impl Chooser {
         well(ui, &response, rect);
         let left = rect.left_top() + vec2(11.0, 8.0);
         let width = rect.width() - 40.0;
-        line(ui, left, width, &card.title, (theme::BODY, theme::TEXT));
+        write(ui, left, width, &card.title, (theme::BODY, theme::text()));
         let about = editor.offers.iter().find(|offer| offer.card.id == card.id).map(about).unwrap_or_default();
-        line(ui, left + vec2(0.0, 19.0), width, &about, (theme::SMALL, theme::DIM));
+        write(ui, left + vec2(0.0, 19.0), width, &about, (theme::SMALL, theme::dim()));
         let corner = rect.right_center() - vec2(12.0, 0.0);
-        ui.painter().text(corner, Align2::RIGHT_CENTER, icons::DOWN, theme::icon_font(13.0), theme::DIM);
+        ui.painter().text(corner, Align2::RIGHT_CENTER, icons::DOWN, theme::icon_font(13.0), theme::dim());
         if response.clicked() {
             self.wanted.clear();
             let own = editor.offers.iter().position(|offer| offer.card.id == card.id);
@@ -83,7 +82,7 @@ impl Chooser {
         let moved = browse(ui, &mut self.at, found.len());
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
         if found.is_empty() {
-            ui.label(RichText::new("No model is called so, or paints such a subject").size(13.0).color(theme::DIM));
+            ui.label(RichText::new("No model is called so, or paints such a subject").size(13.0).color(theme::dim()));
         }
         let memory = *self.memory.get_or_insert_with(Memory::now);
         let mut chosen = found.get(self.at).filter(|_| entered).copied();
@@ -109,7 +108,7 @@ impl Chooser {
             ui.close();
         }
         if let Some(how_far) = &editor.importing {
-            ui.add(Label::new(RichText::new(how_far).size(theme::SMALL).color(theme::DIM)).truncate());
+            ui.add(Label::new(RichText::new(how_far).size(theme::SMALL).color(theme::dim())).truncate());
         }
     }
 
@@ -135,7 +134,7 @@ fn families(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let rows = FAMILIES.len().div_ceil(PER_ROW);
     let size = vec2(ui.available_width(), rows as f32 * SWITCH + 6.0);
     let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
-    ui.painter().rect_filled(rect, theme::RADIUS, theme::WELL);
+    ui.painter().rect_filled(rect, theme::RADIUS, theme::well());
     let width = (rect.width() - 6.0) / PER_ROW as f32;
     for (index, family) in FAMILIES.iter().enumerate() {
         let corner = rect.min + vec2(3.0, 3.0);
@@ -163,15 +162,15 @@ fn entry(ui: &mut Ui, offer: &Offer, subject: Option<usize>, fit: Option<Fit>, c
     };
     response.widget_info(|| WidgetInfo::selected(Role::MenuItemRadio, true, chosen, &title));
     let fill = match (response.hovered(), chosen) {
-        (true, _) => theme::CONTROL_HOVERED,
-        (false, true) => theme::CONTROL,
+        (true, _) => theme::control_hovered(),
+        (false, true) => theme::control(),
         (false, false) => Color32::TRANSPARENT,
     };
     ui.painter().rect_filled(rect, theme::RADIUS, fill);
     let badge = fit.map(|fit| match fit {
-        Fit::Fits => ("fits", theme::GOOD),
-        Fit::Tight => ("tight", theme::BUSY),
-        Fit::TooLarge => ("too large", theme::BAD),
+        Fit::Fits => ("fits", theme::good()),
+        Fit::Tight => ("tight", theme::busy()),
+        Fit::TooLarge => ("too large", theme::bad()),
     });
     let left = rect.left_top() + vec2(9.0, 4.0);
     let right = match badge {
@@ -181,8 +180,8 @@ fn entry(ui: &mut Ui, offer: &Offer, subject: Option<usize>, fit: Option<Fit>, c
         }
         None => rect.max.x,
     };
-    line(ui, left, right - 9.0 - left.x, &title, (theme::BODY, theme::TEXT));
-    line(ui, left + vec2(0.0, 18.0), rect.width() - 18.0, &about(offer), (theme::SMALL, theme::DIM));
+    write(ui, left, right - 9.0 - left.x, &title, (theme::BODY, theme::text()));
+    write(ui, left + vec2(0.0, 18.0), rect.width() - 18.0, &about(offer), (theme::SMALL, theme::dim()));
     focus_ring(ui, &response, rect, 6);
     let fits = match fit {
         None | Some(Fit::Fits) => "It fits into this computer's memory",
@@ -195,12 +194,9 @@ fn entry(ui: &mut Ui, offer: &Offer, subject: Option<usize>, fit: Option<Fit>, c
     response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(about)
 }
 
-/// A line of text, cut off with an ellipsis where it is too long.
-fn line(ui: &Ui, at: Pos2, width: f32, text: &str, (size, colour): (f32, Color32)) {
-    let mut job = LayoutJob::simple_singleline(text.into(), theme::font(size), colour);
-    job.wrap = TextWrapping::truncate_at_width(width);
-    let galley = ui.painter().layout_job(job);
-    ui.painter().galley(at, galley, colour);
+/// A line of text, as wide as there is room.
+fn write(ui: &Ui, at: Pos2, width: f32, text: &str, (size, colour): (f32, Color32)) {
+    ui.painter().galley(at, line(ui, text, width, size, colour), colour);
 }
 
 fn about(offer: &Offer) -> String {

@@ -56,7 +56,7 @@ impl Palette {
         let moved = browse(ui, &mut self.at, found.len());
         ui.add_space(4.0);
         if found.is_empty() {
-            ui.label(RichText::new("Nothing is called so").color(theme::DIM));
+            ui.label(RichText::new("Nothing is called so").color(theme::dim()));
         }
         let (mut chosen, height) = (None, (room.height() - 220.0).clamp(120.0, 420.0));
         ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
@@ -107,11 +107,11 @@ fn line(ui: &mut Ui, entry: &Entry, at: (bool, bool)) -> bool {
     let inside = response.rect.shrink2(vec2(10.0, 0.0));
     let mut ui = ui.new_child(egui::UiBuilder::new().max_rect(inside).layout(Layout::right_to_left(Align::Center)));
     let text = |text: &str, colour| Label::new(RichText::new(text).size(13.0).color(colour)).truncate();
-    ui.add(text(&entry.keys, theme::ACCENT));
-    let colour = if enabled { theme::TEXT } else { theme::FAINT };
+    ui.add(text(&entry.keys, theme::accent_text()));
+    let colour = if enabled { theme::text() } else { theme::faint() };
     ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
         ui.add(Label::new(RichText::new(&entry.name).color(colour)).truncate());
-        ui.add(text(entry.refusal.as_deref().unwrap_or(entry.about), theme::DIM));
+        ui.add(text(entry.refusal.as_deref().unwrap_or(entry.about), theme::dim()));
     });
     response.clicked()
 }

@@ -54,7 +54,7 @@ impl Settings {
         let room = ui.ctx().content_rect();
         ui.set_width(620.0_f32.min(room.width() - 80.0));
         ui.horizontal(|ui| {
-            ui.label(RichText::new("Settings").size(18.0).color(theme::TEXT));
+            ui.label(RichText::new("Settings").size(18.0).color(theme::text()));
             ui.add_space(16.0);
             let pages = [(Page::General, "General", "Theme and hints"), (Page::Keys, "Keys", "Which key does what")];
             for (page, name, about) in pages {
@@ -127,7 +127,7 @@ impl Settings {
         let text = format!("{chord} already means “{}”. Take it for “{}”?", other.name, action.name);
         let (mut take, mut leave) = (false, false);
         ui.horizontal_wrapped(|ui| {
-            ui.label(RichText::new(text).color(theme::ACCENT));
+            ui.label(RichText::new(text).color(theme::accent_text()));
             take = ui.button("Take it").clicked();
             leave = ui.button("Leave it").clicked();
         });
@@ -162,7 +162,7 @@ impl Settings {
             } else {
                 &text
             };
-            let colour = if waits || changed { theme::ACCENT } else { theme::TEXT };
+            let colour = if waits || changed { theme::accent_text() } else { theme::text() };
             let button = Button::new(RichText::new(shown).size(13.0).color(colour)).min_size(vec2(150.0, 24.0));
             let button = ui.add(button).accessible_name(format!("Key for {}", action.name));
             if button.on_hover_text("Click, then press the new key; Esc leaves it").clicked() {
@@ -170,8 +170,8 @@ impl Settings {
                 self.waiting = Some(action);
             }
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                ui.add(Label::new(RichText::new(action.name).color(theme::TEXT)).truncate());
-                let menu = RichText::new(action.menu.name()).size(theme::SMALL).color(theme::DIM);
+                ui.add(Label::new(RichText::new(action.name).color(theme::text())).truncate());
+                let menu = RichText::new(action.menu.name()).size(theme::SMALL).color(theme::dim());
                 ui.add(Label::new(menu).truncate());
             });
         });
@@ -200,6 +200,6 @@ fn general(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             commands.push(Command::ShowHints);
         }
         let known = format!("{closed} of {all} are known or were closed");
-        ui.label(RichText::new(known).size(13.0).color(theme::DIM));
+        ui.label(RichText::new(known).size(13.0).color(theme::dim()));
     });
 }

@@ -1,8 +1,8 @@
 //! The bar at the bottom: the run step by step, and what is shown of it.
 
 use egui::{
-    Align, Color32, CornerRadius, CursorIcon, Key, Layout, Painter, Pos2, Rect, Role, Sense, Shape, Stroke, Ui,
-    UiBuilder, WidgetInfo, pos2, vec2,
+    Align, CornerRadius, CursorIcon, Key, Layout, Painter, Pos2, Rect, Role, Sense, Shape, Stroke, Ui, UiBuilder,
+    WidgetInfo, pos2, vec2,
 };
 
 use super::widgets::{focus_ring, icon_button, pill, section};
@@ -81,12 +81,12 @@ fn player(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     } else {
         "drag to rewind; Branch goes on from this step"
     };
-    ui.label(egui::RichText::new(hint).size(theme::SMALL).color(theme::DIM));
+    ui.label(egui::RichText::new(hint).size(theme::SMALL).color(theme::dim()));
 }
 
 fn branch(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let enabled = editor.can_branch();
-    let colour = if enabled { theme::TEXT } else { theme::DIM };
+    let colour = if enabled { theme::text() } else { theme::dim() };
     let atoms =
         (theme::icon(icons::BRANCH, 16.0).color(colour), egui::RichText::new("Branch here").size(13.0).color(colour));
     let response = ui.add_enabled(enabled, egui::Button::new(atoms).min_size(vec2(0.0, 32.0)));
@@ -111,7 +111,7 @@ fn curve(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let (rect, painter) = (rect.shrink2(vec2(6.0, 0.0)), ui.painter_at(rect));
     focus_ring(ui, &response, rect, 4);
     let rail = Rect::from_min_max(pos2(rect.min.x, rect.max.y - 7.0), pos2(rect.max.x, rect.max.y - 4.0));
-    painter.rect_filled(rail, CornerRadius::same(2), theme::CONTROL);
+    painter.rect_filled(rail, CornerRadius::same(2), theme::control());
     let Some(track) = editor.track().filter(|_| steps > 0) else {
         let other = editor.document.track.as_ref().filter(|_| editor.run.is_none());
         let text = other
@@ -121,7 +121,7 @@ fn curve(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             egui::Align2::CENTER_CENTER,
             text,
             theme::font(13.0),
-            theme::FAINT,
+            theme::dim(),
         );
         return;
     };
@@ -129,9 +129,9 @@ fn curve(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let plot = Rect::from_min_max(rect.min + vec2(0.0, 8.0), pos2(rect.max.x, rail.min.y - 8.0));
     draw_curve(&painter, plot, track, editor.head(), &x);
     let head = x(editor.head() as f32);
-    painter.rect_filled(Rect::from_min_max(rail.min, pos2(head, rail.max.y)), CornerRadius::same(2), theme::ACCENT);
-    painter.vline(head, rect.min.y + 4.0..=rail.max.y, Stroke::new(1.5, Color32::WHITE));
-    painter.circle_filled(pos2(head, rect.min.y + 5.0), 4.5, Color32::WHITE);
+    painter.rect_filled(Rect::from_min_max(rail.min, pos2(head, rail.max.y)), CornerRadius::same(2), theme::accent());
+    painter.vline(head, rect.min.y + 4.0..=rail.max.y, Stroke::new(1.5, theme::head()));
+    painter.circle_filled(pos2(head, rect.min.y + 5.0), 4.5, theme::head());
     let pointed = |at: Pos2| {
         ((at.x - rect.min.x) / rect.width() * steps as f32).round().clamp(0.0, track.steps.len() as f32) as usize
     };
@@ -166,12 +166,12 @@ fn draw_curve(painter: &Painter, plot: Rect, track: &Track, head: usize, x: &dyn
     let points: Vec<Pos2> = bits.iter().enumerate().map(|(step, bits)| pos2(x(step as f32 + 0.5), y(*bits))).collect();
     let (past, future) = (&points[..head.min(points.len())], &points[head.saturating_sub(1).min(points.len())..]);
     if past.len() > 1 {
-        painter.add(Shape::line(past.to_vec(), Stroke::new(1.6, theme::ACCENT)));
+        painter.add(Shape::line(past.to_vec(), Stroke::new(1.6, theme::accent())));
     } else if let Some(point) = past.first() {
-        painter.circle_filled(*point, 1.8, theme::ACCENT);
+        painter.circle_filled(*point, 1.8, theme::accent());
     }
     if future.len() > 1 && head < points.len() {
-        painter.extend(Shape::dashed_line(future, Stroke::new(1.2, theme::FAINT), 2.0, 4.0));
+        painter.extend(Shape::dashed_line(future, Stroke::new(1.2, theme::faint()), 2.0, 4.0));
     }
 }
 

@@ -72,15 +72,15 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         let (rect, response) = ui.allocate_exact_size(vec2(36.0, 36.0), Sense::click());
         response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, chosen, entry.name));
         let fill = match (chosen, response.hovered()) {
-            (true, _) => theme::ACCENT,
-            (false, true) => theme::CONTROL_HOVERED,
+            (true, _) => theme::accent(),
+            (false, true) => theme::control_hovered(),
             (false, false) => egui::Color32::TRANSPARENT,
         };
-        let colour = if chosen { theme::ON_ACCENT } else { theme::TEXT };
+        let colour = if chosen { theme::on_accent() } else { theme::text() };
         let painter = ui.painter();
         painter.rect_filled(rect, CornerRadius::same(7), fill);
         painter.text(rect.center() - vec2(1.0, 1.0), Align2::CENTER_CENTER, entry.icon, theme::icon_font(19.0), colour);
-        let letter = if chosen { colour } else { theme::DIM };
+        let letter = if chosen { colour } else { theme::dim() };
         painter.text(rect.max - vec2(4.0, 2.0), Align2::RIGHT_BOTTOM, letter_of(&key), theme::font(9.0), letter);
         focus_ring(ui, &response, rect, 7);
         if response.clicked() {
