@@ -3,6 +3,7 @@
 mod keyboard;
 mod keys;
 mod legible;
+mod models;
 mod monkey;
 
 use std::path::{Path, PathBuf};
@@ -25,7 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The real window with the bundled model, or one of its sizes with random weights.
 fn window(kept: Kept, size: [f32; 2]) -> Harness<'static, App> {
-    let shelf = Shelf::open(Some(&std::env::temp_dir().join("andamento-feeling-without-library"))).expect("a folder");
+    window_in(kept, size, &std::env::temp_dir().join("andamento-feeling-without-library"))
+}
+
+/// The same with a library of imported models in a folder.
+fn window_in(kept: Kept, size: [f32; 2], library: &Path) -> Harness<'static, App> {
+    let shelf = Shelf::open(Some(library)).expect("a folder");
     let start = StartOptions { device: DeviceChoice::Cpu, picture: None, model: None, shelf: shelf.clone() };
     let mut loads = worker::from_library(shelf);
     let source = Box::new(move |id: &str, choice, report| {

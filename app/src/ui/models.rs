@@ -97,7 +97,9 @@ impl Chooser {
             }
         });
         if let Some((offer, subject)) = chosen {
-            commands.push(Command::ChooseModel(offer.card.id.clone()));
+            if subject.is_none() || offer.card.id != editor.card.id {
+                commands.push(Command::ChooseModel(offer.card.id.clone()));
+            }
             commands.extend(subject.map(|class| Command::Subject(class as u32)));
             ui.close();
         }

@@ -22,6 +22,7 @@ use crate::command::Command;
 use crate::editor::{Editor, Engine, LEAST_TOP_P, MOST_CONTEXT, Outcome, Settings, cause};
 use crate::fuzzy::Search;
 use crate::keymap::Chord;
+use crate::preferences::Hint;
 
 /// Small pictures of orders beside each other.
 const ORDERS_PER_ROW: usize = 6;
@@ -271,7 +272,8 @@ impl Panel {
 
     /// Generate pulses once, when the model is ready for the first time.
     fn pulse(&mut self, ui: &Ui, editor: &Editor, rect: Rect) {
-        if editor.generated || !matches!(editor.engine, Engine::Ready { .. }) {
+        let known = editor.generated || editor.preferences().hints_done.contains(&Hint::Generate);
+        if known || !matches!(editor.engine, Engine::Ready { .. }) {
             return;
         }
         let age = self.pulse.get_or_insert(0.0);
