@@ -6,6 +6,7 @@ mod checkpoints;
 mod decoding;
 mod evaluate;
 mod feeling;
+mod files;
 mod gpu;
 mod kernels;
 mod masks;

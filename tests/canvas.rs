@@ -1,12 +1,14 @@
 //! The canvas, by real events of pointer, pen and keyboard: every tool at 1×, 1.5× and 2×, the view, the frames, the edges,
 //! and that what is on the screen is what is in the picture.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{park, sleep};
 use std::time::{Duration, Instant};
 
 use andamento::command::{Adjustment, Command, Overlay, Tool, View};
+use andamento::document::fresh;
 use andamento::editor::Editor;
+use andamento::files::folders::Folders;
 use andamento::ui::{App, StartOptions};
 use andamento_model::device::DeviceChoice;
 use andamento_model::library::imported::Shelf;
@@ -24,7 +26,9 @@ const RIGHT: PointerButton = PointerButton::Secondary;
 /// The real window on the sample picture, or another one. Its model never finishes loading: none is needed here.
 fn window(scale: f32, picture: Option<PathBuf>) -> Harness<'static, App> {
     let shelf = Shelf::open(Some(&std::env::temp_dir().join("andamento-canvas-without-library"))).expect("a folder");
-    let start = StartOptions { device: DeviceChoice::Cpu, picture, model: None, shelf };
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("canvas-{}-{}", std::process::id(), fresh()));
+    let folders = Folders::open(Some(&home)).expect("a folder");
+    let start = StartOptions { device: DeviceChoice::Cpu, picture, model: None, shelf, folders };
     let source = Box::new(|_: &str, _, _| {
         loop {
             park();

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use andamento::document::fresh;
 use andamento::editor::{Editor, Engine};
+use andamento::files::folders::Folders;
 use andamento::preferences::Kept;
 use andamento::ui::{App, StartOptions};
 use andamento::worker;
@@ -32,7 +34,9 @@ fn window(kept: Kept, size: [f32; 2]) -> Harness<'static, App> {
 /// The same with a library of imported models in a folder.
 fn window_in(kept: Kept, size: [f32; 2], library: &Path) -> Harness<'static, App> {
     let shelf = Shelf::open(Some(library)).expect("a folder");
-    let start = StartOptions { device: DeviceChoice::Cpu, picture: None, model: None, shelf: shelf.clone() };
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("feeling-{}-{}", std::process::id(), fresh()));
+    let folders = Folders::open(Some(&home)).expect("a folder");
+    let start = StartOptions { device: DeviceChoice::Cpu, picture: None, model: None, shelf: shelf.clone(), folders };
     let mut loads = worker::from_library(shelf);
     let source = Box::new(move |id: &str, choice, report| {
         let random = || library::random(library::bundled(id)?.card()?, device::choose(choice)?);

@@ -6,8 +6,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use andamento::command::{Command, Dialog, Tool};
-use andamento::document::Document;
+use andamento::document::{Document, fresh};
 use andamento::editor::{Editor, Engine};
+use andamento::files::folders::Folders;
 use andamento::history::History;
 use andamento::ui::{App, StartOptions};
 use andamento::worker::{self, Event, Job, Worker};
@@ -46,7 +47,9 @@ fn window(picture: Option<PathBuf>) -> Harness<'static, App> {
 /// The same with a model to begin with, and a library of imported models in a folder.
 fn window_with(picture: Option<PathBuf>, model: Option<String>, library: &Path) -> Harness<'static, App> {
     let shelf = Shelf::open(Some(library)).expect("a folder");
-    let start = StartOptions { device: DeviceChoice::Cpu, picture, model, shelf: shelf.clone() };
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("window-{}-{}", std::process::id(), fresh()));
+    let folders = Folders::open(Some(&home)).expect("a folder");
+    let start = StartOptions { device: DeviceChoice::Cpu, picture, model, shelf: shelf.clone(), folders };
     let mut loads = worker::from_library(shelf);
     let source = Box::new(move |id: &str, choice, report| {
         let random = || library::random(library::bundled(id)?.card()?, device::choose(choice)?);
@@ -294,6 +297,67 @@ fn results_are_saved_beside_the_source_and_never_over_it() {
     window.state_mut().editor.apply(Command::SaveAs(source.clone()));
     assert!(window.state().editor.notices.iter().any(|notice| notice.bad && notice.about.contains("lake.png")));
     assert_eq!(std::fs::read(&source).expect("the source"), bytes_before);
+    std::fs::remove_dir_all(folder).expect("the folder goes");
+}
+
+#[test]
+fn exporting_and_dropping_by_the_names_of_things() {
+    let folder = std::env::temp_dir().join(format!("andamento-export-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder to write to");
+    let source = folder.join("lake.png");
+    let picture = Picture::new(image::DynamicImage::new_rgb16(300, 200));
+    std::fs::write(&source, picture.png_bytes().expect("a picture")).expect("a file");
+    let mut window = window(Some(source.clone()));
+    until(&mut window, "the picture is open", |editor| editor.document.name == "lake.png");
+    assert_eq!(window.state().editor.desk.recent, [source]);
+
+    window.key_press_modifiers(Modifiers::COMMAND | Modifiers::SHIFT, Key::E);
+    window.step();
+    assert_eq!(window.state().editor.dialog, Some(Dialog::Export));
+    window.run_steps(3);
+    for name in ["PNG", "JPEG", "WebP", "TIFF", "OpenRaster", "Project", "Metadata", "Browse…", "Path of the file"] {
+        assert!(window.query_by_label(name).is_some(), "{name}");
+    }
+    assert!(window.unnamed_widgets().is_empty(), "{:#?}", window.unnamed_widgets());
+    click(&mut window, "JPEG");
+    assert!(window.query_all_by_label("JPEG quality").count() > 0);
+    assert!(window.query_by_label_contains("16 bits become 8").is_some(), "what is lost is said before");
+    click(&mut window, "TIFF");
+    window.get_by_role_and_label(Role::Button, "Export").click();
+    let written = folder.join("lake-andamento-001.tif");
+    until(&mut window, "it is written", |editor| editor.desk.busy == 0 && editor.dialog.is_none());
+    assert!(Picture::open(&written).expect("it opens") == picture);
+
+    // A grey picture of the canvas's size may be a mask, which is asked.
+    let mut mask = Mask::new(300, 200);
+    mask.fill_rect(Rect::new(10, 20, 30, 40), 255);
+    let file = folder.join("mask.png");
+    std::fs::write(&file, mask.png_bytes().expect("a mask")).expect("a file");
+    let drop = |window: &mut Harness<'_, App>, as_mask: bool| {
+        window.state_mut().editor.apply(Command::DropFiles { paths: vec![file.clone()], as_mask });
+    };
+    drop(&mut window, false);
+    until(&mut window, "it asks", |editor| editor.dialog.is_some());
+    window.run_steps(2);
+    click(&mut window, "Use as mask");
+    until(&mut window, "the mask is there", |editor| editor.document.mask == mask);
+    assert_eq!(window.state().editor.dialog, None);
+    window.state_mut().editor.apply(Command::Undo);
+    drop(&mut window, true);
+    until(&mut window, "with Shift it is taken at once", |editor| editor.document.mask == mask);
+
+    // A mask alone is saved as a project.
+    window.key_press_modifiers(Modifiers::COMMAND, Key::S);
+    window.step();
+    assert_eq!(window.state().editor.dialog, Some(Dialog::Save));
+    let project = folder.join("lake.andamento");
+    window.state_mut().editor.apply(Command::SaveAs(project.clone()));
+    until(&mut window, "it is saved", |editor| editor.project().is_some());
+    window.state_mut().editor.apply(Command::ClearMask);
+    window.state_mut().editor.apply(Command::Open(project));
+    until(&mut window, "it is open", |editor| editor.desk.busy == 0);
+    assert_eq!(window.state().editor.document.mask, mask);
+    assert!(!window.state().editor.is_unsaved());
     std::fs::remove_dir_all(folder).expect("the folder goes");
 }
 

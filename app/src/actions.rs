@@ -187,13 +187,22 @@ fn heat(editor: &Editor, heat: Heat) -> Command {
 pub static ACTIONS: &[Action] = &[
     // Files.
     Action::new(Menu::File, "open", "Open…", |_| Command::Ask(Dialog::Open)).keys_are("Ctrl+O"),
-    Action::new(Menu::File, "save", "Save a new result", |_| Command::Save)
+    Action::new(Menu::File, "recover", "Recover…", |_| Command::Ask(Dialog::Recover))
+        .unless(|editor| editor.desk.orphans.is_empty().then(|| "Nothing was left behind".into())),
+    Action::new(Menu::File, "save", "Save", |_| Command::Save)
         .keys_are("Ctrl+S")
+        .titled(|editor| if editor.project().is_some() { "Save" } else { "Save a new result" }.into())
         .unless(is_running)
         .apart(),
     Action::new(Menu::File, "save-as", "Save as…", |_| Command::Ask(Dialog::Save))
         .keys_are("Ctrl+Shift+S")
         .unless(is_running),
+    Action::new(Menu::File, "export", "Export…", |_| Command::Ask(Dialog::Export))
+        .keys_are("Ctrl+Shift+E")
+        .unless(is_running),
+    Action::new(Menu::File, "forget-recent", "Forget recent files", |_| Command::ForgetRecent)
+        .unless(|editor| editor.desk.recent.is_empty().then(|| "There are none".into()))
+        .apart(),
     Action::new(Menu::File, "quit", "Quit", |_| Command::Quit).keys_are("Ctrl+Q").apart(),
     // History and settings.
     Action::new(Menu::Edit, "undo", "Undo", |_| Command::Undo)
@@ -208,6 +217,10 @@ pub static ACTIONS: &[Action] = &[
         .krita("Ctrl+Shift+Z")
         .titled(|editor| editor.history.redo_label().map_or("Redo".into(), |label| format!("Redo {label}")))
         .unless(|editor| editor.history.redo_label().is_none().then(|| "Nothing was taken back".into())),
+    Action::new(Menu::Edit, "copy", "Copy picture", |_| Command::Copy).keys_are("Ctrl+C").apart(),
+    Action::new(Menu::Edit, "paste", "Paste as a new document", |_| Command::Paste).keys_are("Ctrl+V"),
+    Action::new(Menu::Edit, "restore-request", "Restore its request", |_| Command::RestoreRequest)
+        .unless(|editor| editor.document.record.is_none().then(|| "The file does not say how it was made".into())),
     Action::new(Menu::Edit, "settings", "Settings…", |_| Command::Ask(Dialog::Settings)).keys_are("Ctrl+,").apart(),
     // The mask.
     Action::new(Menu::Select, "select-all", "Select all", |_| Command::SelectAll).keys_are("Ctrl+A"),

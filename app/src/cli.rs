@@ -12,17 +12,21 @@ use andamento_model::frame::Extent;
 use andamento_model::lattice::Lattice;
 use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::imported::Shelf;
-use andamento_model::library::{self, Entry, Model};
+use andamento_model::library::{self, Card, Entry, Model};
 use andamento_model::network::{Abilities, Pace};
 use andamento_model::order::{self, ORDERS};
 use andamento_model::paint::{Event, Request, paint};
-use andamento_model::picture::{Mask, Picture};
+use andamento_model::picture::{Kind, Mask, Notes, Picture};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::{Error, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::document::save_atomically;
+use crate::document::{Document, save_atomically};
+use crate::files::export::{Format, QUALITY};
+use crate::files::record::notes_of_run;
+use crate::files::save::save_with;
+use crate::files::{export, openraster};
 use crate::progress::Line;
 use crate::{bench, doctor, evaluate, frames, models, training};
 
@@ -128,9 +132,12 @@ pub struct Replay {
     /// Run the generator again and compare every token, instead of drawing the recorded ones.
     #[arg(long)]
     verify: bool,
-    /// The picture to write, a PNG.
+    /// The picture to write: .png, .tif, .webp or .jpg. By default a PNG with a new name after the ledger's.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Leave out how the picture was made, and what the camera wrote into the source.
+    #[arg(long)]
+    no_metadata: bool,
 }
 
 /// How guidance runs over the steps.
@@ -201,9 +208,15 @@ struct Run {
     /// The same number makes the same picture. By default a new one each time.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// The picture to write, a PNG. By default a new name after the source's.
+    /// The picture to write: .png, .tif, .webp, .jpg or .ora. By default a PNG with a new name after the source's.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Quality of a JPEG, from 1 to 100.
+    #[arg(long, value_name = "N", default_value_t = QUALITY, value_parser = clap::value_parser!(u8).range(1..=100))]
+    quality: u8,
+    /// Leave out how the picture was made, and what the camera wrote into the source.
+    #[arg(long)]
+    no_metadata: bool,
     /// Write a picture per step into this folder.
     #[arg(long, value_name = "DIR")]
     frames: Option<PathBuf>,
@@ -471,9 +484,9 @@ impl Run {
         }
         line.end();
         let picture = result.ok_or_else(|| Error::device(&shown.name, "the run ended early", "Try --device cpu"))?;
-        save_atomically(&job.output, &picture.png_bytes()?)?;
+        let ledger = painting.ledger(&self.model, &entry.hash(), job.source.clone())?;
+        self.write(&job, &picture, ledger.clone(), &card)?;
         if let Some(file) = &self.ledger {
-            let ledger = painting.ledger(&self.model, &entry.hash(), job.source)?;
             save_atomically(file, ledger.to_json()?.as_bytes())?;
         }
         let (tokens, seconds) = (made.len(), started.elapsed().as_secs_f64());
@@ -492,6 +505,25 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Writes the result as its name says, by default with how it was made.
+    fn write(&self, job: &Job, picture: &Picture, ledger: Ledger, card: &Card) -> Result<()> {
+        let notes = if self.no_metadata {
+            Notes { none: true, ..Notes::default() }
+        } else {
+            notes_of_run(ledger, card, (picture.width(), picture.height()))?
+        };
+        match Format::of(&job.output, self.quality)? {
+            Format::Picture(kind) => export::write_picture(&job.output, picture, kind, &notes),
+            _ => {
+                let before = Document::new(job.request.picture.clone(), "source", None);
+                let document = Document { picture: picture.clone(), mask: job.request.mask.clone(), ..before };
+                save_with(&job.output, |file| openraster::write(file, &document, &notes))
+            }
+        }
+    }
+}
+
 fn progress(steps: usize, visits: usize, tokens: usize, masked: usize, started: Instant) -> String {
     let left = started.elapsed().as_secs_f64() / steps as f64 * (visits - steps) as f64;
     format!("step {steps} / {visits} · {tokens} of {masked} masked tokens · {left:.1} s left")
@@ -502,9 +534,12 @@ fn mask_rect(width: u32, height: u32) -> andamento_model::picture::Rect {
 }
 
 fn check_output(output: &Path, source: Option<&Path>) -> Result<()> {
-    if !output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
-        let cause = format!("{} is not a PNG, which alone keeps every pixel outside the mask", output.display());
-        return Err(Error::control("--output", cause, "Give it the ending .png"));
+    match Format::of(output, QUALITY) {
+        Ok(Format::Picture(_) | Format::OpenRaster) => {}
+        _ => {
+            let cause = format!("{} is no kind of picture that is written here", output.display());
+            return Err(Error::control("--output", cause, "Give it the ending .png, .tif, .webp, .jpg or .ora"));
+        }
     }
     if source.is_some_and(|source| same_file(output, source)) {
         let cause = format!("{} is the source itself", output.display());
@@ -601,7 +636,16 @@ impl Replay {
             self.compare(&mut model, &ledger, &picture).map_err(damaged)?;
         }
         let result = ledger.replay(&mut model, &picture).map_err(damaged)?;
-        save_atomically(&output, &result.png_bytes()?)?;
+        let kind = Kind::of(&output, QUALITY).ok_or_else(|| {
+            let cause = "it has no layers to write";
+            Error::control("--output", cause, "Give it the ending .png, .tif, .webp or .jpg")
+        })?;
+        let notes = if self.no_metadata {
+            Notes { none: true, ..Notes::default() }
+        } else {
+            notes_of_run(ledger, &entry.card()?, (result.width(), result.height()))?
+        };
+        export::write_picture(&output, &result, kind, &notes)?;
         if setting.as_json {
             println!("{:#}", json!({ "output": output, "verified": self.verify }));
         } else {

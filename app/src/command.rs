@@ -98,6 +98,12 @@ pub enum Dialog {
     About,
     /// Asks what to do with a picture that is in no file.
     Leave,
+    /// Asks as what to export, and where.
+    Export,
+    /// Offers what other windows left behind when they did not end in the ordinary way.
+    Recover,
+    /// Asks whether a grey picture is meant as a mask.
+    MaskOrPicture(PathBuf),
 }
 
 /// Where the canvas is looked at.
@@ -118,12 +124,37 @@ pub enum Command {
     Ask(Dialog),
     /// Closes the dialog.
     CloseDialog,
-    /// Opens a picture file.
+    /// Opens a picture or a project.
     Open(PathBuf),
-    /// Saves under the next free name beside the source.
+    /// Saves the project that the document is in, or else a new result under the next free name beside the source.
     Save,
-    /// Saves under this name.
+    /// Saves under this name, which says as what: a project or a picture.
     SaveAs(PathBuf),
+    /// The same with or without metadata, as was chosen.
+    Export(PathBuf),
+    /// Quality of exported JPEGs, from 1 to 100.
+    JpegQuality(u8),
+    /// Whether exported pictures say how they were made, and keep what the camera wrote.
+    Metadata(bool),
+    /// Takes in files that were dropped onto the window, the picture among them as a mask if asked.
+    DropFiles {
+        /// The files.
+        paths: Vec<PathBuf>,
+        /// Whether it shall be a mask.
+        as_mask: bool,
+    },
+    /// Copies the picture to the clipboard.
+    Copy,
+    /// Opens what is on the clipboard: a picture, or the name of a file.
+    Paste,
+    /// Takes subject, order, knobs and mask from the record in the picture's file.
+    RestoreRequest,
+    /// Goes on with what another window left in this folder.
+    Recover(PathBuf),
+    /// Removes it.
+    DiscardRecovery(PathBuf),
+    /// Empties the list of recent files.
+    ForgetRecent,
     /// Leaves the program, after asking if a picture is in no file.
     Quit,
     /// Saves, and leaves once that is done.

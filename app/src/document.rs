@@ -1,6 +1,5 @@
 //! What is edited: a picture, what may change in it, and the run that made it.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +11,9 @@ use andamento_model::paint::Request;
 use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::plan::Plan;
 use andamento_model::{Error, Result};
-use atomic_write_file::AtomicWriteFile;
 use image::DynamicImage;
+
+pub use crate::files::save::save_atomically;
 
 /// The picture that is open when the program starts.
 const SAMPLE: &[u8] = include_bytes!("../../assets/samples/lake-at-dusk.png");
@@ -96,6 +96,10 @@ pub struct Document {
     pub content: Rect,
     /// The run that made the picture.
     pub track: Option<Arc<Track>>,
+    /// Whether a model made any part of it.
+    pub generated: bool,
+    /// The record that was in its file: how another picture of Andamento was made.
+    pub record: Option<Arc<str>>,
 }
 
 impl Document {
@@ -114,6 +118,8 @@ impl Document {
             picture,
             picture_id: id,
             track: None,
+            generated: false,
+            record: None,
         }
     }
 
@@ -129,13 +135,16 @@ impl Document {
         Ok(Self::new(picture, SAMPLE_NAME, None).with_mask(mask))
     }
 
-    /// Opens a picture file.
+    /// Opens a picture file. Returns also what the person should know about how it was read.
     ///
     /// # Errors
     /// As [`Picture::open`].
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<(Self, Vec<String>)> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self::new(Picture::open(path)?, name, Some(path.into())))
+        let opened = Picture::read(path)?;
+        let generated = opened.record.is_some();
+        let record = opened.record.map(Arc::from);
+        Ok((Self { record, generated, ..Self::new(opened.picture, name, Some(path.into())) }, opened.remarks))
     }
 
     /// The same with another mask.
@@ -152,6 +161,7 @@ impl Document {
         }
         self.picture = picture;
         self.picture_id = fresh();
+        self.generated |= !track.steps.is_empty();
         self.track = Some(track);
         self
     }
@@ -234,19 +244,4 @@ fn pictures_folder() -> PathBuf {
     let home = std::env::home_dir().filter(|home| home.is_dir());
     let pictures = home.as_ref().map(|home| home.join("Pictures")).filter(|pictures| pictures.is_dir());
     pictures.or(home).or_else(|| std::env::current_dir().ok()).unwrap_or_default()
-}
-
-/// Replaces a file as a whole, or leaves it as it was: written beside it, flushed to the disk, then renamed.
-///
-/// # Errors
-/// Names the file when it cannot be written.
-pub fn save_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        let mut file = AtomicWriteFile::open(path)?;
-        file.write_all(bytes)?;
-        file.commit()
-    };
-    write().map_err(|error: std::io::Error| {
-        Error::file(path, format!("it cannot be written ({error})"), "Choose another folder, or free some space")
-    })
 }

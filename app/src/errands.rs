@@ -11,23 +11,69 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::command::Adjustment;
 use crate::document::{Document, save_atomically};
+use crate::files::autosave::Orphan;
+use crate::files::clipboard::{self, Pasted};
+use crate::files::export::{self, Format};
+use crate::files::project::{self, Snapshot};
 use crate::models::today;
 use crate::preferences::Preferences;
 use crate::worker::Waker;
 
+/// What was opened.
+pub enum Loaded {
+    /// A picture.
+    Picture {
+        /// The document.
+        document: Box<Document>,
+        /// What could not be taken as it stands in the file.
+        remarks: Vec<String>,
+    },
+    /// A project.
+    Project {
+        /// Its file.
+        path: PathBuf,
+        /// What it holds.
+        snapshot: Box<Snapshot>,
+    },
+    /// A grey picture of the canvas's own size, which may be meant as a mask: nothing was opened yet.
+    PerhapsMask(PathBuf),
+}
+
+/// What shall be written, and how.
+pub struct Order {
+    /// The name.
+    pub path: PathBuf,
+    /// As what.
+    pub format: Format,
+    /// Whether it shall say how it was made.
+    pub metadata: bool,
+    /// Everything there is.
+    pub snapshot: Snapshot,
+    /// Where models are known.
+    pub shelf: Shelf,
+    /// The number of the picture as it was opened.
+    pub lineage: u64,
+    /// The state of the history.
+    pub state: [u64; 4],
+}
+
 /// An errand that is done.
 pub enum Errand {
-    /// A picture was opened, or not.
-    Opened(Box<Result<Document>>),
-    /// A picture was saved, or not.
+    /// A file was opened, or not.
+    Opened(Result<Loaded>),
+    /// A file was written, or not.
     Saved {
-        /// Under this name.
-        path: PathBuf,
-        /// The number of the picture.
-        picture_id: u64,
+        /// What was asked for.
+        order: Box<Order>,
         /// Whether it worked.
         result: Result<()>,
     },
+    /// What another window left behind was read, or not.
+    Recovered(Result<(Orphan, Box<Snapshot>)>),
+    /// The picture was copied to the clipboard, or not.
+    Copied(Result<()>),
+    /// Something went wrong that nobody waits for.
+    Complaint(Error),
     /// A mask file was read, or not.
     MaskRead(Result<Mask>),
     /// The mask was written, or not.
@@ -88,18 +134,63 @@ impl Errands {
         Self { outbox, inbox, wake }
     }
 
-    /// Opens a picture file.
+    /// Opens a picture or a project.
     pub fn open(&self, path: PathBuf) {
-        self.run(move || Errand::Opened(Box::new(Document::open(&path))));
+        self.run(move || Errand::Opened(load(path)));
     }
 
-    /// Saves the document's picture.
-    pub fn save(&self, document: &Document, path: PathBuf) {
-        let (picture, picture_id) = (document.picture.clone(), document.picture_id);
+    /// The same, but asks first if it may be a mask for a canvas of this size.
+    pub fn open_dropped(&self, path: PathBuf, size: (u32, u32)) {
         self.run(move || {
-            let result = picture.png_bytes().and_then(|bytes| save_atomically(&path, &bytes));
-            Errand::Saved { path, picture_id, result }
+            let loaded = load(path.clone());
+            let mask = matches!(&loaded, Ok(Loaded::Picture { document, .. })
+                if !document.picture.image().color().has_color()
+                    && (document.picture.width(), document.picture.height()) == size);
+            Errand::Opened(if mask { Ok(Loaded::PerhapsMask(path)) } else { loaded })
         });
+    }
+
+    /// Writes the document.
+    pub fn write(&self, order: Order) {
+        self.run(move || {
+            let result = export::write(&order.path, &order.snapshot, order.format, order.metadata, &order.shelf);
+            Errand::Saved { order: Box::new(order), result }
+        });
+    }
+
+    /// Reads what another window left behind.
+    pub fn recover(&self, orphan: Orphan) {
+        self.run(move || {
+            let snapshot = project::open_folder(&orphan.folder);
+            Errand::Recovered(snapshot.map(|snapshot| (orphan, Box::new(snapshot))))
+        });
+    }
+
+    /// Copies a picture to the clipboard.
+    pub fn copy(&self, picture: Picture) {
+        self.run(move || Errand::Copied(clipboard::copy(&picture)));
+    }
+
+    /// Opens what is on the clipboard.
+    pub fn paste(&self) {
+        self.run(|| {
+            Errand::Opened(clipboard::paste().and_then(|pasted| match pasted {
+                Pasted::Picture(picture) => {
+                    let document = Box::new(Document::new(picture, "clipboard.png", None));
+                    Ok(Loaded::Picture { document, remarks: Vec::new() })
+                }
+                Pasted::File(path) => load(path),
+            }))
+        });
+    }
+
+    /// A way to tell of what goes wrong elsewhere.
+    pub fn complainer(&self) -> impl Fn(Error) + Send + 'static {
+        let (outbox, wake) = (self.outbox.clone(), self.wake.clone());
+        move |error| {
+            let _gone = outbox.send(Errand::Complaint(error));
+            wake();
+        }
     }
 
     /// Reads a mask file for a canvas of this size.
@@ -190,7 +281,16 @@ impl Errands {
         });
         if let Err(error) = started {
             let error = Error::device("computer", error, "Close other programs and try again");
-            let _gone = self.outbox.send(Errand::Opened(Box::new(Err(error))));
+            let _gone = self.outbox.send(Errand::Complaint(error));
         }
     }
+}
+
+fn load(path: PathBuf) -> Result<Loaded> {
+    if project::is_archive(&path) {
+        let snapshot = Box::new(project::open(&path)?);
+        return Ok(Loaded::Project { path, snapshot });
+    }
+    let (document, remarks) = Document::open(&path)?;
+    Ok(Loaded::Picture { document: Box::new(document), remarks })
 }

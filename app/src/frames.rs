@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::command::{Command, View};
 use crate::document::save_atomically;
 use crate::editor::Engine;
+use crate::files::folders::Folders;
 use crate::ui::{self, App, StartOptions};
 
 /// The window's size in points.
@@ -64,12 +65,16 @@ fn computed() -> Option<Duration> {
 /// # Errors
 /// If the picture cannot be made, or the model does not load.
 pub fn run(side: u32, device: DeviceChoice, shelf: Shelf, as_json: bool) -> Result<()> {
-    let path = std::env::temp_dir().join(format!("andamento-bench-{}.png", std::process::id()));
+    // A place of its own for the picture and for what a window keeps, so that nothing of the person's is touched.
+    let home = std::env::temp_dir().join(format!("andamento-bench-{}", std::process::id()));
+    let folders = Folders::open(Some(&home))?;
+    std::fs::create_dir_all(&home).map_err(|error| Error::file(&home, error, "Free some space"))?;
+    let path = home.join("picture.png");
     save_atomically(&path, &picture(side).png_bytes()?)?;
-    let measured = Window::open(StartOptions { device, picture: Some(path.clone()), model: None, shelf })
+    let measured = Window::open(StartOptions { device, picture: Some(path), model: None, shelf, folders })
         .and_then(|mut window| window.measure());
-    // A file in the temporary folder that cannot be removed does no harm.
-    let _kept = std::fs::remove_file(&path);
+    // A temporary folder that cannot be removed does no harm.
+    let _kept = std::fs::remove_dir_all(&home);
     let (card, idle, busy) = measured?;
     let figures = |times: &Times| {
         let ms = |share| times.percentile(share).as_secs_f64() * 1e3;

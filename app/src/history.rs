@@ -1,16 +1,21 @@
 //! Undo and redo of whole documents, one history across strokes and generations.
 
-use crate::document::Document;
 use std::collections::HashSet;
+
+use crate::document::Document;
+use crate::files::project::Snapshot;
 
 /// So many changes can be taken back.
 const LIMIT: usize = 500;
 
-/// A document as it was, and the change that led to it. Documents share the pixels and the parts of the mask that a change
-/// left alone.
-struct Entry {
-    label: String,
-    document: Document,
+/// A document as it was, and the change that led to it. Documents share the pixels and the parts of the mask that a
+/// change left alone.
+#[derive(Clone)]
+pub struct Entry {
+    /// What the change is called.
+    pub label: String,
+    /// The document after it.
+    pub document: Document,
 }
 
 /// Everything that can be taken back or made again.
@@ -18,7 +23,7 @@ pub struct History {
     entries: Vec<Entry>,
     /// The entry that is the present document.
     at: usize,
-    /// Pictures that are in a file.
+    /// The numbers of pictures that are in a file, and of masks that need none.
     saved: HashSet<u64>,
 }
 
@@ -26,7 +31,7 @@ impl History {
     /// A history that starts with this document.
     pub fn new(document: &Document) -> Self {
         let entry = Entry { label: "Open".into(), document: document.clone() };
-        Self { saved: HashSet::from([document.picture_id]), entries: vec![entry], at: 0 }
+        Self { saved: HashSet::from([document.picture_id, document.mask_id]), entries: vec![entry], at: 0 }
     }
 
     /// Writes down a change that led to this document. What had been taken back is forgotten.
@@ -73,14 +78,48 @@ impl History {
         self.entries.iter().map(|entry| entry.label.as_str())
     }
 
-    /// Writes down that a picture is in a file.
-    pub fn mark_saved(&mut self, picture_id: u64) {
-        self.saved.insert(picture_id);
+    /// Writes down that the picture or mask with this number needs no saving.
+    pub fn mark_saved(&mut self, id: u64) {
+        self.saved.insert(id);
     }
 
-    /// Whether this picture is in no file.
-    pub fn is_edited(&self, picture_id: u64) -> bool {
-        !self.saved.contains(&picture_id)
+    /// Whether the picture or mask with this number is in no file.
+    pub fn is_edited(&self, id: u64) -> bool {
+        !self.saved.contains(&id)
+    }
+
+    /// Everything, for a project or the autosave.
+    pub fn snapshot(&self, results: Vec<Document>) -> Snapshot {
+        Snapshot { entries: self.entries.clone(), at: self.at, results }
+    }
+
+    /// Goes on with the history of a project: what is here stays, and can be gone back to. Returns its present document.
+    pub fn append(&mut self, snapshot: Snapshot) -> Document {
+        self.entries.truncate(self.at + 1);
+        let first = self.entries.len();
+        let opened = snapshot.entries.iter().map(|entry| &entry.document);
+        self.saved.extend(opened.filter(|it| it.picture_id == it.original_id).map(|it| it.picture_id));
+        self.entries.extend(snapshot.entries);
+        let excess = self.entries.len().saturating_sub(LIMIT + 1).min(first);
+        self.entries.drain(..excess);
+        self.at = first + snapshot.at - excess;
+        self.present()
+    }
+
+    /// Whether documents were changed since they were opened; `kept` is one that is in a project.
+    pub fn has_changes(&self, kept: Option<u64>) -> bool {
+        let changed = self.entries.windows(2).filter(|pair| {
+            let [before, after] = [&pair[0].document, &pair[1].document];
+            before.original_id == after.original_id && Some(after.original_id) != kept
+        });
+        changed.count() > 0
+    }
+
+    /// What tells this state from all others: the numbers of picture and mask, how far it can be taken back, and how many
+    /// changes there are.
+    pub fn state(&self) -> [u64; 4] {
+        let document = &self.entries[self.at].document;
+        [document.picture_id, document.mask_id, self.at as u64, self.entries.len() as u64]
     }
 
     fn present(&self) -> Document {

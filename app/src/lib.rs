@@ -9,6 +9,7 @@ pub mod document;
 pub mod editor;
 pub mod errands;
 pub mod evaluate;
+pub mod files;
 pub mod frames;
 pub mod fuzzy;
 pub mod headless;

@@ -247,7 +247,7 @@ impl Bench {
     fn paint(&mut self, run: u64, request: &Request, earlier: &[Step]) -> Result<()> {
         let (inbox, report) = (self.inbox.clone(), self.report.clone());
         let mut painting = paint::paint(self.model()?, request, earlier)?;
-        let mut previews = Previews::new(run, earlier.len());
+        let mut previews = Previews::new(run, earlier.len(), request.picture.clone());
         while let Some(event) = painting.next() {
             match event? {
                 paint::Event::Planned { plan, frame } => {
@@ -282,6 +282,7 @@ impl Bench {
         let scales = track.plan.scales_after(steps);
         let decoded = model.tokenizer.decode_scales(&track.plan.lattice, &track.tokens(steps), scales);
         let decoded = to_picture(decoded?)?;
+        let decoded = track.request.picture.matched(&decoded);
         let picture = veiled(&decoded, &veil(&track.request.mask, &track.frame));
         report.send(Event::Preview { run: track.number, steps, picture });
         Ok(())
@@ -328,14 +329,16 @@ fn with_thumbnail(picture: Picture) -> (Picture, RgbaImage) {
 struct Previews {
     run: u64,
     steps: usize,
+    /// The canvas, in whose colours previews are shown.
+    picture: Picture,
     veil: Vec<u8>,
     last: Instant,
     cost: Duration,
 }
 
 impl Previews {
-    fn new(run: u64, steps: usize) -> Self {
-        Self { run, steps, veil: Vec::new(), last: Instant::now(), cost: Duration::ZERO }
+    fn new(run: u64, steps: usize, picture: Picture) -> Self {
+        Self { run, steps, picture, veil: Vec::new(), last: Instant::now(), cost: Duration::ZERO }
     }
 
     fn when_due(&mut self, painting: &Painting<'_>, report: &Outbox) -> Result<()> {
@@ -344,7 +347,7 @@ impl Previews {
 
     fn now(&mut self, painting: &Painting<'_>, report: &Outbox) -> Result<()> {
         let start = Instant::now();
-        let picture = veiled(&painting.preview()?, &self.veil);
+        let picture = veiled(&self.picture.matched(&painting.preview()?), &self.veil);
         report.send(Event::Preview { run: self.run, steps: self.steps, picture });
         self.last = Instant::now();
         self.cost = self.last - start;

@@ -88,7 +88,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(
+    /// A ledger of a run, finished or not.
+    ///
+    /// # Errors
+    /// If the mask cannot be written down.
+    pub fn new(
         model: &str,
         model_hash: &str,
         source: Source,

@@ -1,20 +1,32 @@
 //! Pictures and masks on the canvas: opened within bounds, kept at the source's own depth, cheap to clone.
 
+mod about;
+mod beside;
 mod brush;
+mod colour;
 mod edge;
+mod exif;
+mod grey_alpha;
 mod grow;
 mod mask;
 mod open;
 mod rect;
+mod save;
 mod select;
 
+pub use about::{About, DigitalSource};
+pub(crate) use colour::luma;
 pub use edge::MOST as MOST_EDGE;
 pub use mask::{Combine, Mask};
+pub use open::Opened;
 pub use rect::Rect;
+pub use save::{Kind, Notes};
 
 use crate::{Error, Result};
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{DynamicImage, ImageBuffer, ImageEncoder, ImageError, ImageResult, Pixel, Primitive, RgbImage};
+use colour::Colour;
+use image::imageops::replace;
+use image::{DynamicImage, ImageBuffer, Pixel, Primitive, RgbImage};
+use std::io::Cursor;
 use std::{fmt, ops::Range, path::Path, sync::Arc};
 
 /// The largest picture that is opened or made, in pixels. Medium-format cameras make 150 megapixels.
@@ -84,13 +96,17 @@ pub struct Picture {
     origin: Arc<Origin>,
 }
 
-/// What the file said about its pixels, handed on to what is made from them; empty when it said nothing.
-#[derive(Default, PartialEq)]
+/// Where the pixels come from: what their file said, and how its colours become sRGB where they are others.
+#[derive(Default)]
 struct Origin {
-    /// The ICC colour profile.
-    profile: Vec<u8>,
-    /// The EXIF block, its orientation already applied and set to 1.
-    exif: Vec<u8>,
+    about: About,
+    colour: Option<Colour>,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        self.about == other.about
+    }
 }
 
 impl Picture {
@@ -104,6 +120,15 @@ impl Picture {
         Self { pixels: Arc::new(image), origin: Arc::default() }
     }
 
+    /// The same with what a file says beside the pixels; also why its colour profile cannot be used, if it cannot.
+    fn about_what(image: DynamicImage, about: About) -> (Self, Option<String>) {
+        let (colour, complaint) = match &about.profile[..] {
+            [] => (None, None),
+            profile => Colour::of(profile).map_or_else(|cause| (None, Some(cause)), |colour| (colour, None)),
+        };
+        (Self { origin: Arc::new(Origin { about, colour }), ..Self::new(image) }, complaint)
+    }
+
     /// Opens a PNG, JPEG, WebP, TIFF, BMP or GIF (its first picture), known by its content and not by its name, upright
     /// as its EXIF says.
     ///
@@ -111,26 +136,98 @@ impl Picture {
     /// When the file is missing, not a regular file, not a picture, incomplete, damaged, or too large: more than 200
     /// megapixels or 2 GiB as decoded, or unfolding to far more than a file of its size can hold.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self::read(path)?.picture)
+    }
+
+    /// The same, with what the person should know about how the file was read.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn read(path: impl AsRef<Path>) -> Result<Opened> {
         open::open(path.as_ref())
     }
 
-    /// The picture as a PNG at its own depth and colour type, with the source's colour profile and EXIF; the same bytes
-    /// for the same picture.
+    /// Reads the bytes of such a file; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn decode(name: impl AsRef<Path>, bytes: &[u8]) -> Result<Opened> {
+        open::decode(name.as_ref(), bytes.len() as u64, Cursor::new(bytes))
+    }
+
+    /// The picture as a PNG at its own depth and colour type, with all that its file said; the same bytes for the same
+    /// picture.
     ///
     /// # Errors
     /// When the picture has no pixels.
     pub fn png_bytes(&self) -> Result<Vec<u8>> {
-        self.encode_png().map_err(|error| Error::control("picture", error, "Open or make a picture that has pixels"))
+        let mut bytes = Cursor::new(Vec::new());
+        self.write(&mut bytes, Kind::Png, &Notes::default())
+            .map_err(|error| Error::control("picture", error, "Open or make a picture that has pixels"))?;
+        Ok(bytes.into_inner())
     }
 
-    fn encode_png(&self) -> ImageResult<Vec<u8>> {
-        let mut bytes = Vec::new();
-        // 24 megapixels in a fifth of a second, where the next better compression takes two: autosave passes here.
-        let mut encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
-        encoder.set_icc_profile(self.origin.profile.clone()).map_err(ImageError::Unsupported)?;
-        encoder.set_exif_metadata(self.origin.exif.clone()).map_err(ImageError::Unsupported)?;
-        self.pixels.write_with_encoder(encoder)?;
-        Ok(bytes)
+    /// What its file said beside the pixels.
+    pub fn about(&self) -> &About {
+        &self.origin.about
+    }
+
+    /// A part of it as a picture of its own, and the same for whole ones; the part must lie in the picture.
+    pub fn part(&self, part: Rect) -> Self {
+        let part = part.intersect(self.rect());
+        self.with_pixels(self.pixels.crop_imm(part.x as u32, part.y as u32, part.width, part.height))
+    }
+
+    /// The same with a `patch` of the same colour type laid over it, its corner at a column and a row; what would lie
+    /// outside is cut off.
+    ///
+    /// # Errors
+    /// When the colour types differ.
+    pub fn patched(&self, patch: &Self, x: u32, y: u32) -> Result<Self> {
+        if self.pixels.color() != patch.pixels.color() {
+            let cause = format!("{:?} does not fit {:?}", patch.pixels.color(), self.pixels.color());
+            return Err(Error::control("picture", cause, "Open the file that it was made from"));
+        }
+        use DynamicImage::*;
+        let mut image = DynamicImage::clone(&self.pixels);
+        let (x, y) = (i64::from(x), i64::from(y));
+        match (&mut image, &*patch.pixels) {
+            (ImageLuma8(image), ImageLuma8(patch)) => replace(image, patch, x, y),
+            (ImageLumaA8(image), ImageLumaA8(patch)) => replace(image, patch, x, y),
+            (ImageRgb8(image), ImageRgb8(patch)) => replace(image, patch, x, y),
+            (ImageRgba8(image), ImageRgba8(patch)) => replace(image, patch, x, y),
+            (ImageLuma16(image), ImageLuma16(patch)) => replace(image, patch, x, y),
+            (ImageLumaA16(image), ImageLumaA16(patch)) => replace(image, patch, x, y),
+            (ImageRgb16(image), ImageRgb16(patch)) => replace(image, patch, x, y),
+            (ImageRgba16(image), ImageRgba16(patch)) => replace(image, patch, x, y),
+            _ => {} // refused above
+        }
+        Ok(self.with_pixels(image))
+    }
+
+    /// The smallest rectangle around all pixels in which another picture of the same size and colour type differs; the
+    /// whole picture if it has another size, type or origin.
+    pub fn difference(&self, other: &Self) -> Rect {
+        let same = (self.width(), self.height(), self.pixels.color(), self.about())
+            == (other.width(), other.height(), other.pixels.color(), other.about());
+        if !same {
+            return self.rect();
+        }
+        let size = usize::from(self.pixels.color().bytes_per_pixel());
+        let row = self.width() as usize * size;
+        let rows =
+            || self.pixels.as_bytes().chunks_exact(row.max(1)).zip(other.pixels.as_bytes().chunks_exact(row.max(1)));
+        let mut different = rows().enumerate().filter(|(_, (a, b))| a != b).map(|(y, _)| y);
+        let Some(top) = different.next() else { return Rect::default() };
+        let bottom = different.next_back().unwrap_or(top) + 1;
+        let (mut left, mut right) = (row / size, 0);
+        for (a, b) in rows().skip(top).take(bottom - top) {
+            let mut pixels = a.chunks_exact(size).zip(b.chunks_exact(size)).map(|(a, b)| a != b);
+            left = pixels.clone().take(left).position(|differs| differs).unwrap_or(left);
+            let count = row / size;
+            right = pixels.rposition(|differs| differs).map_or(right, |last| right.max(last + 1)).min(count);
+        }
+        Rect::new(left as i64, top as i64, (right - left) as u32, (bottom - top) as u32)
     }
 
     /// Width in pixels.
@@ -174,9 +271,27 @@ impl Picture {
         Self { origin: self.origin.clone(), ..Self::new(image) }
     }
 
-    /// The levels of a stretch of row `y`, which must lie in the picture, into `row`.
+    /// The levels of a stretch of row `y`, which must lie in the picture, into `row`: in sRGB, as models see it.
     pub(crate) fn read_row(&self, y: u32, columns: Range<u32>, row: &mut Vec<[f32; 4]>) {
         on_pixels!(&*self.pixels, buffer => read_row(buffer, y, columns, row));
+        if let Some(colour) = &self.origin.colour {
+            colour.to_srgb(row);
+        }
+    }
+
+    /// Levels of sRGB, as models make them, become levels of the picture's own colours.
+    pub(crate) fn take_srgb(&self, levels: &mut [[f32; 3]]) {
+        if let Some(colour) = &self.origin.colour {
+            colour.take_srgb(levels);
+        }
+    }
+
+    /// An sRGB picture as its pixels are in this one's colours: what to show beside it.
+    pub fn matched(&self, srgb: &RgbImage) -> RgbImage {
+        let mut levels: Vec<[f32; 3]> = srgb.pixels().map(|pixel| pixel.0.map(f32::from)).collect();
+        self.take_srgb(&mut levels);
+        let bytes = levels.into_iter().flatten().map(Sample::nearest).collect();
+        RgbImage::from_raw(srgb.width(), srgb.height(), bytes).unwrap_or_default()
     }
 }
 

@@ -15,7 +15,7 @@ pub enum Given {
 }
 
 /// One step of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Visit {
     /// Given sites that the network is told of just before, in this sequence.
     pub told: Vec<Site>,
@@ -28,7 +28,7 @@ pub struct Visit {
 }
 
 /// Given tokens and visits. Every site is either given or made; made ones are visited once, except by sliding windows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Plan {
     /// Where the tokens live.
     pub lattice: Lattice,

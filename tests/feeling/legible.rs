@@ -204,6 +204,8 @@ fn dialogs_settings_and_palette() {
         (Dialog::Leave, "leave"),
         (Dialog::Adjust(Adjustment::Grow), "grow"),
         (Dialog::Weights(vec!["some.ckpt".into()]), "weights"),
+        (Dialog::MaskOrPicture("some.png".into()), "mask or picture"),
+        (Dialog::Export, "export"),
     ];
     for (dialog, name) in dialogs {
         window.state_mut().editor.apply(Command::Ask(dialog));

@@ -129,7 +129,8 @@ fn monkey(seed: u64, events: usize) {
                 3 => Modifiers::COMMAND | Modifiers::SHIFT,
                 _ => Modifiers::NONE,
             };
-            let writes = matches!(window.state().editor.dialog, Some(Dialog::Save | Dialog::ExportMask));
+            let writes =
+                matches!(window.state().editor.dialog, Some(Dialog::Save | Dialog::Export | Dialog::ExportMask));
             match dice.below(100) {
                 0..35 => {
                     at = pos2(dice.share() * size.x, dice.share() * size.y);

@@ -26,7 +26,7 @@ impl Editor {
 
     pub(super) fn open(&mut self, document: Document) {
         self.end_stroke();
-        self.history.mark_saved(document.picture_id);
+        [document.picture_id, document.mask_id].into_iter().for_each(|id| self.history.mark_saved(id));
         self.preview = None;
         self.view.fit = true;
         let longer = document.picture.width().max(document.picture.height()) as f32;
@@ -34,41 +34,48 @@ impl Editor {
         self.change(&format!("Open {}", document.name), document);
     }
 
-    pub(super) fn save(&mut self) {
-        if self.history.is_edited(self.document.picture_id) {
-            self.errands.save(&self.document, self.document.next_name());
-        } else {
+    /// Saves the project that the document is in, or else a new result beside the source. A mask alone needs a project,
+    /// which asks for its name.
+    pub(super) fn save(&mut self) -> Result<()> {
+        if !self.is_unsaved() {
             let (name, cause) = (self.document.name.clone(), "nothing has changed since it was opened or saved");
             self.notify(false, name, cause.into(), String::new());
+            return Ok(());
         }
-    }
-
-    pub(super) fn save_as(&mut self, path: PathBuf) -> Result<()> {
-        let path = if path.extension().is_none() { path.with_extension("png") } else { path };
-        if self.document.is_source(&path) {
-            return Err(Error::file(
-                &path,
-                "this is the picture that was opened",
-                "Choose another name: sources stay as they are",
-            ));
+        match self.project().map(Path::to_path_buf) {
+            Some(project) => self.write(project, true),
+            None if self.history.is_edited(self.document.picture_id) => self.write(self.document.next_name(), true),
+            None => {
+                self.dialog = Some(Dialog::Save);
+                Ok(())
+            }
         }
-        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
-            return Err(Error::file(&path, "pictures are saved as PNG", "Choose a name that ends in .png"));
-        }
-        self.dialog = None;
-        self.errands.save(&self.document, path);
-        Ok(())
     }
 
     pub(super) fn finish(&mut self, errand: Errand) {
         match errand {
-            Errand::Opened(result) => match *result {
-                Ok(document) => self.open(document),
-                Err(error) => self.complain(&error),
-            },
+            Errand::Opened(result) => {
+                self.desk.busy -= 1;
+                match result {
+                    Ok(loaded) => self.loaded(loaded),
+                    Err(error) => self.complain(&error),
+                }
+            }
+            Errand::Recovered(result) => {
+                self.desk.busy -= 1;
+                let outcome = result.and_then(|(orphan, snapshot)| self.recovered(orphan, *snapshot));
+                outcome.unwrap_or_else(|error| self.complain(&error));
+            }
             Errand::MaskRead(Ok(mask)) => self.change_mask("Import mask", mask),
-            Errand::MaskRead(Err(error)) | Errand::MaskWritten { result: Err(error), .. } => self.complain(&error),
-            Errand::MaskWritten { path, result: Ok(()) } => self.written(&path, "the mask is written to"),
+            Errand::MaskWritten { path, result: Ok(()) } => self.tell_where(&path, "the mask is written to"),
+            Errand::Copied(Ok(())) => {
+                let cause = "the picture is on the clipboard, in 8 bit";
+                self.notify(false, self.document.name.clone(), cause.into(), String::new());
+            }
+            Errand::MaskRead(Err(error))
+            | Errand::MaskWritten { result: Err(error), .. }
+            | Errand::Copied(Err(error))
+            | Errand::Complaint(error) => self.complain(&error),
             Errand::Selected { label, original_id, selection, how } => {
                 self.waiting -= 1;
                 if original_id == self.document.original_id
@@ -92,12 +99,14 @@ impl Editor {
                     self.complain(&error);
                 }
             }
-            Errand::Saved { path, picture_id, result: Ok(()) } => {
-                self.history.mark_saved(picture_id);
-                self.written(&path, "saved in");
+            Errand::Saved { order, result: Ok(()) } => {
+                self.desk.busy -= 1;
+                self.tell_where(&order.path, "saved in");
+                self.written(&order);
                 self.quitting = self.quit_once_saved;
             }
             Errand::Saved { result: Err(error), .. } => {
+                self.desk.busy -= 1;
                 self.quit_once_saved = false;
                 self.complain(&error);
             }
@@ -105,7 +114,7 @@ impl Editor {
     }
 
     /// Tells where a file is now.
-    fn written(&mut self, path: &Path, what: &str) {
+    fn tell_where(&mut self, path: &Path, what: &str) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         self.notify(false, name, format!("{what} {}", folder.display()), String::new());

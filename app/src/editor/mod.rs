@@ -1,11 +1,13 @@
 //! The state of the editor, and what every command does to it. Nothing here draws, and nothing here waits.
 
+mod desk;
 mod files;
 mod mask;
 mod models;
 mod preferences;
 mod runs;
 
+pub use desk::Desk;
 pub use models::Offer;
 
 use std::collections::hash_map::RandomState;
@@ -34,6 +36,7 @@ use crate::actions;
 use crate::command::{Adjustment, Command, Dialog, Heat, Overlay, Selection, Tool, View};
 use crate::document::{Document, Track, fresh};
 use crate::errands::{Errand, Errands};
+use crate::files::folders::Folders;
 use crate::history::History;
 use crate::preferences::{Hint, Kept};
 use crate::worker::{self, Job, Source, Waker, Worker};
@@ -319,6 +322,8 @@ pub struct Editor {
     keeping: bool,
     worker: Worker,
     errands: Errands,
+    /// Projects, exports, autosave, recent files.
+    pub desk: Desk,
 }
 
 impl Editor {
@@ -326,7 +331,13 @@ impl Editor {
     ///
     /// # Errors
     /// If there is no such model, or a bundled file is damaged.
-    pub fn new(model: Option<&str>, device: DeviceChoice, shelf: Shelf, source: Source, wake: Waker) -> Result<Self> {
+    pub fn new(
+        model: Option<&str>,
+        device: DeviceChoice,
+        (shelf, folders): (Shelf, &Folders),
+        source: Source,
+        wake: Waker,
+    ) -> Result<Self> {
         let mut offers = models::offers(&shelf)?;
         let card = match model {
             Some(id) => models::at_hand(&mut offers, &library::find(id, &shelf)?)?,
@@ -341,8 +352,10 @@ impl Editor {
         };
         let mut settings = models::usual(&card, &abilities, None);
         settings.subject = card.subjects.iter().position(dusk).unwrap_or(0) as u32;
+        let (history, errands) = (History::new(&document), Errands::new(wake));
+        let desk = Desk::new(folders, &history, &errands);
         let mut editor = Self {
-            history: History::new(&document),
+            history,
             brush: Brush { tool: Tool::Brush, size: 64.0, hardness: 0.7 },
             pressure: 1.0,
             combine: Combine::Add,
@@ -388,9 +401,13 @@ impl Editor {
             unkept: false,
             keeping: false,
             worker,
-            errands: Errands::new(wake),
+            errands,
+            desk,
             document,
         };
+        if !editor.desk.orphans.is_empty() {
+            editor.dialog = Some(Dialog::Recover);
+        }
         editor.aim();
         Ok(editor)
     }
@@ -411,20 +428,31 @@ impl Editor {
         }
         match command {
             Command::Ask(dialog) => self.dialog = Some(dialog),
-            Command::CloseDialog => self.dialog = None,
-            Command::Open(path) => {
+            Command::CloseDialog => {
                 self.dialog = None;
-                self.errands.open(path);
+                // Who turns away from saving does not want to leave any more.
+                self.quit_once_saved &= self.desk.busy > 0;
             }
-            Command::Save => self.save(),
-            Command::SaveAs(path) => return self.save_as(path),
-            Command::Quit if self.history.is_edited(self.document.picture_id) => self.dialog = Some(Dialog::Leave),
+            Command::Open(path) => self.load(path),
+            Command::Save => return self.save(),
+            Command::SaveAs(path) => return self.write(or_ending(path, "andamento"), true),
+            Command::Quit if self.is_unsaved() => self.dialog = Some(Dialog::Leave),
             Command::Quit | Command::QuitUnsaved => self.quitting = true,
             Command::SaveAndQuit => {
                 self.dialog = None;
                 self.quit_once_saved = true;
-                self.save();
+                return self.save();
             }
+            Command::Export(path) => return self.write(or_ending(path, "png"), self.desk.metadata),
+            Command::JpegQuality(quality) => self.desk.quality = quality.clamp(1, 100),
+            Command::Metadata(on) => self.desk.metadata = on,
+            Command::DropFiles { paths, as_mask } => self.drop_files(paths, as_mask),
+            Command::Copy => self.copy(),
+            Command::Paste => self.paste(),
+            Command::RestoreRequest => return self.restore_request(),
+            Command::Recover(folder) => return self.recover(&folder),
+            Command::DiscardRecovery(folder) => return self.discard_recovery(&folder),
+            Command::ForgetRecent => return self.forget_recent(),
             Command::Undo => {
                 self.end_stroke();
                 let document = self.history.undo();
@@ -557,6 +585,7 @@ impl Editor {
         self.play(elapsed.min(Duration::from_millis(100)));
         self.ask_for_redraw();
         self.keep_preferences();
+        self.keep();
         self.timeline.playing || self.is_decoding()
     }
 
@@ -654,12 +683,20 @@ fn changes_the_picture(command: &Command) -> bool {
     matches!(
         command,
         Command::Open(_)
+            | Command::DropFiles { .. }
+            | Command::Paste
+            | Command::Recover(_)
             | Command::Undo
             | Command::Redo
             | Command::ExtendCanvas(_)
             | Command::TakeResult(_)
             | Command::ChooseModel(_)
     )
+}
+
+/// A name with this ending, if it has none.
+fn or_ending(path: PathBuf, ending: &str) -> PathBuf {
+    if path.extension().is_none() { path.with_extension(ending) } else { path }
 }
 
 /// Why something was refused, without what it is about.

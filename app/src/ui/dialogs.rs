@@ -28,8 +28,18 @@ use crate::editor::Editor;
 const ABSENT: Duration = Duration::from_millis(700);
 /// How checkpoints are commonly named; what they are is told by their content.
 const CHECKPOINTS: [&str; 5] = ["safetensors", "pt", "pth", "bin", "ckpt"];
-/// What can be opened.
-const KINDS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
+/// What can be opened: a project or a picture.
+const KINDS: [&str; 9] = ["andamento", "png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
+
+/// What can be exported: a name and a file's ending.
+const FORMATS: [(&str, &str); 6] = [
+    ("PNG", "png"),
+    ("JPEG", "jpg"),
+    ("WebP", "webp"),
+    ("TIFF", "tif"),
+    ("OpenRaster", "ora"),
+    ("Project", "andamento"),
+];
 
 /// The dialog that is open.
 #[derive(Default)]
@@ -83,8 +93,11 @@ impl Dialogs {
         let taken = self.settings.takes_keys();
         let frame = Frame::window(&ctx.global_style()).inner_margin(Margin::same(18));
         let modal = Modal::new(Id::unique("dialog")).frame(frame).show(ctx, |ui| match dialog {
-            Dialog::Open => self.ask(ui, editor, "Open a picture", "Open", commands),
+            Dialog::Open => self.ask(ui, editor, "Open a picture or a project", "Open", commands),
             Dialog::Save => self.ask(ui, editor, "Save as", "Save", commands),
+            Dialog::Export => self.export(ui, editor, commands),
+            Dialog::Recover => recover(ui, editor, commands),
+            Dialog::MaskOrPicture(path) => mask_or_picture(ui, &path, commands),
             Dialog::Import => self.ask(ui, editor, "Import checkpoints", "Import", commands),
             Dialog::ImportMask => self.ask(ui, editor, "Import a mask", "Import", commands),
             Dialog::ExportMask => self.ask(ui, editor, "Export the mask", "Export", commands),
@@ -127,7 +140,8 @@ impl Dialogs {
             Some(Dialog::Open) => {
                 self.path =
                     if folder.as_os_str().is_empty() { String::new() } else { format!("{}/", folder.display()) };
-                let dialog = AsyncFileDialog::new().set_title("Open a picture").add_filter("Pictures", &KINDS);
+                let dialog = AsyncFileDialog::new().set_title("Open a picture or a project");
+                let dialog = dialog.add_filter("Pictures and projects", &KINDS);
                 let answer = dialog.set_directory(folder).pick_file();
                 self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
             }
@@ -141,12 +155,9 @@ impl Dialogs {
                 self.ask_system(ctx, paths);
             }
             Some(Dialog::Save) => {
+                let name = editor.project().map_or_else(|| name.with_extension("andamento"), Path::to_path_buf);
                 self.path = name.display().to_string();
-                let file = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let dialog =
-                    AsyncFileDialog::new().set_title("Save as").add_filter("PNG", &["png"]).set_file_name(file);
-                let answer = dialog.set_directory(name.parent().unwrap_or(Path::new("."))).save_file();
-                self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
+                self.ask_where(ctx, "Save as", &name, &["andamento", "png", "jpg", "webp", "tif", "ora"]);
             }
             Some(Dialog::ImportMask) => {
                 self.path = editor.document.mask_name().display().to_string();
@@ -163,6 +174,7 @@ impl Dialogs {
                 let answer = dialog.save_file();
                 self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
             }
+            Some(Dialog::Export) => self.path = name.display().to_string(),
             Some(
                 Dialog::Adjust(_)
                 | Dialog::Weights(_)
@@ -170,9 +182,79 @@ impl Dialogs {
                 | Dialog::Palette
                 | Dialog::Settings
                 | Dialog::About
-                | Dialog::Leave,
+                | Dialog::Leave
+                | Dialog::Recover
+                | Dialog::MaskOrPicture(_),
             )
             | None => {}
+        }
+    }
+
+    /// Asks the system where to save.
+    fn ask_where(&mut self, ctx: &Context, title: &str, name: &Path, endings: &[&str]) {
+        let file = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut dialog = AsyncFileDialog::new().set_title(title).set_file_name(file);
+        for ending in endings {
+            dialog = dialog.add_filter(*ending, &[ending]);
+        }
+        let answer = dialog.set_directory(name.parent().unwrap_or(Path::new("."))).save_file();
+        self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
+    }
+
+    /// As what to export, and where.
+    fn export(&mut self, ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+        ui.set_width(560.0_f32.min(ui.ctx().content_rect().width() - 80.0));
+        heading(ui, "Export");
+        let mut path = PathBuf::from(self.path.trim());
+        ui.horizontal(|ui| {
+            for (name, ending) in FORMATS {
+                let chosen = path.extension().is_some_and(|other| same_kind(other, ending));
+                if ui.selectable_label(chosen, name).clicked() && !chosen {
+                    path.set_extension(ending);
+                    self.path = path.display().to_string();
+                }
+            }
+        });
+        ui.add_space(4.0);
+        if path.extension().is_some_and(|ending| same_kind(ending, "jpg")) {
+            let mut quality = editor.desk.quality;
+            let slider = ui.add(egui::Slider::new(&mut quality, 1..=100).text("JPEG quality"));
+            slider.clone().on_hover_text("Of the JPEG: 92 is as good as the eye sees, 100 is four times as long");
+            if slider.changed() {
+                commands.push(Command::JpegQuality(quality));
+            }
+        }
+        let mut metadata = editor.desk.metadata;
+        let tip = "Subject, order, seed and tokens, so that the picture can be made again; that a model made it (IPTC); and \
+                   what the camera wrote (EXIF, XMP). Off leaves all of it out; the colour profile always stays.";
+        if ui.checkbox(&mut metadata, "Metadata").on_hover_text(tip).changed() {
+            commands.push(Command::Metadata(metadata));
+        }
+        let label = ui.label(RichText::new("Path of the file").size(13.0).color(theme::dim()));
+        let entered = ui
+            .horizontal(|ui| {
+                let width = ui.available_width() - 100.0;
+                let field = TextEdit::singleline(&mut self.path).desired_width(width).margin(Margin::symmetric(10, 8));
+                let field = ui.add(field).labelled_by(label.id);
+                if ui.add(egui::Button::new("Browse…").min_size(vec2(90.0, 32.0))).clicked() {
+                    let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+                    self.ask_where(ui.ctx(), "Export", &path, &[&ending]);
+                }
+                field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter))
+            })
+            .inner;
+        let losses = editor.losses(&path);
+        let hint = match (editor.document.is_source(&path), path.is_file()) {
+            (true, _) => "This is the picture that was opened: sources are never written to.".to_owned(),
+            (_, true) => format!("There is such a file already: it will be replaced. {}", sentence(&losses)),
+            _ if losses.is_empty() => "Everything is kept: every pixel, its depth, the colour profile.".to_owned(),
+            _ => sentence(&losses),
+        };
+        ui.label(RichText::new(hint).size(13.0).color(theme::dim()));
+        ui.add_space(8.0);
+        let ready = !self.path.trim().is_empty();
+        if buttons(ui, commands, |ui| main_button(ui, "Export", ready).clicked() || entered) {
+            commands.push(Command::Export(PathBuf::from(self.path.trim())));
         }
     }
 
@@ -212,9 +294,14 @@ impl Dialogs {
             }
             (true, true) => ("Replace", "There is such a file already: it will be replaced."),
             (true, false) if self.shown == Some(Dialog::ExportMask) => (verb, "An 8-bit grey PNG: white changes."),
-            (true, false) => (verb, "Saved as PNG, at the picture's own depth."),
+            (true, false) => (
+                verb,
+                "A project (.andamento) keeps everything: masks, runs and history. Or a picture: .png, .jpg, .webp, .tif, .ora.",
+            ),
             (false, _) if masks => (verb, "A grey picture of the same size as the one that is open: white changes."),
-            (false, _) => (verb, "PNG, JPEG, WebP, TIFF, BMP or GIF. You can also drop a file onto the window."),
+            (false, _) => {
+                (verb, "A project, PNG, JPEG, WebP, TIFF, BMP or GIF. You can also drop a file onto the window.")
+            }
         };
         ui.label(RichText::new(hint).size(13.0).color(theme::dim()));
         ui.add_space(8.0);
@@ -226,11 +313,30 @@ impl Dialogs {
     }
 }
 
+/// Whether two endings mean the same kind of file.
+fn same_kind(ending: &std::ffi::OsStr, other: &str) -> bool {
+    let ending = ending.to_string_lossy().to_ascii_lowercase();
+    let plain = match ending.as_str() {
+        "jpeg" => "jpg",
+        "tiff" => "tif",
+        ending => ending,
+    };
+    plain == other
+}
+
+/// Some remarks as a sentence; nothing of none.
+fn sentence(parts: &[&str]) -> String {
+    let text = parts.join("; ");
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
 /// What a dialog's answer means.
 fn answered(dialog: &Dialog, mut paths: Vec<PathBuf>) -> Option<Command> {
     match dialog {
         Dialog::Open => paths.pop().map(Command::Open),
         Dialog::Save => paths.pop().map(Command::SaveAs),
+        Dialog::Export => paths.pop().map(Command::Export),
         Dialog::Import => (!paths.is_empty()).then_some(Command::ImportModels(paths)),
         Dialog::ImportMask => paths.pop().map(Command::ImportMask),
         Dialog::ExportMask => paths.pop().map(Command::ExportMask),
@@ -240,7 +346,9 @@ fn answered(dialog: &Dialog, mut paths: Vec<PathBuf>) -> Option<Command> {
         | Dialog::Palette
         | Dialog::Settings
         | Dialog::About
-        | Dialog::Leave => None,
+        | Dialog::Leave
+        | Dialog::Recover
+        | Dialog::MaskOrPicture(_) => None,
     }
 }
 
@@ -383,9 +491,13 @@ fn about(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
 fn leave(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     ui.set_width(460.0);
     heading(ui, "Leave without saving?");
-    let name = editor.document.next_name();
-    let name = name.file_name().unwrap_or_default().to_string_lossy();
-    ui.label(format!("This picture is in no file yet. It can be saved as {name}; the source stays as it is."));
+    let file = editor.project().map_or_else(|| editor.document.next_name(), Path::to_path_buf);
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    ui.label(if editor.project().is_some() {
+        format!("The last changes are not in {name} yet.")
+    } else {
+        format!("This picture is in no file yet. It can be saved as {name}; the source stays as it is.")
+    });
     ui.add_space(10.0);
     let save = buttons(ui, commands, |ui| {
         let save = main_button(ui, "Save and leave", true).clicked();
@@ -395,6 +507,57 @@ fn leave(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     match save {
         (true, _) => commands.push(Command::SaveAndQuit),
         (_, true) => commands.push(Command::QuitUnsaved),
+        _ => {}
+    }
+}
+
+/// What other windows left behind.
+fn recover(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    ui.set_width(520.0);
+    heading(ui, "Andamento did not end in the ordinary way");
+    ui.label("What had not been saved was kept. It opens with its mask and its whole history:");
+    ui.add_space(8.0);
+    for orphan in &editor.desk.orphans {
+        ui.horizontal(|ui| {
+            ui.vertical(|ui| {
+                ui.set_width(ui.available_width() - 210.0);
+                ui.add(egui::Label::new(RichText::new(&orphan.name).color(theme::text())).truncate());
+                ui.label(RichText::new(orphan.age()).size(13.0).color(theme::dim()));
+            });
+            let named = |button: egui::Response, verb: &str| {
+                let name = format!("{verb} {}", orphan.name);
+                button.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, &name));
+                button.clicked()
+            };
+            let discard = ui.add(egui::Button::new("Discard").min_size(vec2(90.0, 32.0)));
+            if named(discard, "Discard") {
+                commands.push(Command::DiscardRecovery(orphan.folder.clone()));
+            }
+            let restore = main_button(ui, "Restore", editor.desk.busy == 0);
+            if named(restore, "Restore") {
+                commands.push(Command::Recover(orphan.folder.clone()));
+            }
+        });
+    }
+    ui.add_space(4.0);
+    ui.label(RichText::new("What is neither restored nor discarded is offered again.").size(13.0).color(theme::dim()));
+    close(ui, commands);
+}
+
+fn mask_or_picture(ui: &mut Ui, path: &Path, commands: &mut Vec<Command>) {
+    ui.set_width(460.0);
+    heading(ui, "A mask, or another picture?");
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ui.label(format!("{name} is grey and as large as the canvas. As a mask, what is white in it may change."));
+    ui.add_space(10.0);
+    let (mask, picture) = buttons(ui, commands, |ui| {
+        let mask = main_button(ui, "Use as mask", true).clicked();
+        let picture = ui.add(egui::Button::new("Open as picture").min_size(vec2(0.0, 32.0))).clicked();
+        (mask, picture)
+    });
+    match (mask, picture) {
+        (true, _) => commands.push(Command::ImportMask(path.into())),
+        (_, true) => commands.push(Command::Open(path.into())),
         _ => {}
     }
 }

@@ -1,6 +1,6 @@
 //! The keyboard: what was pressed, as commands.
 
-use egui::{Context, Event, Key};
+use egui::{Context, Event, Key, Modifiers};
 
 use crate::command::Command;
 use crate::editor::Editor;
@@ -8,22 +8,29 @@ use crate::keymap::Chord;
 
 /// What the keys of this frame ask for. Nothing, while a text field or a dialog has them.
 pub(super) fn read(ctx: &Context, editor: &Editor, commands: &mut Vec<Command>) {
-    let typing = ctx.text_edit_focused();
+    // The dialogs take Escape themselves.
+    if editor.dialog.is_some() || ctx.text_edit_focused() {
+        return;
+    }
     let events = ctx.input(|input| input.events.clone());
-    for event in events {
-        let Event::Key { key, pressed: true, modifiers, .. } = event else { continue };
-        if editor.dialog.is_some() {
-            // The dialogs take Escape themselves.
+    for chord in events.iter().filter_map(pressed) {
+        if chord.is_bare() && ctx.any_popup_open() {
             continue;
         }
-        let chord = Chord::pressed(key, modifiers);
-        let elsewhere = typing || (chord.is_bare() && ctx.any_popup_open());
-        if elsewhere {
-            continue;
-        }
-        commands.extend(match key {
+        commands.extend(match chord.key {
             Key::Escape => Some(Command::Escape),
             _ => editor.preferences().keys.find(chord).map(|action| action.command(editor)),
         });
+    }
+}
+
+/// The key of an event. The window system hands out three of them as what they commonly mean.
+pub(super) fn pressed(event: &Event) -> Option<Chord> {
+    match event {
+        Event::Key { key, pressed: true, modifiers, .. } => Some(Chord::pressed(*key, *modifiers)),
+        Event::Copy => Some(Chord::pressed(Key::C, Modifiers::COMMAND)),
+        Event::Cut => Some(Chord::pressed(Key::X, Modifiers::COMMAND)),
+        Event::Paste(_) | Event::PasteImage(_) => Some(Chord::pressed(Key::V, Modifiers::COMMAND)),
+        _ => None,
     }
 }

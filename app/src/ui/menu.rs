@@ -1,5 +1,7 @@
 //! The top bar: name, menus, the file, zoom and device.
 
+use std::path::Path;
+
 use egui::{Align, Button, Color32, CornerRadius, Layout, MenuBar, RichText, Role, Sense, Ui, WidgetInfo, vec2};
 
 use super::widgets::{focus_ring, line as cut};
@@ -24,6 +26,9 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.add_space(8.0);
             device(ui, editor);
+            if editor.desk.busy > 0 {
+                chip(ui, "files…", "Files", "A file is being read or written", Some(theme::busy()));
+            }
             if let Some(how_far) = &editor.importing {
                 chip(ui, how_far, "Import", "Checkpoints are being imported", Some(theme::busy()));
             }
@@ -40,13 +45,21 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
                 ui.add_space(24.0);
                 let document = &editor.document;
                 let (width, height) = (document.picture.width(), document.picture.height());
-                let edited = if editor.history.is_edited(document.picture_id) { ", edited" } else { "" };
+                let edited = if editor.is_unsaved() { ", edited" } else { "" };
                 ui.add(egui::Label::new(RichText::new(&document.name).color(theme::text())).truncate());
                 let rest = RichText::new(format!("— {width} × {height}{edited}")).color(theme::dim());
                 ui.add(egui::Label::new(rest).truncate());
             });
         });
     });
+}
+
+/// A file's name with its folder's, which is enough to know it again.
+fn short(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let folder = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let text = format!("{name} — {folder}");
+    if text.chars().count() <= 44 { text } else { text.chars().take(43).chain(['…']).collect() }
 }
 
 /// One menu, as the table of actions says; above the actions on models, the models at hand.
@@ -65,6 +78,13 @@ fn menu(ui: &mut Ui, editor: &Editor, place: Menu, name: &str, commands: &mut Ve
         for action in ACTIONS.iter().filter(|action| action.menu == place) {
             if action.apart {
                 ui.separator();
+            }
+            if action.id == "forget-recent" {
+                for file in &editor.desk.recent {
+                    if line(ui, &short(file), "", None, None) {
+                        commands.push(Command::Open(file.clone()));
+                    }
+                }
             }
             let keys = editor.preferences().keys.chords(action).first().map(Chord::to_string).unwrap_or_default();
             let refusal = action.refusal(editor);

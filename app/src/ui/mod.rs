@@ -32,13 +32,13 @@ use std::time::{Duration, Instant};
 
 use andamento_model::Result;
 use andamento_model::device::DeviceChoice;
-use andamento_model::library::folder;
 use andamento_model::library::imported::Shelf;
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 use egui::{CentralPanel, Context, Frame, IconData, Key, Margin, Panel as Bar, Ui, ViewportBuilder, ViewportCommand};
 
 use crate::command::Command;
 use crate::editor::Editor;
+use crate::files::folders::Folders;
 use crate::frames::Stopwatch;
 use crate::preferences::Kept;
 use crate::worker::{Source, from_library};
@@ -57,6 +57,8 @@ pub struct StartOptions {
     pub model: Option<String>,
     /// Where imported models are kept.
     pub shelf: Shelf,
+    /// Where the autosave and the list of recent files are kept.
+    pub folders: Folders,
 }
 
 /// Opens the window and returns when it is closed.
@@ -135,7 +137,8 @@ impl App {
         theme::apply(ctx);
         let waker = ctx.clone();
         let wake = Arc::new(move || waker.request_repaint());
-        let mut editor = Editor::new(start.model.as_deref(), start.device, start.shelf, source, wake)?;
+        let mut editor =
+            Editor::new(start.model.as_deref(), start.device, (start.shelf, &start.folders), source, wake)?;
         if let Some(picture) = start.picture {
             editor.apply(Command::Open(picture));
         }
@@ -211,13 +214,13 @@ impl App {
 
     /// Files that were dropped onto the window, and the original while Tab is held.
     fn gestures(&self, ctx: &Context, commands: &mut Vec<Command>) {
-        let (dropped, tab) = ctx.input(|input| {
-            (input.raw.dropped_files.first().map(|file| file.path().to_owned()), input.key_down(Key::Tab))
+        let (paths, as_mask, tab) = ctx.input(|input| {
+            let paths: Vec<PathBuf> = input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect();
+            (paths, input.modifiers.shift, input.key_down(Key::Tab))
         });
-        commands.extend(dropped.map(|path| match folder::meant(&path) {
-            Some(folder) => Command::ImportModels(vec![folder]),
-            None => Command::Open(path),
-        }));
+        if !paths.is_empty() {
+            commands.push(Command::DropFiles { paths, as_mask });
+        }
         let original = tab && !ctx.text_edit_focused() && self.canvas.has_focus(ctx);
         if original != self.editor.show.original {
             commands.push(Command::ShowOriginal(original));
@@ -262,6 +265,10 @@ impl eframe::App for App {
 
     fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
         self.frame(ui);
+    }
+
+    fn on_exit(&mut self) {
+        self.editor.close();
     }
 
     fn clear_color(&self, _: &egui::Visuals) -> [f32; 4] {

@@ -2,9 +2,9 @@
 
 use egui::{Align, Button, Context, Event, Key, Label, Layout, RichText, ScrollArea, TextEdit, Ui, vec2};
 
-use super::icons;
-use super::theme;
+use super::keys::pressed;
 use super::widgets::{icon_button, pill, section};
+use super::{icons, theme};
 use crate::actions::{ACTIONS, Action};
 use crate::command::Command;
 use crate::editor::Editor;
@@ -98,16 +98,7 @@ impl Settings {
     /// Takes the key that is pressed for the action that waits.
     fn capture(&mut self, ctx: &Context, editor: &Editor, commands: &mut Vec<Command>) {
         let Some(action) = self.waiting else { return };
-        let pressed = ctx.input(|input| {
-            input.events.iter().find_map(|event| match event {
-                Event::Key { key, pressed: true, modifiers, .. } => Some(Chord::pressed(*key, *modifiers)),
-                // These never come as keys.
-                Event::Copy => Chord::parse("Ctrl+C"),
-                Event::Cut => Chord::parse("Ctrl+X"),
-                Event::Paste(_) => Chord::parse("Ctrl+V"),
-                _ => None,
-            })
-        });
+        let pressed = ctx.input(|input| input.events.iter().find_map(pressed));
         let Some(chord) = pressed else { return };
         self.waiting = None;
         // Or else Space and Enter would press what has the keyboard.

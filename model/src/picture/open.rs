@@ -1,12 +1,17 @@
 //! Opening a picture file: it is known by its content, and hostile until its size is known to be sane.
 
-use super::{MAX_PIXELS, Origin, Picture};
+use super::about::About;
+use super::beside::Beside;
+use super::colour::profile_of;
+use super::grey_alpha::GreyAlpha;
+use super::{MAX_PIXELS, Picture};
 use crate::{Error, Result};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::{ImageResult, Limits};
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::{path::Path, sync::Arc};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
 
 /// The largest picture that is opened, in bytes as decoded, and the largest file: [`MAX_PIXELS`] of RGBA at 16 bit are
 /// 1.5 GiB.
@@ -29,31 +34,88 @@ const FETCH_AGAIN: &str = "Copy or download it again, or open another picture";
 /// The remedy for sizes beyond the bounds.
 const SCALE_DOWN: &str = "Scale it down or cut out a part of it in another program, and open that";
 
-/// See [`Picture::open`].
-pub(super) fn open(path: &Path) -> Result<Picture> {
+/// A picture, and what the person should know about how it was read.
+pub struct Opened {
+    /// The picture.
+    pub picture: Picture,
+    /// What could not be taken as it stands in the file, in whole sentences.
+    pub remarks: Vec<String>,
+    /// The record that Andamento leaves in its PNGs, as JSON: how the picture was made.
+    pub record: Option<String>,
+}
+
+/// See [`Picture::read`].
+pub(super) fn open(path: &Path) -> Result<Opened> {
     let file_bytes = regular_file_bytes(path)?;
-    let mut decoder = recognised(path, file_bytes)?.into_decoder().map_err(|error| undecodable(path, error))?;
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    decode(path, file_bytes, BufReader::new(file))
+}
+
+/// See [`Picture::decode`].
+pub(super) fn decode(path: &Path, file_bytes: u64, mut file: impl BufRead + Seek) -> Result<Opened> {
+    let failed = |error: io::Error| unreadable(path, &error);
+    let format = recognised(path, file_bytes, &mut file)?;
+    file.rewind().map_err(failed)?;
+    let mut remarks = Vec::new();
+    let beside = Beside::read(format, &mut file).map_err(failed)?;
+    remarks.extend(beside.remarks.iter().cloned());
+    file.rewind().map_err(failed)?;
+
+    let mut reader = ImageReader::with_format(file, format);
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_EXTRA_BYTES); // while only headers are read
+    reader.limits(limits);
+    let decoder: ImageResult<Box<dyn ImageDecoder + '_>> = if beside.is_grey_alpha {
+        GreyAlpha::new(reader.into_inner()).map(|decoder| Box::new(decoder) as _)
+    } else {
+        reader.into_decoder().map(|decoder| Box::new(decoder) as _)
+    };
+    let mut decoder = decoder.map_err(|error| undecodable(path, error))?;
     check_size(path, file_bytes, &decoder)?;
-    let origin = Origin::read(&mut decoder);
+    let mut about = about(&mut decoder, &beside, &mut remarks);
+    if about.profile.is_empty() && !beside.is_srgb {
+        let grey = !decoder.color_type().has_color();
+        about.profile = beside.gamma.map(|gamma| profile_of(gamma, beside.chromaticities, grey)).unwrap_or_default();
+    }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    about.turned_upright();
+    if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
+        remarks.push("Its 32-bit floating point samples became 16-bit integers.".into());
+    }
+    let cmyk = matches!(decoder.original_color_type(), ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16);
+    if cmyk || beside.is_cmyk {
+        remarks.push("Its colours for print (CMYK) became RGB, without their profile.".into());
+    }
     let mut limits = Limits::no_limits();
     // Some decoders count the packed strips and the unpacked picture against the same limit.
     limits.max_alloc = Some(2 * decoder.total_bytes() + MAX_EXTRA_BYTES);
     let decoded = decoder.set_limits(limits).and_then(|()| DynamicImage::from_decoder(decoder));
     let mut image = decoded.map_err(|error| undecodable(path, error))?;
     image.apply_orientation(orientation);
-    Ok(Picture { origin: Arc::new(origin), ..Picture::new(image) })
+    let (picture, complaint) = Picture::about_what(image, about);
+    remarks.extend(
+        complaint.map(|cause| format!("Its colours are taken as sRGB: the colour profile is damaged ({cause}).")),
+    );
+    Ok(Opened { picture, remarks, record: beside.record })
 }
 
-impl Origin {
-    /// Takes what the file says; damage here costs the block and not the picture.
-    fn read(decoder: &mut impl ImageDecoder) -> Self {
-        let mut exif = decoder.exif_metadata().ok().flatten().unwrap_or_default();
-        let _applied = Orientation::remove_from_exif_chunk(&mut exif);
-        // A decoder that has turned CMYK into RGB still hands out the profile for CMYK, which would now be wrong.
-        let space: &[u8] = if decoder.color_type().has_color() { b"RGB " } else { b"GRAY" };
-        let profile = decoder.icc_profile().ok().flatten().filter(|profile| profile.get(16..20) == Some(space));
-        Self { profile: profile.unwrap_or_default(), exif }
+/// Takes what the file says; damage here costs the block and not the picture.
+fn about(decoder: &mut impl ImageDecoder, beside: &Beside, remarks: &mut Vec<String>) -> About {
+    let or_else = |block: &Vec<u8>, read: ImageResult<Option<Vec<u8>>>| {
+        if block.is_empty() { read.ok().flatten().unwrap_or_default() } else { block.clone() }
+    };
+    // A decoder that has turned CMYK into RGB still hands out the profile for CMYK, which would now be wrong.
+    let space: &[u8] = if decoder.color_type().has_color() { b"RGB " } else { b"GRAY" };
+    let profile = or_else(&beside.profile, decoder.icc_profile());
+    let fits = profile.get(16..20) == Some(space);
+    if !fits && !profile.is_empty() && profile.get(16..20) != Some(b"CMYK") {
+        remarks.push("Its colour profile is for another kind of picture, and was left out.".into());
+    }
+    About {
+        profile: if fits { profile } else { Vec::new() },
+        exif: or_else(&beside.exif, decoder.exif_metadata()),
+        xmp: or_else(&beside.xmp, decoder.xmp_metadata()),
+        resolution: beside.resolution,
     }
 }
 
@@ -69,20 +131,17 @@ fn regular_file_bytes(path: &Path) -> Result<u64> {
     }
 }
 
-/// A reader that knows the format, from the first bytes of the file.
-fn recognised(path: &Path, file_bytes: u64) -> Result<ImageReader<BufReader<File>>> {
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    let mut reader = ImageReader::new(BufReader::new(file));
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_EXTRA_BYTES); // while only headers are read
-    reader.limits(limits);
-    let reader = reader.with_guessed_format().map_err(|error| unreadable(path, &error))?;
-    match reader.format() {
-        Some(ImageFormat::Jpeg) if !jpeg_is_complete(path)? => Err(truncated(path)),
-        Some(ImageFormat::WebP) if !webp_is_complete(path, file_bytes)? => Err(truncated(path)),
-        Some(format) if format.reading_enabled() => Ok(reader),
+/// The format, from the first bytes of the file.
+fn recognised(path: &Path, file_bytes: u64, file: &mut (impl BufRead + Seek)) -> Result<ImageFormat> {
+    let failed = |error: io::Error| unreadable(path, &error);
+    let mut start = Vec::new();
+    file.by_ref().take(512).read_to_end(&mut start).map_err(failed)?;
+    match image::guess_format(&start).ok() {
+        Some(ImageFormat::Jpeg) if !jpeg_is_complete(file).map_err(failed)? => Err(truncated(path)),
+        Some(ImageFormat::WebP) if !webp_is_complete(file, file_bytes).map_err(failed)? => Err(truncated(path)),
+        Some(format) if format.reading_enabled() => Ok(format),
         Some(format) => Err(unknown(path, &format!("pictures of the kind {format:?} are not read here"))),
-        None if is_text(path)? => Err(unknown(path, "this is a text file and not a picture")),
+        None if is_text(&start) => Err(unknown(path, "this is a text file and not a picture")),
         None => Err(unknown(path, "this is not a picture of a known kind")),
     }
 }
@@ -111,8 +170,10 @@ fn check_size(path: &Path, file_bytes: u64, decoder: &impl ImageDecoder) -> Resu
 }
 
 /// Whether a JPEG goes on to its end marker. The decoder itself fills what is missing with grey in silence.
-fn jpeg_is_complete(path: &Path) -> Result<bool> {
-    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+fn jpeg_is_complete(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
     let mut rest = bytes.get(2..).unwrap_or_default();
     // Segments give their length. In the coded data between them 0xFF is always followed by one of the four below.
     while let Some(start) = rest.windows(2).position(|at| at[0] == 0xFF && !matches!(at[1], 0 | 1 | 0xD0..=0xD7 | 0xFF))
@@ -130,34 +191,27 @@ fn jpeg_is_complete(path: &Path) -> Result<bool> {
 }
 
 /// Whether every part of a WebP lies in the file. The decoder itself allocates what a part's header claims.
-fn webp_is_complete(path: &Path, file_bytes: u64) -> Result<bool> {
-    let complete = || {
-        let mut file = BufReader::new(File::open(path)?);
-        let mut start = file.seek(SeekFrom::Start(12))?;
-        while start + 8 <= file_bytes {
-            let mut header = [0; 8];
-            file.read_exact(&mut header)?;
-            let [a, b, c, d, size @ ..] = header;
-            let size = i64::from(u32::from_le_bytes(size));
-            let end = start + 8 + size as u64;
-            // Names of parts are four printable characters; anything else is rubbish behind the picture.
-            if end > file_bytes && [a, b, c, d].iter().all(|byte| matches!(byte, b' '..=b'~')) {
-                return Ok(false);
-            }
-            start = end + end % 2;
-            file.seek_relative(size + size % 2)?;
+fn webp_is_complete(file: &mut (impl BufRead + Seek), file_bytes: u64) -> io::Result<bool> {
+    let mut start = file.seek(SeekFrom::Start(12))?;
+    while start + 8 <= file_bytes {
+        let mut header = [0; 8];
+        file.read_exact(&mut header)?;
+        let [a, b, c, d, size @ ..] = header;
+        let size = i64::from(u32::from_le_bytes(size));
+        let end = start + 8 + size as u64;
+        // Names of parts are four printable characters; anything else is rubbish behind the picture.
+        if end > file_bytes && [a, b, c, d].iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Ok(false);
         }
-        Ok(true)
-    };
-    complete().map_err(|error| unreadable(path, &error))
+        start = end + end % 2;
+        file.seek_relative(size + size % 2)?;
+    }
+    Ok(true)
 }
 
-/// Whether the file begins like text: no control characters besides white space, in UTF-8 or an 8-bit code.
-fn is_text(path: &Path) -> Result<bool> {
-    let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
-    read.map_err(|error| unreadable(path, &error))?;
-    Ok(!start.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace()))
+/// Whether a file that begins so is text: no control characters besides white space, in UTF-8 or an 8-bit code.
+fn is_text(start: &[u8]) -> bool {
+    !start.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace())
 }
 
 /// A file that the system does not hand out.
