@@ -90,6 +90,8 @@ fn tab_reaches_every_control_and_shows_where_it_is() {
     }
     // A tool by the keyboard: Tab to it, Space takes it.
     assert_eq!(window.state().editor.brush.tool, Tool::Brush);
+    // The canvas keeps Tab for itself, and F6 leaves it.
+    press(&mut window, Modifiers::NONE, Key::F6);
     for _ in 0..90 {
         press(&mut window, Modifiers::NONE, Key::Tab);
         let eraser = |node: &egui_kittest::Node<'_>| {

@@ -160,11 +160,14 @@ fn the_palette_finds_and_does() {
     assert_eq!(window.state().editor.settings.subject, 3);
     window.key_press_modifiers(Modifiers::COMMAND, Key::K);
     window.run_steps(2);
+    letters(&mut window, "zoom");
+    let zoom = window.state().editor.view.zoom;
     window.key_press(Key::ArrowDown);
     window.run_steps(2);
     window.key_press(Key::Enter);
     window.run_steps(2);
-    assert_ne!(window.state().editor.dialog, Some(Dialog::Palette), "the second action was taken");
+    assert_eq!(window.state().editor.dialog, None);
+    assert!(window.state().editor.view.zoom < zoom, "the second of “Zoom in” and “Zoom out” was taken");
 }
 
 #[test]

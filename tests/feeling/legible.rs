@@ -22,7 +22,7 @@ const CONTRAST: f32 = 4.5;
 
 /// A text or a filled rectangle, in the sequence in which they are painted.
 enum Piece {
-    Text { text: String, rect: Rect, clip: Rect, colour: Color32, lines: bool },
+    Text { text: String, rect: Rect, clip: Rect, colour: Color32 },
     Fill { rect: Rect, colour: Color32 },
 }
 
@@ -48,7 +48,7 @@ fn piece(text: &TextShape, clip: Rect) -> Piece {
     let own = if section == Color32::PLACEHOLDER { text.fallback_color } else { section };
     let colour = text.override_text_color.unwrap_or(own).gamma_multiply(text.opacity_factor);
     let rect = galley.mesh_bounds.translate(text.pos.to_vec2());
-    Piece::Text { text: galley.text().into(), rect, clip, colour, lines: galley.rows.len() > 1 }
+    Piece::Text { text: galley.text().into(), rect, clip, colour }
 }
 
 fn light(colour: Color32) -> f32 {
@@ -78,7 +78,7 @@ fn faults(window: &Harness<'_, App>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut seen: Vec<(usize, &str, Rect)> = Vec::new();
     for (at, piece) in pieces.iter().enumerate() {
-        let Piece::Text { text, rect, clip, colour, .. } = piece else { continue };
+        let Piece::Text { text, rect, clip, colour } = piece else { continue };
         let shown = rect.intersect(*clip);
         if !shown.is_positive() || colour.a() == 0 {
             continue;
@@ -150,8 +150,9 @@ fn check(window: &mut Harness<'_, App>, state: &str) {
         for size in SIZES {
             for scale in SCALES {
                 window.set_pixels_per_point(scale);
-                // The harness takes the size in pixels.
-                window.set_size(vec2(size[0], size[1]) * scale);
+                // Another scale takes effect in the next frame, and changes the size in points.
+                window.step();
+                window.set_size(vec2(size[0], size[1]));
                 window.run_steps(3);
                 assert_eq!(window.ctx.content_rect().size(), vec2(size[0], size[1]));
                 let here = format!("{state}, {look}, {size:?} at {scale}×");
