@@ -5,6 +5,7 @@ mod canvas;
 mod checkpoints;
 mod decoding;
 mod evaluate;
+mod feeling;
 mod files;
 mod gpu;
 mod kernels;

@@ -50,7 +50,7 @@ pub struct Cli {
     /// Print the result as JSON.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Where imported models lie. By default ANDAMENTO_HOME, or where the system keeps a program's data.
+    /// Where imported models and settings lie. By default ANDAMENTO_HOME, or where the system keeps such things.
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }

@@ -6,6 +6,9 @@ use andamento_model::frame::Extent;
 use andamento_model::picture::{Combine, Rect};
 use andamento_model::seam::Seam;
 
+use crate::keymap::{Chord, Preset};
+use crate::preferences::{Appearance, Hint};
+
 /// What the pointer does on the canvas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
@@ -78,6 +81,8 @@ pub enum Dialog {
     Save,
     /// Asks which checkpoints to import.
     Import,
+    /// Asks which weights to take of checkpoints that have those of the last step and averaged ones.
+    Weights(Vec<PathBuf>),
     /// Asks which mask to load.
     ImportMask,
     /// Asks where to write the mask.
@@ -86,6 +91,10 @@ pub enum Dialog {
     Adjust(Adjustment),
     /// Shows the keys.
     Keys,
+    /// Searches everything that can be asked for.
+    Palette,
+    /// Asks for what the person prefers.
+    Settings,
     /// Says what this program is.
     About,
     /// Asks what to do with a picture that is in no file.
@@ -305,4 +314,18 @@ pub enum Command {
     Dismiss(u64),
     /// Leaves what is going on: dialog, stroke, rewinding, run, in this order.
     Escape,
+    /// Imports checkpoints, with averaged weights (EMA) where a file has them beside those of the last step, or without.
+    ImportWeights(Vec<PathBuf>, bool),
+    /// Light or dark.
+    Appear(Appearance),
+    /// Starts from other keys; what was changed is forgotten.
+    StartFromKeys(Preset),
+    /// Binds a key to an action, by its id, and to it alone; none leaves the action without keys.
+    BindKey(&'static str, Option<Chord>),
+    /// Gives an action, by its id, its first keys back.
+    ResetKey(&'static str),
+    /// Puts away a hint for ever.
+    CloseHint(Hint),
+    /// Shows all hints again.
+    ShowHints,
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::thread;
 
-use andamento_model::checkpoint::import::{Options, import};
+use andamento_model::checkpoint::import::{Options, has_both_weights, import};
 use andamento_model::library::imported::Shelf;
 use andamento_model::picture::{Combine, Mask, Picture};
 use andamento_model::{Error, Result};
@@ -16,6 +16,7 @@ use crate::files::clipboard::{self, Pasted};
 use crate::files::export::{self, Format};
 use crate::files::project::{self, Snapshot};
 use crate::models::today;
+use crate::preferences::Preferences;
 use crate::worker::Waker;
 
 /// What was opened.
@@ -104,8 +105,12 @@ pub enum Errand {
         /// The mask after.
         mask: Mask,
     },
+    /// The preferences were written, or not.
+    PreferencesKept(Result<()>),
     /// How far an import is, in words.
     Importing(String),
+    /// Among these checkpoints some have averaged weights beside those of the last step.
+    BothWeights(Vec<PathBuf>),
     /// Checkpoints were imported, or some of them: the ids of the new models, and what was refused.
     Imported {
         /// The ids.
@@ -226,15 +231,21 @@ impl Errands {
         });
     }
 
-    /// Imports checkpoints into the library, one after the other.
-    pub fn import(&self, files: Vec<PathBuf>, shelf: Shelf) {
+    /// Imports checkpoints into the library, one after the other: with averaged weights where a file has both kinds, or
+    /// without; until that is chosen, files that have both are only told of.
+    pub fn import(&self, files: Vec<PathBuf>, averaged: Option<bool>, shelf: Shelf) {
         let (outbox, wake) = (self.outbox.clone(), self.wake.clone());
         self.run(move || {
+            let has_both = |file: &PathBuf| has_both_weights(file).unwrap_or(false);
+            if averaged.is_none() && files.iter().any(has_both) {
+                return Errand::BothWeights(files);
+            }
             let (mut ids, mut refused) = (Vec::new(), Vec::new());
             for file in files {
+                let averaged = averaged == Some(true) && has_both(&file);
                 let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let mut told = None;
-                let outcome = import(&file, &shelf, &Options { averaged: false, date: today() }, &mut |progress| {
+                let outcome = import(&file, &shelf, &Options { averaged, date: today() }, &mut |progress| {
                     let share = (progress.done * 100).checked_div(progress.total).unwrap_or(100);
                     if told != Some((progress.what.to_owned(), share)) {
                         told = Some((progress.what.to_owned(), share));
@@ -249,6 +260,11 @@ impl Errands {
             }
             Errand::Imported { ids, refused }
         });
+    }
+
+    /// Writes the preferences.
+    pub fn keep_preferences(&self, preferences: Preferences, file: PathBuf) {
+        self.run(move || Errand::PreferencesKept(preferences.write(&file)));
     }
 
     /// What was done since the last call.

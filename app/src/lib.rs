@@ -1,5 +1,6 @@
 //! Andamento, an image editor that repaints pictures with autoregressive generators, token by token.
 
+pub mod actions;
 pub mod bench;
 pub mod cli;
 pub mod command;
@@ -10,9 +11,12 @@ pub mod errands;
 pub mod evaluate;
 pub mod files;
 pub mod frames;
+pub mod fuzzy;
 pub mod headless;
 pub mod history;
+pub mod keymap;
 pub mod models;
+pub mod preferences;
 pub mod progress;
 pub mod thumbnail;
 pub mod training;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use andamento::cli::{self, Cli};
 use andamento::files::folders::Folders;
+use andamento::preferences::Kept;
 use andamento::{headless, ui};
 use andamento_model::library::imported::Shelf;
 use andamento_model::{Error, Result};
@@ -34,7 +35,7 @@ fn edit(cli: &Cli) -> Result<()> {
     let folders = Folders::open(cli.data_dir.as_deref())?;
     let (picture, model) = (cli.picture.clone(), cli.model.clone());
     let start = ui::StartOptions { device: cli.device, picture, model, shelf, folders };
-    match ui::run(start) {
+    match ui::run(start, Kept::open(cli.data_dir.as_deref())) {
         Ok(()) => Ok(()),
         Err(error) => headless::run(cli.device, &error.to_string()),
     }

@@ -217,6 +217,9 @@ pub(crate) fn assemble(card: Card, device: ChosenDevice, weights: &Weights, toke
     Ok(Model { card, network, tokenizer, device })
 }
 
+/// The licence of the bundled models: the program's own.
+const LICENCE: &str = "MIT OR Apache-2.0";
+
 /// A model that can be painted with.
 pub enum Entry {
     /// One that comes with the program.
@@ -277,6 +280,20 @@ impl Entry {
             Self::Bundled(bundled) => bundled.card(),
             Self::Imported(imported) => Ok(imported.card.clone()),
             Self::Trained(trained) => Ok(trained.card.clone()),
+        }
+    }
+
+    /// The licences under which generator and tokenizer were published.
+    pub fn licence(&self) -> String {
+        match self {
+            Self::Bundled(_) => LICENCE.into(),
+            Self::Trained(_) => "your own".into(),
+            Self::Imported(imported) if imported.generator.licence == imported.tokenizer.licence => {
+                imported.generator.licence.clone()
+            }
+            Self::Imported(imported) => {
+                format!("{}; its tokenizer {}", imported.generator.licence, imported.tokenizer.licence)
+            }
         }
     }
 

@@ -98,6 +98,11 @@ impl Editor {
                 self.waiting -= 1;
                 self.adjusted(adjustment, radius, mask_id, mask);
             }
+            Errand::PreferencesKept(result) => self.preferences_kept(result),
+            Errand::BothWeights(files) => {
+                self.importing = None;
+                self.dialog = Some(Dialog::Weights(files));
+            }
             Errand::Importing(how_far) => self.importing = Some(how_far),
             Errand::Imported { ids, refused } => {
                 if let Err(error) = self.imported(&ids, &refused) {

@@ -5,6 +5,7 @@ mod desk;
 mod files;
 mod mask;
 mod models;
+mod preferences;
 mod runs;
 mod variations;
 
@@ -34,11 +35,13 @@ use andamento_model::seam::Seam;
 use andamento_model::{Error, Result};
 use image::RgbaImage;
 
+use crate::actions;
 use crate::command::{Adjustment, Command, Dialog, Heat, Overlay, Selection, Tool, View};
 use crate::document::{Document, Leg, Track, fresh};
 use crate::errands::{Errand, Errands};
 use crate::files::folders::Folders;
 use crate::history::History;
+use crate::preferences::{Hint, Kept};
 use crate::worker::{self, Job, Source, Waker, Worker};
 use variations::Batch;
 
@@ -332,6 +335,11 @@ pub struct Editor {
     quit_once_saved: bool,
     /// What to do once the run has stopped.
     after_stop: Option<Command>,
+    kept: Kept,
+    /// Whether preferences changed since they were last written,
+    unkept: bool,
+    /// and whether they are being written.
+    keeping: bool,
     worker: Worker,
     errands: Errands,
     /// Projects, exports, autosave, recent files.
@@ -411,6 +419,9 @@ impl Editor {
             used_seed: None,
             quit_once_saved: false,
             after_stop: None,
+            kept: Kept::default(),
+            unkept: false,
+            keeping: false,
             worker,
             errands,
             desk,
@@ -425,8 +436,10 @@ impl Editor {
 
     /// Carries out an intent. What goes wrong becomes a notice.
     pub fn apply(&mut self, command: Command) {
-        if let Err(error) = self.carry_out(command) {
-            self.complain(&error);
+        let known = Hint::known_by(&command);
+        match self.carry_out(command) {
+            Ok(()) => self.close_hints(known),
+            Err(error) => self.complain(&error),
         }
     }
 
@@ -524,15 +537,11 @@ impl Editor {
             Command::ExtendCanvas(by) => return self.extend_canvas(by),
             Command::ChooseModel(id) => return self.choose_model(&id),
             Command::ImportModels(files) => {
-                self.dialog = None;
                 let trained: Vec<PathBuf> = files.iter().filter_map(|file| folder::meant(file)).collect();
                 self.open_trained(&trained)?;
-                let files: Vec<PathBuf> = files.into_iter().filter(|file| folder::meant(file).is_none()).collect();
-                if !files.is_empty() {
-                    self.importing = Some("reading".into());
-                    self.errands.import(files, self.shelf.clone());
-                }
+                self.import(files.into_iter().filter(|file| folder::meant(file).is_none()).collect(), None);
             }
+            Command::ImportWeights(files, averaged) => self.import(files, Some(averaged)),
             Command::Subject(class) if (class as usize) < self.card.subjects.len() => self.settings.subject = class,
             Command::Subject(_) => {}
             Command::Order(name) => {
@@ -591,6 +600,12 @@ impl Editor {
             Command::ShowOriginal(on) => self.show.original = on,
             Command::Dismiss(number) => self.notices.retain(|notice| notice.number != number),
             Command::Escape => return self.escape(),
+            Command::Appear(appearance) => self.prefer(|now| now.appearance = appearance),
+            Command::StartFromKeys(preset) => self.prefer(|now| now.keys.start_from(preset)),
+            Command::BindKey(action, chord) => return self.bind_key(action, chord),
+            Command::ResetKey(action) => self.reset_key(action),
+            Command::CloseHint(hint) => self.close_hints([hint]),
+            Command::ShowHints => self.prefer(|now| now.hints_done.clear()),
         }
         Ok(())
     }
@@ -605,6 +620,7 @@ impl Editor {
         // After a rest the first frame would otherwise leap.
         self.play(elapsed.min(Duration::from_millis(100)));
         self.ask_for_redraw();
+        self.keep_preferences();
         self.keep();
         self.timeline.playing || self.is_decoding()
     }
@@ -654,7 +670,7 @@ impl Editor {
     pub fn cannot_generate(&self) -> Option<String> {
         match (&self.engine, &self.run) {
             (Engine::Failed(cause), _) => Some(format!("The model could not be loaded: {cause}")),
-            (_, Some(_)) => Some("A run is on: stop it first (Shift+X)".into()),
+            (_, Some(_)) => Some(actions::with_keys(self, "A run is on: stop it first", "stop")),
             _ if self.document.mask.is_empty() => Some("Nothing may change yet: paint over what should change".into()),
             _ => self.lattice().err().map(cause),
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use andamento_model::library::fit::{Fit, Memory};
 use andamento_model::library::{self, Card, Entry};
 
 use super::*;
@@ -13,11 +14,19 @@ pub struct Offer {
     pub card: Card,
     /// The memory it needs, in bytes; none for bundled and trained ones, which fit where they were trained.
     pub needs: Option<u64>,
+    /// The licence of its weights.
+    pub licence: String,
 }
 
 impl Offer {
+    /// Whether it fits into the memory of this computer as it is now.
+    pub fn fit(&self, memory: &Memory) -> Fit {
+        memory.fits(self.needs.unwrap_or(0))
+    }
+
     fn of(entry: &Entry) -> Result<Self> {
-        Ok(Self { card: entry.card()?, needs: entry.needs().map(|needs| needs.total()) })
+        let needs = entry.needs().map(|needs| needs.total());
+        Ok(Self { card: entry.card()?, needs, licence: entry.licence() })
     }
 }
 
@@ -90,6 +99,16 @@ impl Editor {
         (self.card, self.abilities, self.engine) = (offer.card, abilities, Engine::Loading(0));
         self.aim();
         Ok(())
+    }
+
+    /// Imports checkpoints beside the window; asks first which weights to take where a file has two kinds and none was
+    /// chosen.
+    pub(super) fn import(&mut self, files: Vec<PathBuf>, averaged: Option<bool>) {
+        self.dialog = None;
+        if !files.is_empty() {
+            self.importing = Some("reading".into());
+            self.errands.import(files, averaged, self.shelf.clone());
+        }
     }
 
     /// Checkpoints were imported: the models among them are at hand now, and what was refused is told.

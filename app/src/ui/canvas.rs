@@ -137,7 +137,7 @@ impl Canvas {
         let document = &editor.document;
         let canvas = document.picture.rect();
         let area = screen.rect(canvas);
-        painter.rect_stroke(area, 0.0, Stroke::new(1.0, theme::LINE), StrokeKind::Outside);
+        painter.rect_stroke(area, 0.0, Stroke::new(1.0, theme::line()), StrokeKind::Outside);
         if document.picture.image().color().has_alpha() || !editor.show.image {
             handles::checkers(painter, area);
         }

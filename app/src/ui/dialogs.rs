@@ -11,12 +11,16 @@ use std::time::{Duration, Instant};
 
 use andamento_model::picture::MOST_EDGE;
 use crossbeam_channel::{Receiver, bounded};
-use egui::{Context, DragValue, Frame, Id, Key, Margin, Modal, RichText, Stroke, TextEdit, Ui, vec2};
+use egui::{
+    Align2, Context, DragValue, Frame, Id, Key, Label, Margin, Modal, RichText, ScrollArea, Stroke, TextEdit, Ui, vec2,
+};
 use rfd::AsyncFileDialog;
 
-use super::keys::KEYS;
+use super::palette::Palette;
+use super::settings::Settings;
 use super::theme;
-use super::widgets::slider;
+use super::widgets::{section, slider};
+use crate::actions::{ACTIONS, HELD, Menu};
 use crate::command::{Adjustment, Command, Dialog};
 use crate::editor::Editor;
 
@@ -44,6 +48,8 @@ pub(super) struct Dialogs {
     path: String,
     system: Option<System>,
     radius: Option<u32>,
+    palette: Palette,
+    settings: Settings,
 }
 
 /// The system's own dialog.
@@ -68,7 +74,11 @@ impl Dialogs {
                 }
                 Ok(None) if system.since.elapsed() > ABSENT => commands.push(Command::CloseDialog),
                 Ok(None) => {}
-                Err(error) if error.is_empty() => return,
+                Err(error) if error.is_empty() => {
+                    let left = ctx.input(|input| input.key_pressed(Key::Escape));
+                    commands.extend(left.then_some(Command::CloseDialog));
+                    return;
+                }
                 Err(_) => {}
             }
             self.system = None;
@@ -76,6 +86,11 @@ impl Dialogs {
                 return;
             }
         }
+        if dialog == Dialog::Palette {
+            self.show_palette(ctx, editor, commands);
+            return;
+        }
+        let taken = self.settings.takes_keys();
         let frame = Frame::window(&ctx.global_style()).inner_margin(Margin::same(18));
         let modal = Modal::new(Id::unique("dialog")).frame(frame).show(ctx, |ui| match dialog {
             Dialog::Open => self.ask(ui, editor, "Open a picture or a project", "Open", commands),
@@ -87,10 +102,28 @@ impl Dialogs {
             Dialog::ImportMask => self.ask(ui, editor, "Import a mask", "Import", commands),
             Dialog::ExportMask => self.ask(ui, editor, "Export the mask", "Export", commands),
             Dialog::Adjust(adjustment) => adjust(ui, &mut self.radius, adjustment, commands),
-            Dialog::Keys => keys(ui, commands),
+            Dialog::Weights(files) => weights(ui, files, commands),
+            Dialog::Keys => keys(ui, editor, commands),
+            Dialog::Palette => {}
+            Dialog::Settings => {
+                self.settings.show(ui, editor, commands);
+                close(ui, commands);
+            }
             Dialog::About => about(ui, editor, commands),
             Dialog::Leave => leave(ui, editor, commands),
         });
+        if modal.should_close() && !taken {
+            commands.push(Command::CloseDialog);
+        }
+    }
+
+    /// The palette lies near the upper edge.
+    fn show_palette(&mut self, ctx: &Context, editor: &Editor, commands: &mut Vec<Command>) {
+        let frame = Frame::window(&ctx.global_style()).inner_margin(Margin::same(12));
+        let top = vec2(0.0, 64.0);
+        let area = Modal::default_area(Id::unique("palette")).anchor(Align2::CENTER_TOP, top);
+        let modal = Modal::new(Id::unique("palette")).area(area).frame(frame);
+        let modal = modal.show(ctx, |ui| self.palette.show(ui, editor, commands));
         if modal.should_close() {
             commands.push(Command::CloseDialog);
         }
@@ -99,6 +132,8 @@ impl Dialogs {
     /// Asks the system first.
     fn opened(&mut self, ctx: &Context, editor: &Editor) {
         self.system = None;
+        self.palette.clear();
+        self.settings.clear();
         let name = editor.document.next_name();
         let folder = editor.document.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         match editor.dialog {
@@ -142,7 +177,10 @@ impl Dialogs {
             Some(Dialog::Export) => self.path = name.display().to_string(),
             Some(
                 Dialog::Adjust(_)
+                | Dialog::Weights(_)
                 | Dialog::Keys
+                | Dialog::Palette
+                | Dialog::Settings
                 | Dialog::About
                 | Dialog::Leave
                 | Dialog::Recover
@@ -192,7 +230,7 @@ impl Dialogs {
         if ui.checkbox(&mut metadata, "Metadata").on_hover_text(tip).changed() {
             commands.push(Command::Metadata(metadata));
         }
-        let label = ui.label(RichText::new("Path of the file").size(13.0).color(theme::DIM));
+        let label = ui.label(RichText::new("Path of the file").size(13.0).color(theme::dim()));
         let entered = ui
             .horizontal(|ui| {
                 let width = ui.available_width() - 100.0;
@@ -212,7 +250,7 @@ impl Dialogs {
             _ if losses.is_empty() => "Everything is kept: every pixel, its depth, the colour profile.".to_owned(),
             _ => sentence(&losses),
         };
-        ui.label(RichText::new(hint).size(13.0).color(theme::DIM));
+        ui.label(RichText::new(hint).size(13.0).color(theme::dim()));
         ui.add_space(8.0);
         let ready = !self.path.trim().is_empty();
         if buttons(ui, commands, |ui| main_button(ui, "Export", ready).clicked() || entered) {
@@ -236,7 +274,7 @@ impl Dialogs {
     fn ask(&mut self, ui: &mut Ui, editor: &Editor, title: &str, verb: &str, commands: &mut Vec<Command>) {
         ui.set_width(520.0_f32.min(ui.ctx().content_rect().width() - 80.0));
         heading(ui, title);
-        let label = ui.label(RichText::new("Path of the file").size(13.0).color(theme::DIM));
+        let label = ui.label(RichText::new("Path of the file").size(13.0).color(theme::dim()));
         let field = TextEdit::singleline(&mut self.path).desired_width(f32::INFINITY).margin(Margin::symmetric(10, 8));
         let field = ui.add(field.hint_text("/home/you/Pictures/lake.png")).labelled_by(label.id);
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
@@ -265,7 +303,7 @@ impl Dialogs {
                 (verb, "A project, PNG, JPEG, WebP, TIFF, BMP or GIF. You can also drop a file onto the window.")
             }
         };
-        ui.label(RichText::new(hint).size(13.0).color(theme::DIM));
+        ui.label(RichText::new(hint).size(13.0).color(theme::dim()));
         ui.add_space(8.0);
         buttons(ui, commands, |ui| main_button(ui, verb, !self.path.trim().is_empty()).clicked() || entered).then(
             || {
@@ -303,7 +341,10 @@ fn answered(dialog: &Dialog, mut paths: Vec<PathBuf>) -> Option<Command> {
         Dialog::ImportMask => paths.pop().map(Command::ImportMask),
         Dialog::ExportMask => paths.pop().map(Command::ExportMask),
         Dialog::Adjust(_)
+        | Dialog::Weights(_)
         | Dialog::Keys
+        | Dialog::Palette
+        | Dialog::Settings
         | Dialog::About
         | Dialog::Leave
         | Dialog::Recover
@@ -322,7 +363,7 @@ fn adjust(ui: &mut Ui, last: &mut Option<u32>, adjustment: Adjustment, commands:
         Adjustment::Feather => ("Feather", "Every edge of the mask is softened so far to either side."),
     };
     heading(ui, &format!("{verb} the mask"));
-    ui.label(RichText::new(about).size(13.0).color(theme::DIM));
+    ui.label(RichText::new(about).size(13.0).color(theme::dim()));
     ui.add_space(8.0);
     let radius = last.get_or_insert(8);
     ui.horizontal(|ui| {
@@ -344,7 +385,7 @@ fn adjust(ui: &mut Ui, last: &mut Option<u32>, adjustment: Adjustment, commands:
 }
 
 fn heading(ui: &mut Ui, text: &str) {
-    ui.label(RichText::new(text).size(18.0).color(theme::TEXT));
+    ui.label(RichText::new(text).size(18.0).color(theme::text()));
     ui.add_space(6.0);
 }
 
@@ -363,34 +404,87 @@ fn buttons<R>(ui: &mut Ui, commands: &mut Vec<Command>, main: impl FnOnce(&mut U
 }
 
 fn main_button(ui: &mut Ui, text: &str, enabled: bool) -> egui::Response {
-    let text = RichText::new(text).color(theme::ON_ACCENT);
-    ui.add_enabled(enabled, egui::Button::new(text).fill(theme::ACCENT).min_size(vec2(100.0, 32.0)))
+    let text = RichText::new(text).color(theme::on_accent());
+    ui.add_enabled(enabled, egui::Button::new(text).fill(theme::accent()).min_size(vec2(100.0, 32.0)))
 }
 
-fn keys(ui: &mut Ui, commands: &mut Vec<Command>) {
-    ui.set_width(600.0_f32.min(ui.ctx().content_rect().width() - 80.0));
+/// Every key, by menus, and what the pointer does.
+fn keys(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let room = ui.ctx().content_rect();
+    ui.set_width(880.0_f32.min(room.width() - 80.0));
     heading(ui, "Keys");
-    egui::Grid::new("keys").num_columns(2).spacing(vec2(24.0, 5.0)).show(ui, |ui| {
-        for (keys, about) in KEYS {
-            ui.label(RichText::new(keys).size(13.0).color(theme::ACCENT));
-            ui.label(RichText::new(about).size(13.0));
-            ui.end_row();
-        }
+    let keys = &editor.preferences().keys;
+    let menus = Menu::BAR.iter().map(|(menu, _)| *menu).chain([Menu::Tools]);
+    let bound = |menu: Menu| ACTIONS.iter().filter(move |action| action.menu == menu && !keys.text(action).is_empty());
+    let row = |ui: &mut Ui, keys: &str, about: &str| {
+        ui.horizontal(|ui| {
+            let cell = |ui: &mut Ui, text: RichText, width: f32| {
+                let layout = egui::Layout::left_to_right(egui::Align::Center);
+                let label = Label::new(text.size(13.0)).truncate();
+                ui.allocate_ui_with_layout(vec2(width, 18.0), layout, |ui| {
+                    ui.set_width(width);
+                    ui.add(label);
+                });
+            };
+            cell(ui, RichText::new(keys).color(theme::accent_text()), 122.0);
+            cell(ui, RichText::new(about), ui.available_width());
+        });
+    };
+    ScrollArea::vertical().max_height(room.height() - 190.0).show(ui, |ui| {
+        ui.columns(3, |columns| {
+            for menu in menus.filter(|menu| bound(*menu).next().is_some()) {
+                let ui = &mut columns[match menu {
+                    Menu::File | Menu::Edit | Menu::Select | Menu::Help => 0,
+                    Menu::Generate | Menu::View | Menu::Model => 1,
+                    Menu::Tools => 2,
+                }];
+                ui.spacing_mut().item_spacing.y = 2.0;
+                section(ui, menu.name());
+                bound(menu).for_each(|action| row(ui, &keys.text(action), action.name));
+                ui.add_space(8.0);
+            }
+        });
+        section(ui, "Pointer and held keys");
+        ui.columns(2, |columns| {
+            for (index, (held, about)) in HELD.iter().enumerate() {
+                let ui = &mut columns[index * 2 / HELD.len()];
+                ui.spacing_mut().item_spacing.y = 2.0;
+                row(ui, held, about);
+            }
+        });
     });
     close(ui, commands);
+}
+
+/// Which weights to take where checkpoints have two kinds.
+fn weights(ui: &mut Ui, files: Vec<PathBuf>, commands: &mut Vec<Command>) {
+    ui.set_width(480.0_f32.min(ui.ctx().content_rect().width() - 80.0));
+    heading(ui, "Averaged weights?");
+    ui.label(
+        "This checkpoint holds two kinds of weights: those of training's last step, and their moving average (EMA), which \
+         usually paints better.",
+    );
+    ui.add_space(10.0);
+    let (averaged, last) = buttons(ui, commands, |ui| {
+        let averaged = main_button(ui, "Take the average", true).clicked();
+        (averaged, ui.add(egui::Button::new("Take the last step").min_size(vec2(0.0, 32.0))).clicked())
+    });
+    if averaged || last {
+        commands.push(Command::ImportWeights(files, averaged));
+    }
 }
 
 fn about(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     ui.set_width(440.0);
     heading(ui, "Andamento");
     let version = format!("Version {}", env!("CARGO_PKG_VERSION"));
-    ui.label(RichText::new(version).color(theme::DIM));
+    ui.label(RichText::new(version).color(theme::dim()));
     ui.label(
         "Repaints pictures with autoregressive generators, token by token, on this machine alone: nothing is sent \
          anywhere.",
     );
     ui.label(format!("Model: {}, in the manner of {}.", editor.card.title, editor.card.family));
-    ui.label(RichText::new("MIT or Apache-2.0. Icons: Phosphor Icons, MIT.").size(13.0).color(theme::DIM));
+    ui.label(RichText::new("MIT or Apache-2.0. Icons: Phosphor Icons, MIT.").size(13.0).color(theme::dim()));
     close(ui, commands);
 }
 
@@ -427,8 +521,8 @@ fn recover(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         ui.horizontal(|ui| {
             ui.vertical(|ui| {
                 ui.set_width(ui.available_width() - 210.0);
-                ui.add(egui::Label::new(RichText::new(&orphan.name).color(theme::TEXT)).truncate());
-                ui.label(RichText::new(orphan.age()).size(13.0).color(theme::DIM));
+                ui.add(egui::Label::new(RichText::new(&orphan.name).color(theme::text())).truncate());
+                ui.label(RichText::new(orphan.age()).size(13.0).color(theme::dim()));
             });
             let named = |button: egui::Response, verb: &str| {
                 let name = format!("{verb} {}", orphan.name);
@@ -446,7 +540,7 @@ fn recover(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         });
     }
     ui.add_space(4.0);
-    ui.label(RichText::new("What is neither restored nor discarded is offered again.").size(13.0).color(theme::DIM));
+    ui.label(RichText::new("What is neither restored nor discarded is offered again.").size(13.0).color(theme::dim()));
     close(ui, commands);
 }
 

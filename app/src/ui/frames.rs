@@ -141,7 +141,7 @@ impl Frames {
         let response = ui.interact(grasp.intersect(screen.viewport), ui.scope_id().with(name), Sense::click_and_drag());
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, name));
         let hot = response.hovered() || response.dragged() || response.has_focus();
-        bracket(painter, at, corner, if hot { theme::ACCENT_HOVERED } else { theme::GLOW });
+        bracket(painter, at, corner, if hot { theme::accent_hovered() } else { theme::GLOW });
         if let Some((from, by)) = self.drag(ui, &response, screen, frame.rect) {
             commands.push(Command::PlaceFrame(sized(from, corner, by)));
         }

@@ -243,7 +243,7 @@ impl Gestures {
             marquee(painter, &line);
             if let Some(first) = first {
                 let near = at.is_some_and(|at| points.len() > 2 && first.distance(at) < CLOSE);
-                knot(painter, first, if near { theme::ACCENT } else { Color32::WHITE });
+                knot(painter, first, if near { theme::accent() } else { Color32::WHITE });
             }
         }
         if let Some(at) = at {
@@ -315,7 +315,7 @@ fn draw_brush(painter: &Painter, screen: &Screen, brush: Brush, at: Pos2, shapin
         const RINGS: u8 = 12;
         for ring in 0..RINGS {
             let share = brush.hardness + (1.0 - brush.hardness) * f32::from(ring + 1) / f32::from(RINGS);
-            painter.circle_filled(at, radius * share, theme::ACCENT.gamma_multiply(0.05));
+            painter.circle_filled(at, radius * share, theme::accent().gamma_multiply(0.05));
         }
         let text = format!("{:.0} px · {:.0} % hard", brush.size, brush.hardness * 100.0);
         tag(painter, at + vec2(0.0, radius + 12.0), Align2::CENTER_TOP, &text, screen.viewport);

@@ -226,8 +226,8 @@ fn interact(ui: &Ui, screen: &Screen, editor: &Editor, handle: Handle, canvas: R
 
 fn draw(ui: &Ui, painter: &Painter, bar: Rect, chosen: bool, response: &Response) {
     let hot = response.hovered() || response.dragged() || response.has_focus();
-    let resting = if chosen { theme::ACCENT } else { theme::mix(theme::EDGE, theme::DIM, 0.4) };
-    painter.rect_filled(bar, CornerRadius::same(3), if hot { theme::ACCENT } else { resting });
+    let resting = if chosen { theme::accent() } else { theme::mix(theme::edge(), theme::dim(), 0.4) };
+    painter.rect_filled(bar, CornerRadius::same(3), if hot { theme::accent() } else { resting });
     focus_ring(ui, response, bar, 4);
 }
 
@@ -240,7 +240,7 @@ fn grown(canvas: Rect, margins: [u32; 4], zoom: f32) -> Rect {
 /// A dark chequered area: nothing is there yet.
 pub(super) fn checkers(painter: &Painter, area: Rect) {
     const SIDE: f32 = 10.0;
-    painter.rect_filled(area, 0.0, theme::WELL);
+    painter.rect_filled(area, 0.0, theme::well());
     let seen = area.intersect(painter.clip_rect());
     if !seen.is_positive() {
         return;
@@ -251,7 +251,7 @@ pub(super) fn checkers(painter: &Painter, area: Rect) {
     for row in first.y as i32..last.y as i32 {
         for col in (first.x as i32..last.x as i32).filter(|col| (col + row) % 2 == 0) {
             let min = area.min + vec2(col as f32, row as f32) * SIDE;
-            mesh.add_colored_rect(Rect::from_min_size(min, Vec2::splat(SIDE)).intersect(area), theme::PANEL);
+            mesh.add_colored_rect(Rect::from_min_size(min, Vec2::splat(SIDE)).intersect(area), theme::panel());
         }
     }
     painter.add(Shape::mesh(mesh));
@@ -260,7 +260,7 @@ pub(super) fn checkers(painter: &Painter, area: Rect) {
 /// A dashed amber edge.
 pub(super) fn dashes(painter: &Painter, area: Rect) {
     let corners = [area.left_top(), area.right_top(), area.right_bottom(), area.left_bottom(), area.left_top()];
-    painter.extend(Shape::dashed_line(&corners, Stroke::new(1.0, theme::ACCENT), 4.0, 3.0));
+    painter.extend(Shape::dashed_line(&corners, Stroke::new(1.0, theme::accent()), 4.0, 3.0));
 }
 
 /// Canvas pixels along a side of a token, as the frame lies now.

@@ -62,13 +62,13 @@ impl Past {
         let name = format!("Step {index}: {}", entry.label);
         response.widget_info(|| WidgetInfo::selected(Role::ListItem, true, index == present, &name));
         let fill = match (index == present, response.hovered()) {
-            (true, _) => theme::mix(theme::PANEL, theme::ACCENT, 0.14),
-            (false, true) => theme::CONTROL,
+            (true, _) => theme::mix(theme::panel(), theme::accent(), 0.14),
+            (false, true) => theme::control(),
             (false, false) => Color32::TRANSPARENT,
         };
         ui.painter().rect_filled(rect, CornerRadius::same(5), fill);
         if index == present {
-            ui.painter().rect_stroke(rect, 5.0, Stroke::new(1.0, theme::ACCENT), StrokeKind::Inside);
+            ui.painter().rect_stroke(rect, 5.0, Stroke::new(1.0, theme::accent()), StrokeKind::Inside);
         }
         focus_ring(ui, &response, rect, 5);
         let picture = self.pictures.entry(entry.number).or_insert_with(|| {
@@ -84,7 +84,7 @@ impl Past {
         egui::Image::new(&*picture).tint(tint).corner_radius(3).paint_at(ui, Rect::from_center_size(middle, size));
         let run = editor.run_of(index);
         let left = rect.min.x + PICTURE + 14.0;
-        let colour = if index > present { theme::FAINT } else { theme::TEXT };
+        let colour = if index > present { theme::faint() } else { theme::text() };
         let words = Rect::from_min_max(pos2(left, rect.min.y), pos2(rect.max.x - 4.0, rect.max.y));
         let at = if run.is_some() { words.center().y - 11.0 } else { words.center().y };
         let painter = ui.painter().with_clip_rect(words.intersect(ui.clip_rect()));
@@ -129,9 +129,9 @@ fn again(ui: &mut Ui, first: Rect, entry: usize, commands: &mut Vec<Command>) {
         let mut child = ui.new_child(UiBuilder::new().max_rect(place));
         let (_, response) = child.allocate_exact_size(place.size(), Sense::click());
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("{name}: step {entry}")));
-        let colour = if response.hovered() { theme::ACCENT_HOVERED } else { theme::DIM };
+        let colour = if response.hovered() { theme::accent_hovered() } else { theme::dim() };
         if response.hovered() {
-            ui.painter().rect_filled(place, 4.0, theme::CONTROL_HOVERED);
+            ui.painter().rect_filled(place, 4.0, theme::control_hovered());
         }
         ui.painter().text(place.center(), Align2::CENTER_CENTER, icon, theme::icon_font(14.0), colour);
         focus_ring(ui, &response, place, 4);

@@ -5,6 +5,7 @@ mod dialogs;
 mod frames;
 mod gestures;
 mod handles;
+mod hints;
 mod history;
 mod icons;
 mod keys;
@@ -15,9 +16,11 @@ mod options;
 mod outline;
 mod overlay;
 mod pace;
+mod palette;
 mod panel;
 mod screen;
 mod seam;
+mod settings;
 mod textures;
 mod theme;
 mod timeline;
@@ -40,6 +43,7 @@ use crate::command::Command;
 use crate::editor::Editor;
 use crate::files::folders::Folders;
 use crate::frames::Stopwatch;
+use crate::preferences::Kept;
 use crate::worker::{Source, from_library};
 
 /// How often the window is drawn while tokens are made and nothing else asks for it.
@@ -64,7 +68,7 @@ pub struct StartOptions {
 ///
 /// # Errors
 /// If no window can be opened, or a bundled file is damaged.
-pub fn run(start: StartOptions) -> eframe::Result {
+pub fn run(start: StartOptions, preferences: Kept) -> eframe::Result {
     if !has_display() {
         return Err(eframe::Error::AppCreation(
             "there is no display: neither WAYLAND_DISPLAY nor DISPLAY is set".into(),
@@ -77,7 +81,7 @@ pub fn run(start: StartOptions) -> eframe::Result {
     let options =
         eframe::NativeOptions { viewport, wgpu_options, dithering: false, ..eframe::NativeOptions::default() };
     let create = move |context: &eframe::CreationContext<'_>| {
-        let app = App::new(&context.egui_ctx, start)?;
+        let app = App::new(&context.egui_ctx, start)?.with_preferences(preferences);
         Ok(Box::new(app) as Box<dyn eframe::App>)
     };
     eframe::run_native("Andamento", options, Box::new(create))
@@ -116,6 +120,7 @@ pub struct App {
     pace: pace::Pace,
     last: Instant,
     zoom: f32,
+    theme: Option<egui::Theme>,
 }
 
 impl App {
@@ -150,11 +155,19 @@ impl App {
             pace: pace::Pace::new(),
             last: Instant::now(),
             zoom: 1.0,
+            theme: None,
         })
     }
 
+    /// The same with what the person prefers.
+    #[must_use]
+    pub fn with_preferences(mut self, kept: Kept) -> Self {
+        self.editor.take_preferences(kept);
+        self
+    }
+
     fn layout(&mut self, ui: &mut Ui, commands: &mut Vec<Command>) {
-        let bar = |margin: Margin| Frame::new().fill(theme::PANEL).inner_margin(margin);
+        let bar = |margin: Margin| Frame::new().fill(theme::panel()).inner_margin(margin);
         Bar::top("menu").exact_size(theme::TOP).resizable(false).frame(bar(Margin::symmetric(4, 4))).show(ui, |ui| {
             menu::show(ui, &self.editor, self.zoom, commands);
         });
@@ -187,6 +200,7 @@ impl App {
             self.editor.pixels_per_point = ui.ctx().pixels_per_point();
             self.zoom = screen.zoom * self.editor.pixels_per_point;
             options::show(ui.ctx(), &self.editor, screen.viewport, commands);
+            hints::show(ui.ctx(), &self.editor, screen.viewport, commands);
             notices::show(ui.ctx(), &self.editor, screen.viewport, commands);
             if self.editor.view.fit {
                 // What zooms from here starts where the eye is.
@@ -199,6 +213,7 @@ impl App {
     /// Closes the window, or keeps it open to ask first.
     fn leave(&mut self, ctx: &Context) {
         if self.editor.quitting {
+            self.editor.keep_preferences_now();
             ctx.send_viewport_cmd(ViewportCommand::Close);
         } else if ctx.input(|input| input.viewport().close_requested()) {
             self.editor.apply(Command::Quit);
@@ -236,6 +251,7 @@ impl App {
     pub fn frame(&mut self, ui: &mut Ui) {
         let start = Stopwatch::start();
         let ctx = ui.ctx().clone();
+        self.theme = Some(theme::wear(&ctx, self.editor.preferences().appearance, self.theme));
         let mut commands = Vec::new();
         self.canvas.take_keys(&ctx, &mut self.editor);
         keys::read(&ctx, &self.editor, self.canvas.has_focus(&ctx), &mut commands);
@@ -267,6 +283,6 @@ impl eframe::App for App {
     }
 
     fn clear_color(&self, _: &egui::Visuals) -> [f32; 4] {
-        theme::BACKGROUND.to_normalized_gamma_f32()
+        theme::background().to_normalized_gamma_f32()
     }
 }

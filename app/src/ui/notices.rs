@@ -17,18 +17,19 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
     area.constrain_to(canvas).show(ctx, |ui| {
         ui.set_width(340.0_f32.min(canvas.width() - 24.0));
         for notice in &editor.notices {
-            let (icon, colour) = if notice.bad { (icons::WARNING, theme::BAD) } else { (icons::CHECK, theme::GOOD) };
+            let (icon, colour) =
+                if notice.bad { (icons::WARNING, theme::bad()) } else { (icons::CHECK, theme::good()) };
             let frame =
-                Frame::new().fill(theme::PANEL).stroke(Stroke::new(1.0, theme::EDGE)).corner_radius(theme::RADIUS);
+                Frame::new().fill(theme::panel()).stroke(Stroke::new(1.0, theme::edge())).corner_radius(theme::RADIUS);
             frame.inner_margin(Margin::symmetric(12, 10)).show(ui, |ui| {
                 ui.horizontal_top(|ui| {
                     ui.label(theme::icon(icon, 18.0).color(colour));
                     ui.vertical(|ui| {
                         ui.set_width(ui.available_width() - 32.0);
-                        ui.label(RichText::new(&notice.about).color(theme::TEXT));
-                        ui.label(RichText::new(sentence(&notice.cause)).size(13.0).color(theme::DIM));
+                        ui.label(RichText::new(&notice.about).color(theme::text()));
+                        ui.label(RichText::new(sentence(&notice.cause)).size(13.0).color(theme::dim()));
                         if !notice.remedy.is_empty() {
-                            ui.label(RichText::new(sentence(&notice.remedy)).size(13.0).color(theme::TEXT));
+                            ui.label(RichText::new(sentence(&notice.remedy)).size(13.0).color(theme::text()));
                         }
                     });
                     let name = format!("Dismiss: {}", notice.about);

@@ -8,6 +8,7 @@ use egui::{
 
 use super::widgets::{focus_ring, pill, slider};
 use super::{icons, theme};
+use crate::actions::with_keys;
 use crate::command::{Command, Overlay, Tool};
 use crate::editor::{Editor, MAX_BRUSH, Wand};
 
@@ -29,15 +30,16 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
     let corner = canvas.left_bottom() + vec2(12.0, -12.0);
     let area = Area::new(Id::unique("tool options")).order(Order::Middle).pivot(egui::Align2::LEFT_BOTTOM);
     area.fixed_pos(corner).constrain_to(canvas).show(ctx, |ui| {
-        let frame = Frame::new().fill(theme::PANEL).stroke(Stroke::new(1.0, theme::EDGE)).corner_radius(theme::RADIUS);
+        let frame =
+            Frame::new().fill(theme::panel()).stroke(Stroke::new(1.0, theme::edge())).corner_radius(theme::RADIUS);
         frame.inner_margin(Margin::symmetric(12, 3)).show(ui, |ui| {
             ui.horizontal(|ui| {
                 ui.set_height(26.0);
                 match editor.brush.tool {
                     Tool::Brush | Tool::Eraser => {
-                        size(ui, editor.brush.size, commands);
+                        size(ui, editor, commands);
                         ui.add_space(10.0);
-                        hardness(ui, editor.brush.hardness, commands);
+                        hardness(ui, editor, commands);
                     }
                     Tool::Lasso | Tool::Rectangle => modes(ui, editor.combine, commands),
                     Tool::Wand => {
@@ -57,14 +59,20 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
     });
 }
 
-fn size(ui: &mut Ui, size: f32, commands: &mut Vec<Command>) {
-    ui.label(RichText::new("Size").size(13.0).color(theme::DIM));
+fn size(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let size = editor.brush.size;
+    ui.label(RichText::new("Size").size(13.0).color(theme::dim()));
     ui.spacing_mut().slider_width = 90.0;
     // The rail is logarithmic: a brush of 8 and one of 800 are both near at hand.
     let mut exponent = f64::from(size).ln();
     let response = slider(ui, &mut exponent, 0.0, f64::from(MAX_BRUSH).ln(), "Brush size");
     let slid = response.changed();
-    response.on_hover_text("Diameter of the brush in picture pixels ([ and ]); a pen presses it smaller");
+    let keys = with_keys(
+        editor,
+        &with_keys(editor, "Diameter of the brush in picture pixels; a pen presses it smaller", "brush-smaller"),
+        "brush-larger",
+    );
+    response.on_hover_text(keys);
     let mut pixels = f64::from(size.round());
     let drag = DragValue::new(&mut pixels).range(1.0..=f64::from(MAX_BRUSH)).speed(1.0).suffix(" px");
     let typed = ui.add(drag.min_size(vec2(62.0, 22.0))).accessible_name("Brush size (pixels)").changed();
@@ -75,12 +83,18 @@ fn size(ui: &mut Ui, size: f32, commands: &mut Vec<Command>) {
     }
 }
 
-fn hardness(ui: &mut Ui, hardness: f32, commands: &mut Vec<Command>) {
-    ui.label(RichText::new("Hardness").size(13.0).color(theme::DIM));
+fn hardness(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let hardness = editor.brush.hardness;
+    ui.label(RichText::new("Hardness").size(13.0).color(theme::dim()));
     ui.spacing_mut().slider_width = 70.0;
     let mut share = f64::from(hardness);
     let response = slider(ui, &mut share, 0.0, 1.0, "Brush hardness");
-    response.on_hover_text("Edge of the brush: 0 % soft, 100 % hard (Shift+[ and Shift+])");
+    let keys = with_keys(
+        editor,
+        &with_keys(editor, "Edge of the brush: 0 % soft, 100 % hard", "brush-softer"),
+        "brush-harder",
+    );
+    response.on_hover_text(keys);
     let mut percent = f64::from((hardness * 100.0).round());
     let drag = DragValue::new(&mut percent).range(0.0..=100.0).speed(1.0).suffix(" %");
     let typed = ui.add(drag.min_size(vec2(50.0, 22.0))).accessible_name("Brush hardness (percent)").changed();
@@ -110,12 +124,12 @@ fn modes(ui: &mut Ui, chosen: Combine, commands: &mut Vec<Command>) {
         let (rect, response) = ui.allocate_exact_size(vec2(26.0, 24.0), Sense::click());
         response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, on, name));
         let fill = match (on, response.hovered()) {
-            (true, _) => theme::CONTROL_HOVERED,
-            (false, true) => theme::CONTROL,
+            (true, _) => theme::control_hovered(),
+            (false, true) => theme::control(),
             (false, false) => Color32::TRANSPARENT,
         };
         ui.painter().rect_filled(rect, CornerRadius::same(5), fill);
-        let colour = if on { theme::ACCENT } else { theme::TEXT };
+        let colour = if on { theme::accent_text() } else { theme::text() };
         ui.painter().text(rect.center(), egui::Align2::CENTER_CENTER, icon, theme::icon_font(16.0), colour);
         focus_ring(ui, &response, rect, 5);
         if response.clicked() {
@@ -127,7 +141,7 @@ fn modes(ui: &mut Ui, chosen: Combine, commands: &mut Vec<Command>) {
 }
 
 fn wand(ui: &mut Ui, wand: Wand, commands: &mut Vec<Command>) {
-    ui.label(RichText::new("Tolerance").size(13.0).color(theme::DIM));
+    ui.label(RichText::new("Tolerance").size(13.0).color(theme::dim()));
     ui.spacing_mut().slider_width = 80.0;
     let mut levels = f64::from(wand.tolerance);
     let response = slider(ui, &mut levels, 0.0, 255.0, "Tolerance");
@@ -156,7 +170,7 @@ fn overlay(ui: &mut Ui, overlay: Overlay, commands: &mut Vec<Command>) {
     let [red, green, blue] = overlay.colour;
     let (rect, button) = ui.allocate_exact_size(vec2(26.0, 24.0), Sense::click());
     button.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Mask overlay"));
-    let fill = if button.hovered() { theme::CONTROL_HOVERED } else { theme::CONTROL };
+    let fill = if button.hovered() { theme::control_hovered() } else { theme::control() };
     ui.painter().rect_filled(rect, CornerRadius::same(5), fill);
     ui.painter().rect_filled(rect.shrink(6.0), CornerRadius::same(2), Color32::from_rgb(red, green, blue));
     focus_ring(ui, &button, rect, 5);
@@ -172,7 +186,7 @@ fn overlay(ui: &mut Ui, overlay: Overlay, commands: &mut Vec<Command>) {
             }
         });
         ui.horizontal(|ui| {
-            ui.label(RichText::new("Opacity").size(13.0).color(theme::DIM));
+            ui.label(RichText::new("Opacity").size(13.0).color(theme::dim()));
             ui.spacing_mut().slider_width = 100.0;
             let mut opacity = f64::from(overlay.opacity);
             if slider(ui, &mut opacity, 0.05, 1.0, "Mask opacity").changed() {
@@ -190,7 +204,7 @@ fn swatch(ui: &mut Ui, name: &str, [red, green, blue]: [u8; 3], chosen: bool) ->
     response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, chosen, format!("Mask colour: {name}")));
     ui.painter().rect_filled(rect.shrink(2.0), CornerRadius::same(4), Color32::from_rgb(red, green, blue));
     if chosen {
-        let stroke = Stroke::new(1.5, theme::TEXT);
+        let stroke = Stroke::new(1.5, theme::text());
         ui.painter().rect_stroke(rect, CornerRadius::same(5), stroke, StrokeKind::Inside);
     }
     focus_ring(ui, &response, rect, 5);

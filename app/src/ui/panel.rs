@@ -9,15 +9,19 @@ use andamento_model::network::Pace;
 use andamento_model::order::{ORDERS, Order};
 use andamento_model::sample::{Guidance, Sampling};
 use egui::{
-    Align, Align2, Button, Color32, CornerRadius, CursorIcon, DragValue, Id, Layout, Mesh, Popup, PopupCloseBehavior,
-    Rect, Response, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextEdit, Ui, UiBuilder, Vec2, WidgetInfo,
-    pos2, vec2,
+    Align, Align2, Color32, CornerRadius, CursorIcon, DragValue, Id, Layout, Mesh, Popup, PopupCloseBehavior, Rect,
+    Response, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextEdit, Ui, UiBuilder, Vec2, WidgetInfo, pos2,
+    vec2,
 };
 
-use super::widgets::{focus_ring, icon_button, key, section, segment, slider, toggle};
+use super::widgets::{browse, choice, focus_ring, icon_button, key, section, segment, slider, toggle};
 use super::{icons, models, seam, theme, variations};
+use crate::actions::{by_id, with_keys};
 use crate::command::Command;
 use crate::editor::{Editor, Engine, LEAST_TOP_P, MOST_CONTEXT, MOST_VARIATIONS, Settings, cause};
+use crate::fuzzy::Search;
+use crate::keymap::Chord;
+use crate::preferences::Hint;
 
 /// Small pictures of orders beside each other.
 const ORDERS_PER_ROW: usize = 6;
@@ -62,13 +66,17 @@ const DETAILS: [(Extent, &str, &str); 3] = [
     ),
 ];
 
-/// Height of the hints at the end, if there is room.
-const HINTS: f32 = 44.0;
+/// Height of the keys at the end, if there is room.
+const KEYS: f32 = 44.0;
 
 /// What the panel keeps between frames.
 #[derive(Default)]
 pub(super) struct Panel {
+    /// What is searched for among the subjects, and the place in the list that Enter takes.
     wanted: String,
+    at: usize,
+    search: Search,
+    chooser: models::Chooser,
     strip: variations::Strip,
     pulse: Option<f32>,
     /// The controls that are seldom needed were just opened, and may lie out of sight.
@@ -87,7 +95,7 @@ impl Panel {
         let room = (ui.available_height() - TAIL - results).max(120.0);
         let scrolled = ScrollArea::vertical().max_height(room).auto_shrink([false, true]).show(ui, |ui| {
             section(ui, "Model");
-            models::show(ui, editor, commands);
+            self.chooser.show(ui, editor, commands);
             ui.add_space(5.0);
             section(ui, "Subject");
             self.subject(ui, editor, commands);
@@ -108,9 +116,9 @@ impl Panel {
         variations::heading(ui, editor, commands);
         self.strip.show(ui, editor, side, commands);
         let rest = ui.available_rect_before_wrap();
-        if rest.height() > HINTS + 16.0 {
-            let place = Rect::from_min_max(pos2(rest.min.x, rest.max.y - HINTS), rest.max);
-            ui.scope_builder(UiBuilder::new().max_rect(place), hints);
+        if rest.height() > KEYS + 16.0 {
+            let place = Rect::from_min_max(pos2(rest.min.x, rest.max.y - KEYS), rest.max);
+            ui.scope_builder(UiBuilder::new().max_rect(place), |ui| keys_needed_most(ui, editor));
         }
     }
 
@@ -127,20 +135,21 @@ impl Panel {
             Align2::LEFT_CENTER,
             chosen,
             theme::font(theme::BODY),
-            theme::TEXT,
+            theme::text(),
         );
         let count = format!("{} classes", subjects.len());
         let right = rect.right_center() - vec2(11.0, 0.0);
-        let text = painter.text(right, Align2::RIGHT_CENTER, count, theme::font(13.0), theme::DIM);
+        let text = painter.text(right, Align2::RIGHT_CENTER, count, theme::font(13.0), theme::dim());
         painter.text(
             text.left_center() - vec2(5.0, 0.0),
             Align2::RIGHT_CENTER,
             icons::SEARCH,
             theme::icon_font(14.0),
-            theme::DIM,
+            theme::dim(),
         );
         if response.clicked() {
             self.wanted.clear();
+            self.at = 0;
         }
         let popup = Popup::menu(&response).close_behavior(PopupCloseBehavior::CloseOnClickOutside).width(rect.width());
         popup.show(|ui| {
@@ -151,23 +160,23 @@ impl Panel {
             if !field.has_focus() && !field.lost_focus() {
                 field.request_focus();
             }
-            let wanted = self.wanted.trim().to_lowercase();
-            let fits = |subject: &String| wanted.is_empty() || subject.to_lowercase().contains(&wanted);
-            let found: Vec<_> = subjects.iter().enumerate().filter(|(_, subject)| fits(subject)).collect();
+            if field.changed() {
+                self.at = 0;
+            }
+            let found = self.search.places(&self.wanted, subjects.iter().map(String::as_str));
+            let moved = browse(ui, &mut self.at, found.len());
             let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
-            if let Some((class, _)) = found.first().filter(|_| entered) {
+            if let Some(class) = found.get(self.at).filter(|_| entered) {
                 commands.push(Command::Subject(*class as u32));
                 ui.close();
             }
             if found.is_empty() {
-                ui.label(RichText::new("This model knows no such subject").size(13.0).color(theme::DIM));
+                ui.label(RichText::new("This model knows no such subject").size(13.0).color(theme::dim()));
             }
             ScrollArea::vertical().max_height(260.0).show(ui, |ui| {
-                for (class, subject) in found {
-                    let selected = class as u32 == editor.settings.subject;
-                    let colour = if selected { theme::ON_ACCENT } else { theme::TEXT };
-                    let button = Button::selectable(selected, RichText::new(subject).color(colour));
-                    if ui.add(button.min_size(vec2(ui.available_width(), 26.0))).clicked() {
+                for (place, class) in found.into_iter().enumerate() {
+                    let at = (place == self.at, moved);
+                    if choice(ui, &subjects[class], class as u32 == editor.settings.subject, at) {
                         commands.push(Command::Subject(class as u32));
                         ui.close();
                     }
@@ -184,14 +193,14 @@ impl Panel {
         let open = editor.show.more;
         let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 22.0), Sense::click());
         response.widget_info(|| WidgetInfo::selected(Role::DisclosureTriangle, true, open, "More"));
-        let colour = if response.hovered() { theme::TEXT } else { theme::DIM };
+        let colour = if response.hovered() { theme::text() } else { theme::dim() };
         let icon = if open { icons::DOWN } else { icons::FORWARD };
         let left = rect.left_center();
         let painter = ui.painter();
         painter.text(left, Align2::LEFT_CENTER, icon, theme::icon_font(12.0), colour);
         painter.text(left + vec2(17.0, 0.0), Align2::LEFT_CENTER, "More", theme::font(13.0), colour);
         if !open && is_unusual(editor) {
-            painter.text(rect.right_center(), Align2::RIGHT_CENTER, "changed", theme::font(13.0), theme::ACCENT);
+            painter.text(rect.right_center(), Align2::RIGHT_CENTER, "changed", theme::font(13.0), theme::accent_text());
         }
         focus_ring(ui, &response, rect, 4);
         if response.clicked() {
@@ -218,40 +227,44 @@ impl Panel {
             let (rect, response) = ui.allocate_exact_size(size, if enabled { Sense::click() } else { Sense::hover() });
             response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, "Generate"));
             let fill = match (enabled, response.hovered(), response.is_pointer_button_down_on()) {
-                (false, ..) => theme::mix(theme::PANEL, theme::ACCENT, 0.35),
-                (true, _, true) => theme::mix(theme::ACCENT, Color32::BLACK, 0.12),
-                (true, true, false) => theme::ACCENT_HOVERED,
-                (true, false, false) => theme::ACCENT,
+                (false, ..) => theme::mix(theme::panel(), theme::accent(), 0.35),
+                (true, _, true) => theme::mix(theme::accent(), Color32::BLACK, 0.12),
+                (true, true, false) => theme::accent_hovered(),
+                (true, false, false) => theme::accent(),
             };
             let painter = ui.painter();
             painter.rect_filled(rect, theme::RADIUS, fill);
-            let name = painter.layout_no_wrap("Generate".into(), theme::font(16.0), theme::ON_ACCENT);
-            let keys = painter.layout_no_wrap("Ctrl".into(), theme::font(13.0), theme::ON_ACCENT.gamma_multiply(0.65));
-            let width = name.size().x + 16.0 + keys.size().x + 4.0 + 14.0;
+            let name = painter.layout_no_wrap("Generate".into(), theme::font(16.0), theme::on_accent());
+            // Enter has its own sign.
+            let bound = by_id("generate").map(|action| editor.preferences().keys.chords(action)).unwrap_or_default();
+            let bound = bound.first().map(Chord::to_string).unwrap_or_default();
+            let (held, enters) = match bound.strip_suffix("+Enter") {
+                Some(held) => (held.to_owned(), true),
+                None => (bound, false),
+            };
+            let faded = theme::mix(theme::on_accent(), fill, 0.2);
+            let keys = painter.layout_no_wrap(held, theme::font(13.0), faded);
+            let width = name.size().x + 16.0 + keys.size().x + if enters { 18.0 } else { 0.0 };
             let left = rect.center() - vec2(width / 2.0, 0.0);
-            painter.galley(left - vec2(0.0, name.size().y / 2.0), name.clone(), theme::ON_ACCENT);
+            painter.galley(left - vec2(0.0, name.size().y / 2.0), name.clone(), theme::on_accent());
             // Twice, a little apart: the bundled fonts have no bold.
-            painter.galley(left - vec2(-0.4, name.size().y / 2.0), name.clone(), theme::ON_ACCENT);
+            painter.galley(left - vec2(-0.4, name.size().y / 2.0), name.clone(), theme::on_accent());
             let at = left + vec2(name.size().x + 16.0, 0.0);
-            painter.galley(at - vec2(0.0, keys.size().y / 2.0), keys.clone(), theme::ON_ACCENT);
-            let enter = at + vec2(keys.size().x + 4.0, 0.5);
-            painter.text(
-                enter,
-                Align2::LEFT_CENTER,
-                icons::ENTER,
-                theme::icon_font(14.0),
-                theme::ON_ACCENT.gamma_multiply(0.65),
-            );
+            painter.galley(at - vec2(0.0, keys.size().y / 2.0), keys.clone(), theme::on_accent());
+            if enters {
+                let enter = at + vec2(keys.size().x + 4.0, 0.5);
+                painter.text(enter, Align2::LEFT_CENTER, icons::ENTER, theme::icon_font(14.0), faded);
+            }
             self.pulse(ui, editor, rect);
             focus_ring(ui, &response, rect, 6);
             if response.clicked() && enabled {
                 commands.push(Command::Generate);
             }
-            let tip = refusal.unwrap_or_else(|| "Repaint what the mask covers (Ctrl+Enter)".into());
+            let tip = refusal.unwrap_or_else(|| with_keys(editor, "Repaint what the mask covers", "generate"));
             response.on_hover_text(&tip).on_disabled_hover_text(tip);
-            let (tip, running) = ("Stop, and keep what was decoded (Shift+X)", editor.run.is_some());
-            let stop = icon_button(ui, vec2(42.0, 40.0), "", "Stop", tip, running);
-            let colour = if running { theme::TEXT } else { theme::FAINT };
+            let (tip, running) = (with_keys(editor, "Stop, and keep what was decoded", "stop"), editor.run.is_some());
+            let stop = icon_button(ui, vec2(42.0, 40.0), "", "Stop", &tip, running);
+            let colour = if running { theme::text() } else { theme::faint() };
             ui.painter().rect_filled(Rect::from_center_size(stop.rect.center(), vec2(11.0, 11.0)), 1.5, colour);
             if stop.clicked() {
                 commands.push(Command::Stop);
@@ -261,7 +274,8 @@ impl Panel {
 
     /// Generate pulses once, when the model is ready for the first time.
     fn pulse(&mut self, ui: &Ui, editor: &Editor, rect: Rect) {
-        if editor.generated || !matches!(editor.engine, Engine::Ready { .. }) {
+        let known = editor.generated || editor.preferences().hints_done.contains(&Hint::Generate);
+        if known || !matches!(editor.engine, Engine::Ready { .. }) {
             return;
         }
         let age = self.pulse.get_or_insert(0.0);
@@ -282,7 +296,7 @@ fn orders(ui: &mut Ui, editor: &Editor, short: bool, commands: &mut Vec<Command>
     let heading = section(ui, "Generation order").rect;
     if let Some(chosen) = ORDERS.iter().find(|order| short && order.name == editor.settings.order) {
         let at = pos2(ui.max_rect().max.x, heading.center().y);
-        ui.painter().text(at, Align2::RIGHT_CENTER, chosen.title, theme::font(theme::SMALL), theme::TEXT);
+        ui.painter().text(at, Align2::RIGHT_CENTER, chosen.title, theme::font(theme::SMALL), theme::text());
     }
     let per_row = if short { ORDERS.len() } else { ORDERS_PER_ROW };
     let width = (ui.available_width() - 2.0 * (per_row - 1) as f32) / per_row as f32;
@@ -311,12 +325,12 @@ fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32, short:
         painter.rect(
             rect,
             theme::RADIUS,
-            theme::mix(theme::PANEL, theme::ACCENT, 0.10),
-            Stroke::new(1.0, theme::ACCENT),
+            theme::mix(theme::panel(), theme::accent(), 0.10),
+            Stroke::new(1.0, theme::accent()),
             StrokeKind::Inside,
         );
     } else if response.hovered() && refusal.is_none() {
-        painter.rect_filled(rect, theme::RADIUS, theme::CONTROL);
+        painter.rect_filled(rect, theme::RADIUS, theme::control());
     }
     let fade = if refusal.is_none() { 1.0 } else { 0.22 };
     let sites = order.arrange(Grid::new(SMALL_GRID, SMALL_GRID), settings.seed);
@@ -328,9 +342,9 @@ fn order_picture(ui: &mut Ui, order: &Order, editor: &Editor, width: f32, short:
         painter.rect_filled(Rect::from_min_size(at, Vec2::splat(0.86 * cell)), 1.0, colour.gamma_multiply(fade));
     }
     let colour = match (chosen, &refusal) {
-        (true, _) => theme::TEXT,
-        (false, None) => theme::mix(theme::DIM, theme::TEXT, 0.3),
-        (false, Some(_)) => theme::FAINT,
+        (true, _) => theme::text(),
+        (false, None) => theme::mix(theme::dim(), theme::text(), 0.3),
+        (false, Some(_)) => theme::faint(),
     };
     // Titles of two words take two lines.
     for (line, word) in order.title.split(' ').enumerate().filter(|_| !short) {
@@ -398,7 +412,7 @@ fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             commands.push(Command::RollSeed);
         }
         let word = if seed_locked { "locked" } else { "varies" };
-        ui.label(RichText::new(word).size(13.0).color(theme::DIM));
+        ui.label(RichText::new(word).size(13.0).color(theme::dim()));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             let mut value = seed;
             let drag = DragValue::new(&mut value).speed(1.0).range(0..=u64::from(u32::MAX));
@@ -429,14 +443,14 @@ fn detail(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         ui.set_height(28.0);
         ui.spacing_mut().item_spacing.x = 0.0;
         let font = theme::font(12.5);
-        let widths =
-            DETAILS.map(|(_, title, _)| ui.painter().layout_no_wrap(title.into(), font.clone(), theme::TEXT).size().x);
+        let widths = DETAILS
+            .map(|(_, title, _)| ui.painter().layout_no_wrap(title.into(), font.clone(), theme::text()).size().x);
         // As far as the names leave room, the well begins where the sliders do.
         let room = ui.available_width();
         let wide = (room - NAME - 6.0).max(widths.iter().sum::<f32>() + 40.0);
         name(ui, "Detail", room - wide).on_hover_text("How much of the canvas the model sees at once, and how finely");
         let (rect, _) = ui.allocate_exact_size(vec2(wide, 28.0), Sense::hover());
-        ui.painter().rect_filled(rect, theme::RADIUS, theme::WELL);
+        ui.painter().rect_filled(rect, theme::RADIUS, theme::well());
         let rect = rect.shrink(2.0);
         let spare = (rect.width() - widths.iter().sum::<f32>()) / DETAILS.len() as f32;
         let mut left = rect.min.x;
@@ -561,7 +575,7 @@ impl<'a> Knob<'a> {
 
 pub(super) fn name(ui: &mut Ui, text: &str, width: f32) -> Response {
     let (rect, response) = ui.allocate_exact_size(vec2(width, 20.0), Sense::hover());
-    ui.painter().text(rect.left_center(), Align2::LEFT_CENTER, text, theme::font(theme::BODY), theme::TEXT);
+    ui.painter().text(rect.left_center(), Align2::LEFT_CENTER, text, theme::font(theme::BODY), theme::text());
     response
 }
 
@@ -577,7 +591,7 @@ fn bare<R>(ui: &mut Ui, show: impl FnOnce(&mut Ui) -> R) -> R {
 }
 
 pub(super) fn well(ui: &Ui, response: &Response, rect: Rect) {
-    let fill = if response.hovered() { theme::CONTROL_HOVERED } else { theme::CONTROL };
+    let fill = if response.hovered() { theme::control_hovered() } else { theme::control() };
     ui.painter().rect_filled(rect, theme::RADIUS, fill);
     focus_ring(ui, response, rect, 6);
 }
@@ -586,7 +600,7 @@ pub(super) fn well(ui: &Ui, response: &Response, rect: Rect) {
 fn fade(ui: &Ui, rect: Rect, offset: f32, height: f32) {
     let shade = |edge: f32, inner: f32| {
         let mut mesh = Mesh::default();
-        for (y, colour) in [(edge, theme::PANEL), (inner, Color32::TRANSPARENT)] {
+        for (y, colour) in [(edge, theme::panel()), (inner, Color32::TRANSPARENT)] {
             mesh.colored_vertex(pos2(rect.min.x, y), colour);
             mesh.colored_vertex(pos2(rect.max.x, y), colour);
         }
@@ -602,22 +616,27 @@ fn fade(ui: &Ui, rect: Rect, offset: f32, height: f32) {
     }
 }
 
-fn hints(ui: &mut Ui) {
+/// The keys that are needed most.
+fn keys_needed_most(ui: &mut Ui, editor: &Editor) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = vec2(5.0, 4.0);
         let word = |ui: &mut Ui, text: &str| {
-            ui.label(RichText::new(text).size(13.0).color(theme::DIM));
+            ui.label(RichText::new(text).size(13.0).color(theme::dim()));
         };
-        key(ui, "[");
-        key(ui, "]");
+        let bound = |ui: &mut Ui, id: &str| {
+            let chords = by_id(id).map(|action| editor.preferences().keys.chords(action)).unwrap_or_default();
+            chords.iter().take(1).for_each(|chord| key(ui, &chord.to_string()));
+        };
+        bound(ui, "brush-smaller");
+        bound(ui, "brush-larger");
         word(ui, "brush size ·");
-        key(ui, "X");
+        bound(ui, "swap-erase");
         word(ui, "erase ·");
         key(ui, "Space");
         word(ui, "pan ·");
-        key(ui, "Tab");
-        word(ui, "original ·");
-        key(ui, "?");
+        bound(ui, "palette");
+        word(ui, "commands ·");
+        bound(ui, "keys");
         word(ui, "all keys");
     });
 }

@@ -1,46 +1,147 @@
 //! How everything looks: colours, sizes and fonts, in this one place.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use egui::{
     Color32, Context, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Margin, RichText, Shadow, Stroke,
-    TextStyle, Theme, Vec2, Visuals,
+    SystemTheme, TextStyle, Theme, Vec2, ViewportCommand, Visuals,
 };
 
-/// Around the canvas.
-pub(super) const BACKGROUND: Color32 = Color32::from_rgb(0x11, 0x12, 0x15);
-/// Bars and panels.
-pub(super) const PANEL: Color32 = Color32::from_rgb(0x1c, 0x1d, 0x20);
-/// What can be pressed.
-pub(super) const CONTROL: Color32 = Color32::from_rgb(0x2a, 0x2b, 0x2f);
-/// The same, under the pointer.
-pub(super) const CONTROL_HOVERED: Color32 = Color32::from_rgb(0x35, 0x36, 0x3b);
-/// Sunk into a panel.
-pub(super) const WELL: Color32 = Color32::from_rgb(0x15, 0x16, 0x19);
-/// Lines between panels.
-pub(super) const LINE: Color32 = Color32::from_rgb(0x0b, 0x0c, 0x0e);
-/// Edges of floating things.
-pub(super) const EDGE: Color32 = Color32::from_rgb(0x3a, 0x3b, 0x40);
-/// Text.
-pub(super) const TEXT: Color32 = Color32::from_rgb(0xe9, 0xe9, 0xeb);
-/// Text of less weight.
-pub(super) const DIM: Color32 = Color32::from_rgb(0x98, 0x9a, 0xa3);
-/// Text of no weight.
-pub(super) const FAINT: Color32 = Color32::from_rgb(0x6d, 0x6f, 0x78);
-/// What matters now.
-pub(super) const ACCENT: Color32 = Color32::from_rgb(0xf2, 0xa6, 0x3b);
-/// The same, under the pointer.
-pub(super) const ACCENT_HOVERED: Color32 = Color32::from_rgb(0xff, 0xba, 0x58);
-/// Text on it.
-pub(super) const ON_ACCENT: Color32 = Color32::from_rgb(0x20, 0x17, 0x0a);
+use crate::preferences::Appearance;
+
+/// The colours of a theme.
+struct Palette {
+    background: Color32,
+    panel: Color32,
+    control: Color32,
+    control_hovered: Color32,
+    well: Color32,
+    line: Color32,
+    edge: Color32,
+    text: Color32,
+    dim: Color32,
+    faint: Color32,
+    accent: Color32,
+    accent_hovered: Color32,
+    accent_text: Color32,
+    on_accent: Color32,
+    ring: Color32,
+    knob: Color32,
+    knob_hovered: Color32,
+    head: Color32,
+    good: Color32,
+    busy: Color32,
+    bad: Color32,
+}
+
+const DARK: Palette = Palette {
+    background: Color32::from_rgb(0x11, 0x12, 0x15),
+    panel: Color32::from_rgb(0x1c, 0x1d, 0x20),
+    control: Color32::from_rgb(0x2a, 0x2b, 0x2f),
+    control_hovered: Color32::from_rgb(0x35, 0x36, 0x3b),
+    well: Color32::from_rgb(0x15, 0x16, 0x19),
+    line: Color32::from_rgb(0x0b, 0x0c, 0x0e),
+    edge: Color32::from_rgb(0x3a, 0x3b, 0x40),
+    text: Color32::from_rgb(0xe9, 0xe9, 0xeb),
+    dim: Color32::from_rgb(0xa0, 0xa2, 0xab),
+    faint: Color32::from_rgb(0x6d, 0x6f, 0x78),
+    accent: Color32::from_rgb(0xf2, 0xa6, 0x3b),
+    accent_hovered: Color32::from_rgb(0xff, 0xba, 0x58),
+    accent_text: Color32::from_rgb(0xf2, 0xa6, 0x3b),
+    on_accent: Color32::from_rgb(0x20, 0x17, 0x0a),
+    ring: Color32::from_rgb(0xff, 0xba, 0x58),
+    knob: Color32::from_gray(225),
+    knob_hovered: Color32::WHITE,
+    head: Color32::WHITE,
+    good: Color32::from_rgb(0x6f, 0xc9, 0x83),
+    busy: Color32::from_rgb(0xf2, 0xc8, 0x4b),
+    bad: Color32::from_rgb(0xee, 0x6b, 0x62),
+};
+
+const LIGHT: Palette = Palette {
+    background: Color32::from_rgb(0xd3, 0xd4, 0xd9),
+    panel: Color32::from_rgb(0xf5, 0xf5, 0xf7),
+    control: Color32::from_rgb(0xe6, 0xe7, 0xea),
+    control_hovered: Color32::from_rgb(0xd9, 0xda, 0xde),
+    well: Color32::from_rgb(0xec, 0xed, 0xf0),
+    line: Color32::from_rgb(0xb9, 0xbb, 0xc2),
+    edge: Color32::from_rgb(0xc6, 0xc8, 0xce),
+    text: Color32::from_rgb(0x1b, 0x1c, 0x20),
+    dim: Color32::from_rgb(0x53, 0x56, 0x5f),
+    faint: Color32::from_rgb(0x8b, 0x8e, 0x97),
+    accent: Color32::from_rgb(0xf2, 0xa6, 0x3b),
+    accent_hovered: Color32::from_rgb(0xe7, 0x97, 0x28),
+    accent_text: Color32::from_rgb(0x80, 0x4c, 0x00),
+    on_accent: Color32::from_rgb(0x20, 0x17, 0x0a),
+    ring: Color32::from_rgb(0xb0, 0x68, 0x00),
+    knob: Color32::from_rgb(0x6a, 0x6d, 0x76),
+    knob_hovered: Color32::from_rgb(0x3a, 0x3c, 0x43),
+    head: Color32::from_rgb(0x3a, 0x3c, 0x43),
+    good: Color32::from_rgb(0x1c, 0x71, 0x34),
+    busy: Color32::from_rgb(0x75, 0x56, 0x00),
+    bad: Color32::from_rgb(0xb3, 0x26, 0x1e),
+};
+
+thread_local! {
+    /// The palette of the window that this thread draws.
+    static WORN: Cell<&'static Palette> = const { Cell::new(&DARK) };
+}
+
+/// Makes a function for every colour of a palette.
+macro_rules! colours {
+    ($($(#[$about:meta])* $name:ident)*) => {
+        $($(#[$about])* pub(super) fn $name() -> Color32 { WORN.get().$name })*
+    };
+}
+
+colours! {
+    /// Around the canvas.
+    background
+    /// Bars and panels.
+    panel
+    /// What can be pressed.
+    control
+    /// The same, under the pointer.
+    control_hovered
+    /// Sunk into a panel.
+    well
+    /// Lines between panels.
+    line
+    /// Edges of floating things.
+    edge
+    /// Text.
+    text
+    /// Text of less weight.
+    dim
+    /// Text of what cannot be had.
+    faint
+    /// What matters now.
+    accent
+    /// The same, under the pointer.
+    accent_hovered
+    /// The same as text.
+    accent_text
+    /// Text on it.
+    on_accent
+    /// Around what has the keyboard.
+    ring
+    /// The knob of a slider.
+    knob
+    /// The same, under the pointer.
+    knob_hovered
+    /// The head of the timeline.
+    head
+    /// All is well.
+    good
+    /// Something is going on.
+    busy
+    /// Something is wrong.
+    bad
+}
+
 /// A token that was just made.
 pub(super) const GLOW: Color32 = Color32::from_rgb(0xff, 0xcf, 0x7d);
-/// All is well.
-pub(super) const GOOD: Color32 = Color32::from_rgb(0x6f, 0xc9, 0x83);
-/// Something is going on.
-pub(super) const BUSY: Color32 = Color32::from_rgb(0xf2, 0xc8, 0x4b);
-/// Something is wrong.
-pub(super) const BAD: Color32 = Color32::from_rgb(0xee, 0x6b, 0x62);
 /// A token still to come.
 pub(super) const PENDING: Color32 = Color32::from_rgb(0x1d, 0x1d, 0x22);
 
@@ -93,7 +194,7 @@ pub(super) fn mix(from: Color32, to: Color32, share: f32) -> Color32 {
 pub(super) fn rank(share: f32) -> Color32 {
     const MIDDLE: Color32 = Color32::from_rgb(0x8a, 0x68, 0x48);
     const LAST: Color32 = Color32::from_rgb(0x2c, 0x2e, 0x48);
-    if share < 0.5 { mix(ACCENT, MIDDLE, share * 2.0) } else { mix(MIDDLE, LAST, share * 2.0 - 1.0) }
+    if share < 0.5 { mix(DARK.accent, MIDDLE, share * 2.0) } else { mix(MIDDLE, LAST, share * 2.0 - 1.0) }
 }
 
 /// The colour of a number from 0 to 1 in a heat map: dark blue, violet, amber, pale yellow.
@@ -109,9 +210,32 @@ pub(super) fn heat(share: f32) -> Color32 {
     mix(STOPS[stop], STOPS[stop + 1], at - stop as f32)
 }
 
-/// Dresses egui.
+/// Takes the theme that the person prefers, for this frame and, if it is another one than `worn`, for egui. Returns it.
+pub(super) fn wear(ctx: &Context, appearance: Appearance, worn: Option<Theme>) -> Theme {
+    let theme = match appearance {
+        Appearance::Dark => Theme::Dark,
+        Appearance::Light => Theme::Light,
+        Appearance::System => ctx.system_theme().unwrap_or(Theme::Dark),
+    };
+    WORN.set(match theme {
+        Theme::Dark => &DARK,
+        Theme::Light => &LIGHT,
+    });
+    if worn != Some(theme) {
+        ctx.set_theme(theme);
+        let (visuals, frame) = match theme {
+            Theme::Dark => (Visuals::dark(), SystemTheme::Dark),
+            Theme::Light => (Visuals::light(), SystemTheme::Light),
+        };
+        let visuals = dressed(visuals);
+        ctx.all_styles_mut(|style| style.visuals = visuals.clone());
+        ctx.send_viewport_cmd(ViewportCommand::SetTheme(frame));
+    }
+    theme
+}
+
+/// Fonts, sizes and spaces.
 pub(super) fn apply(ctx: &Context) {
-    ctx.set_theme(Theme::Dark);
     // Ctrl with plus, minus and zero is for the picture.
     ctx.options_mut(|options| options.zoom_with_keyboard = false);
     ctx.set_fonts(fonts());
@@ -133,7 +257,6 @@ pub(super) fn apply(ctx: &Context) {
         style.spacing.tooltip_width = 320.0;
         style.interaction.selectable_labels = false;
         style.interaction.tooltip_delay = 0.4;
-        style.visuals = visuals();
     });
 }
 
@@ -145,21 +268,20 @@ fn fonts() -> FontDefinitions {
     fonts
 }
 
-fn visuals() -> Visuals {
-    let mut visuals = Visuals::dark();
-    visuals.panel_fill = PANEL;
-    visuals.window_fill = PANEL;
-    visuals.window_stroke = Stroke::new(1.0, EDGE);
+fn dressed(mut visuals: Visuals) -> Visuals {
+    visuals.panel_fill = panel();
+    visuals.window_fill = panel();
+    visuals.window_stroke = Stroke::new(1.0, edge());
     visuals.window_corner_radius = CornerRadius::same(8);
     visuals.menu_corner_radius = RADIUS;
-    visuals.extreme_bg_color = WELL;
-    visuals.faint_bg_color = CONTROL;
-    visuals.selection.bg_fill = ACCENT;
-    visuals.selection.stroke = Stroke::new(1.0, ON_ACCENT);
-    visuals.hyperlink_color = ACCENT;
-    visuals.error_fg_color = BAD;
-    visuals.warn_fg_color = ACCENT;
-    visuals.weak_text_color = Some(DIM);
+    visuals.extreme_bg_color = well();
+    visuals.faint_bg_color = control();
+    visuals.selection.bg_fill = accent();
+    visuals.selection.stroke = Stroke::new(1.0, on_accent());
+    visuals.hyperlink_color = accent_text();
+    visuals.error_fg_color = bad();
+    visuals.warn_fg_color = accent_text();
+    visuals.weak_text_color = Some(dim());
     visuals.slider_trailing_fill = true;
     // Blurred shadows cost most where there is no graphics card.
     let shadow = Shadow { offset: [0, 4], blur: 10, spread: 0, color: Color32::from_black_alpha(110) };
@@ -176,15 +298,15 @@ fn visuals() -> Visuals {
         widget.corner_radius = RADIUS;
         widget.bg_stroke = Stroke::NONE;
         widget.expansion = 0.0;
-        widget.fg_stroke = Stroke::new(1.0, TEXT);
-        widget.weak_bg_fill = CONTROL;
-        widget.bg_fill = CONTROL;
+        widget.fg_stroke = Stroke::new(1.0, text());
+        widget.weak_bg_fill = control();
+        widget.bg_fill = control();
     }
-    widgets.noninteractive.bg_stroke = Stroke::new(1.0, EDGE);
-    widgets.hovered.weak_bg_fill = CONTROL_HOVERED;
-    widgets.hovered.bg_fill = CONTROL_HOVERED;
-    widgets.active.weak_bg_fill = mix(CONTROL_HOVERED, TEXT, 0.12);
-    widgets.active.bg_stroke = Stroke::new(1.0, ACCENT);
-    widgets.open.weak_bg_fill = CONTROL_HOVERED;
+    widgets.noninteractive.bg_stroke = Stroke::new(1.0, edge());
+    widgets.hovered.weak_bg_fill = control_hovered();
+    widgets.hovered.bg_fill = control_hovered();
+    widgets.active.weak_bg_fill = mix(control_hovered(), text(), 0.12);
+    widgets.active.bg_stroke = Stroke::new(1.5, ring());
+    widgets.open.weak_bg_fill = control_hovered();
     visuals
 }

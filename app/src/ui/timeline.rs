@@ -1,12 +1,13 @@
 //! The bar at the bottom: the run step by step, and what is shown of it.
 
 use egui::{
-    Align, Color32, CornerRadius, CursorIcon, Key, Layout, Painter, Pos2, Rect, Role, Sense, Shape, Stroke, Ui,
-    UiBuilder, WidgetInfo, pos2, vec2,
+    Align, CornerRadius, CursorIcon, Key, Layout, Painter, Pos2, Rect, Role, Sense, Shape, Stroke, Ui, UiBuilder,
+    WidgetInfo, pos2, vec2,
 };
 
 use super::widgets::{focus_ring, icon_button, pill, section};
 use super::{icons, theme};
+use crate::actions::with_keys;
 use crate::command::{Command, Heat};
 use crate::document::Track;
 use crate::editor::{Editor, Phase};
@@ -35,23 +36,41 @@ fn player(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let head = editor.head();
     ui.horizontal(|ui| {
         let size = vec2(32.0, 32.0);
-        if icon_button(ui, size, icons::BACK, "One step back", "One step back (,)", head > 0).clicked() {
+        if icon_button(
+            ui,
+            size,
+            icons::BACK,
+            "One step back",
+            &with_keys(editor, "One step back", "step-back"),
+            head > 0,
+        )
+        .clicked()
+        {
             commands.push(Command::Rewind(head - 1));
         }
         let running = editor.run.as_ref().is_some_and(|run| run.phase == Phase::Decoding) || editor.timeline.playing;
         let unfinished =
             editor.run.is_none() && editor.document.track.as_ref().is_some_and(|track| !track.is_complete());
         let (icon, name, tip) = match (running, unfinished && editor.timeline.head.is_none()) {
-            (true, _) => (icons::PAUSE, "Pause", "Pause before the next step (K)"),
-            (false, true) => (icons::PLAY, "Play", "Go on with the stopped run (K)"),
-            (false, false) if editor.run.is_some() => (icons::PLAY, "Play", "Go on (K)"),
-            (false, false) => (icons::PLAY, "Play", "Watch the run again, step by step (K)"),
+            (true, _) => (icons::PAUSE, "Pause", "Pause before the next step"),
+            (false, true) => (icons::PLAY, "Play", "Go on with the stopped run"),
+            (false, false) if editor.run.is_some() => (icons::PLAY, "Play", "Go on"),
+            (false, false) => (icons::PLAY, "Play", "Watch the run again, step by step"),
         };
         let ready = made > 0 || editor.run.as_ref().is_some_and(|run| run.phase == Phase::Decoding);
-        if icon_button(ui, size, icon, name, tip, ready).clicked() {
+        if icon_button(ui, size, icon, name, &with_keys(editor, tip, "play"), ready).clicked() {
             commands.push(Command::PlayOrPause);
         }
-        if icon_button(ui, size, icons::FORWARD, "One step forward", "One step forward (.)", head < made).clicked() {
+        if icon_button(
+            ui,
+            size,
+            icons::FORWARD,
+            "One step forward",
+            &with_keys(editor, "One step forward", "step-forward"),
+            head < made,
+        )
+        .clicked()
+        {
             commands.push(Command::Rewind(head + 1));
         }
         branch(ui, editor, commands);
@@ -62,12 +81,12 @@ fn player(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     } else {
         "drag to rewind; Branch goes on from this step"
     };
-    ui.label(egui::RichText::new(hint).size(theme::SMALL).color(theme::DIM));
+    ui.label(egui::RichText::new(hint).size(theme::SMALL).color(theme::dim()));
 }
 
 fn branch(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let enabled = editor.can_branch();
-    let colour = if enabled { theme::TEXT } else { theme::DIM };
+    let colour = if enabled { theme::text() } else { theme::dim() };
     let atoms =
         (theme::icon(icons::BRANCH, 16.0).color(colour), egui::RichText::new("Branch here").size(13.0).color(colour));
     let response = ui.add_enabled(enabled, egui::Button::new(atoms).min_size(vec2(0.0, 32.0)));
@@ -92,7 +111,7 @@ fn curve(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let (rect, painter) = (rect.shrink2(vec2(6.0, 0.0)), ui.painter_at(rect));
     focus_ring(ui, &response, rect, 4);
     let rail = Rect::from_min_max(pos2(rect.min.x, rect.max.y - 7.0), pos2(rect.max.x, rect.max.y - 4.0));
-    painter.rect_filled(rail, CornerRadius::same(2), theme::CONTROL);
+    painter.rect_filled(rail, CornerRadius::same(2), theme::control());
     let Some(track) = editor.track().filter(|_| steps > 0) else {
         let other = editor.document.track.as_ref().filter(|_| editor.run.is_none());
         let text = other
@@ -102,7 +121,7 @@ fn curve(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             egui::Align2::CENTER_CENTER,
             text,
             theme::font(13.0),
-            theme::FAINT,
+            theme::dim(),
         );
         return;
     };
@@ -111,12 +130,12 @@ fn curve(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     draw_curve(&painter, plot, track, editor.head(), &x);
     // Where one pass ends and the next begins.
     for leg in track.legs.iter().skip(1) {
-        painter.vline(x(leg.plan.first as f32), plot.min.y..=rail.max.y, Stroke::new(1.0, theme::EDGE));
+        painter.vline(x(leg.plan.first as f32), plot.min.y..=rail.max.y, Stroke::new(1.0, theme::edge()));
     }
     let head = x(editor.head() as f32);
-    painter.rect_filled(Rect::from_min_max(rail.min, pos2(head, rail.max.y)), CornerRadius::same(2), theme::ACCENT);
-    painter.vline(head, rect.min.y + 4.0..=rail.max.y, Stroke::new(1.5, Color32::WHITE));
-    painter.circle_filled(pos2(head, rect.min.y + 5.0), 4.5, Color32::WHITE);
+    painter.rect_filled(Rect::from_min_max(rail.min, pos2(head, rail.max.y)), CornerRadius::same(2), theme::accent());
+    painter.vline(head, rect.min.y + 4.0..=rail.max.y, Stroke::new(1.5, theme::head()));
+    painter.circle_filled(pos2(head, rect.min.y + 5.0), 4.5, theme::head());
     let pointed = |at: Pos2| {
         ((at.x - rect.min.x) / rect.width() * steps as f32).round().clamp(0.0, track.steps.len() as f32) as usize
     };
@@ -151,12 +170,12 @@ fn draw_curve(painter: &Painter, plot: Rect, track: &Track, head: usize, x: &dyn
     let points: Vec<Pos2> = bits.iter().enumerate().map(|(step, bits)| pos2(x(step as f32 + 0.5), y(*bits))).collect();
     let (past, future) = (&points[..head.min(points.len())], &points[head.saturating_sub(1).min(points.len())..]);
     if past.len() > 1 {
-        painter.add(Shape::line(past.to_vec(), Stroke::new(1.6, theme::ACCENT)));
+        painter.add(Shape::line(past.to_vec(), Stroke::new(1.6, theme::accent())));
     } else if let Some(point) = past.first() {
-        painter.circle_filled(*point, 1.8, theme::ACCENT);
+        painter.circle_filled(*point, 1.8, theme::accent());
     }
     if future.len() > 1 && head < points.len() {
-        painter.extend(Shape::dashed_line(future, Stroke::new(1.2, theme::FAINT), 2.0, 4.0));
+        painter.extend(Shape::dashed_line(future, Stroke::new(1.2, theme::faint()), 2.0, 4.0));
     }
 }
 
@@ -188,7 +207,12 @@ fn switches(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         if pill(ui, show.image, "Image", "The picture") {
             commands.push(Command::ShowImage(!show.image));
         }
-        if pill(ui, show.tokens, "Tokens", "The token grid (G): dark = still to come, amber = just made") {
+        if pill(
+            ui,
+            show.tokens,
+            "Tokens",
+            &with_keys(editor, "The token grid: dark = still to come, amber = just made", "show-tokens"),
+        ) {
             commands.push(Command::ShowTokens(!show.tokens));
         }
         let heats = [

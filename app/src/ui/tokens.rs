@@ -44,7 +44,7 @@ pub(super) fn show(painter: &Painter, screen: &Screen, editor: &Editor, track: &
             }
             if age < GLOWING && !finished && editor.show.heat.is_none() {
                 let strength = 1.0 - age as f32 / GLOWING as f32;
-                let fill = theme::ACCENT.gamma_multiply(0.62 * strength);
+                let fill = theme::accent().gamma_multiply(0.62 * strength);
                 let stroke = Stroke::new(1.5, theme::GLOW.gamma_multiply(0.35 + 0.65 * strength));
                 painter.rect(rect, 0.0, fill, stroke, StrokeKind::Inside);
             } else if !finished {

@@ -4,6 +4,7 @@ use egui::{Align2, CornerRadius, CursorIcon, Role, Sense, Ui, WidgetInfo, vec2};
 
 use super::widgets::focus_ring;
 use super::{icons, theme};
+use crate::actions::{by_id, of_tool, with_keys};
 use crate::command::{Command, Tool};
 use crate::editor::Editor;
 
@@ -12,7 +13,6 @@ struct Entry {
     tool: Tool,
     icon: &'static str,
     name: &'static str,
-    key: &'static str,
     about: &'static str,
 }
 
@@ -21,21 +21,18 @@ const TOOLS: [Entry; 7] = [
         tool: Tool::Brush,
         icon: icons::BRUSH,
         name: "Brush",
-        key: "B",
         about: "Paint over what may change (the mask: white = change). Right-drag erases",
     },
     Entry {
         tool: Tool::Eraser,
         icon: icons::ERASER,
         name: "Eraser",
-        key: "E",
         about: "Take back what may change. X swaps brush and eraser",
     },
     Entry {
         tool: Tool::Lasso,
         icon: icons::LASSO,
         name: "Lasso",
-        key: "L",
         about: "Draw around what may change, or click the corners of a polygon: a double-click or Enter closes it. Shift \
                 adds, Alt takes away, both keep what is common",
     },
@@ -43,28 +40,24 @@ const TOOLS: [Entry; 7] = [
         tool: Tool::Rectangle,
         icon: icons::RECTANGLE,
         name: "Rectangle",
-        key: "M",
         about: "Draw up a rectangle that may change. Shift adds, Alt takes away, both keep what is common",
     },
     Entry {
         tool: Tool::Wand,
         icon: icons::WAND,
         name: "Wand",
-        key: "W",
         about: "Click a colour: what resembles it may change. Shift adds, Alt takes away, both keep what is common",
     },
     Entry {
         tool: Tool::Extend,
         icon: icons::EXTEND,
         name: "Extend canvas",
-        key: "C",
         about: "Drag an edge or a corner outwards; the added area is masked (outpainting)",
     },
     Entry {
         tool: Tool::Hand,
         icon: icons::HAND,
         name: "Hand",
-        key: "H",
         about: "Move the view. Space-drag and middle-drag do it with any tool",
     },
 ];
@@ -73,25 +66,32 @@ const TOOLS: [Entry; 7] = [
 pub(super) fn show(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     ui.spacing_mut().item_spacing.y = 6.0;
     for entry in &TOOLS {
+        let action = by_id(of_tool(entry.tool));
+        let key = action.map(|action| editor.preferences().keys.text(action)).unwrap_or_default();
         let chosen = editor.brush.tool == entry.tool;
         let (rect, response) = ui.allocate_exact_size(vec2(36.0, 36.0), Sense::click());
         response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, chosen, entry.name));
         let fill = match (chosen, response.hovered()) {
-            (true, _) => theme::ACCENT,
-            (false, true) => theme::CONTROL_HOVERED,
+            (true, _) => theme::accent(),
+            (false, true) => theme::control_hovered(),
             (false, false) => egui::Color32::TRANSPARENT,
         };
-        let colour = if chosen { theme::ON_ACCENT } else { theme::TEXT };
+        let colour = if chosen { theme::on_accent() } else { theme::text() };
         let painter = ui.painter();
         painter.rect_filled(rect, CornerRadius::same(7), fill);
         painter.text(rect.center() - vec2(1.0, 1.0), Align2::CENTER_CENTER, entry.icon, theme::icon_font(19.0), colour);
-        let letter = if chosen { colour } else { theme::DIM };
-        painter.text(rect.max - vec2(4.0, 2.0), Align2::RIGHT_BOTTOM, entry.key, theme::font(9.0), letter);
+        let letter = if chosen { colour } else { theme::dim() };
+        painter.text(rect.max - vec2(4.0, 2.0), Align2::RIGHT_BOTTOM, letter_of(&key), theme::font(9.0), letter);
         focus_ring(ui, &response, rect, 7);
         if response.clicked() {
             commands.push(Command::Choose(entry.tool));
         }
-        let tip = format!("{} ({})\n{}", entry.name, entry.key, entry.about);
+        let tip = format!("{}\n{}", with_keys(editor, entry.name, of_tool(entry.tool)), entry.about);
         response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip);
     }
+}
+
+/// The first of a tool's keys that is a single letter: others have no room.
+fn letter_of(keys: &str) -> &str {
+    keys.split(", ").find(|key| key.chars().count() == 1).unwrap_or_default()
 }

@@ -43,7 +43,7 @@ pub(super) fn heading(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>)
             button(icons::FORWARD, "Next variation", "The next one (Right)", next, Command::NextVariation);
             button(icons::BACK, "Previous variation", "The one before (Left)", previous, Command::PreviousVariation);
             let text = format!("{} of {}", place + 1, all.len());
-            ui.label(RichText::new(text).size(theme::SMALL).color(theme::DIM));
+            ui.label(RichText::new(text).size(theme::SMALL).color(theme::dim()));
         });
     });
 }
@@ -60,7 +60,7 @@ impl Strip {
     /// Shows the results of this session, the newest last, and empty places for variations still to come.
     pub(super) fn show(&mut self, ui: &mut Ui, editor: &Editor, side: f32, commands: &mut Vec<Command>) {
         if editor.results.is_empty() && editor.variations_left() == 0 {
-            ui.label(RichText::new("What you generate is collected here").size(theme::SMALL).color(theme::DIM));
+            ui.label(RichText::new("What you generate is collected here").size(theme::SMALL).color(theme::dim()));
             return;
         }
         self.thumbnails.retain(|id, _| editor.results.iter().any(|outcome| outcome.document.picture_id == *id));
@@ -73,7 +73,7 @@ impl Strip {
                 let to_come = editor.variations_left() + usize::from(editor.run.is_some());
                 for _ in 0..to_come.min(if editor.variations_left() > 0 { to_come } else { 0 }) {
                     let (rect, _) = ui.allocate_exact_size(Vec2::splat(side), Sense::hover());
-                    ui.painter().rect_filled(rect.shrink(2.0), CornerRadius::same(5), theme::WELL);
+                    ui.painter().rect_filled(rect.shrink(2.0), CornerRadius::same(5), theme::well());
                 }
             });
         });
@@ -107,13 +107,13 @@ impl Strip {
         let tint = if present || response.hovered() { Color32::WHITE } else { Color32::from_gray(185) };
         egui::Image::new(&*texture).uv(uv).tint(tint).corner_radius(5).paint_at(ui, rect.shrink(2.0));
         if present {
-            ui.painter().rect_stroke(rect, theme::RADIUS, Stroke::new(2.0, theme::ACCENT), StrokeKind::Inside);
+            ui.painter().rect_stroke(rect, theme::RADIUS, Stroke::new(2.0, theme::accent()), StrokeKind::Inside);
         }
         if outcome.accepted {
             let at = rect.right_bottom() - vec2(11.0, 11.0);
-            ui.painter().circle_filled(at, 7.0, theme::ACCENT);
+            ui.painter().circle_filled(at, 7.0, theme::accent());
             let font = theme::icon_font(9.0);
-            ui.painter().text(at, egui::Align2::CENTER_CENTER, icons::CHECK, font, theme::ON_ACCENT);
+            ui.painter().text(at, egui::Align2::CENTER_CENTER, icons::CHECK, font, theme::on_accent());
         }
         focus_ring(ui, &response, rect, 6);
         if response.clicked() {

@@ -93,6 +93,21 @@ pub fn import(
     records.collect()
 }
 
+/// Whether a file has averaged weights of training (EMA) beside those of the last step, so that one can choose.
+///
+/// # Errors
+/// Names the file, the entry and the reason.
+pub fn has_both_weights(file: &Path) -> Result<bool> {
+    let source = Source::open(file, gate::check(file)?)?;
+    let all = source.manifest();
+    let has = |averaged: bool| {
+        let found = models(&source, &all, &Options { averaged, ..Options::default() })?;
+        let whole = |(dict, known): &(StateDict, Recognised)| differences(dict, known).is_none();
+        Ok::<_, Error>(found.iter().filter(|one| whole(one)).any(|(dict, _)| dict.is_averaged() == averaged))
+    };
+    Ok(has(true)? && has(false)?)
+}
+
 /// The tensors of a foreign file, of whatever model, as a safetensors file in memory: past the gate, and all of them
 /// numbers. What is no floating-point number is left out.
 ///

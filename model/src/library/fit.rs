@@ -14,6 +14,50 @@ const F32: u64 = 4;
 /// Guidance runs a second stream beside the first.
 const STREAMS: u64 = 2;
 
+/// The memory of this computer, or of the container that it is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it.
+    pub all: u64,
+    /// What is free.
+    pub free: u64,
+}
+
+impl Memory {
+    /// As it is now.
+    pub fn now() -> Self {
+        let mut system = System::new();
+        system.refresh_memory();
+        // What a container allows, where one does.
+        let limits = system.cgroup_limits();
+        let all = limits.as_ref().map_or(u64::MAX, |limits| limits.total_memory).min(system.total_memory());
+        // Not `free_memory`: that counts files in the cache as used, which give way.
+        let left = |limits: &CGroupLimits| limits.total_memory.saturating_sub(limits.rss);
+        let free = limits.as_ref().map_or(u64::MAX, left).min(system.available_memory());
+        Self { all, free }
+    }
+
+    /// Whether so many bytes fit.
+    pub fn fits(&self, bytes: u64) -> Fit {
+        match bytes {
+            _ if self.all > 0 && bytes > self.all => Fit::TooLarge,
+            _ if bytes > self.free => Fit::Tight,
+            _ => Fit::Fits,
+        }
+    }
+}
+
+/// Whether a model fits into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It does.
+    Fits,
+    /// It does once other programs give way.
+    Tight,
+    /// It does not.
+    TooLarge,
+}
+
 /// What a model needs while it makes a picture of the trained size, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
@@ -53,14 +97,7 @@ impl Needs {
         if device.gpu {
             return Ok(format!("It needs {self}; {} does not say how much of its memory is free", device.name));
         }
-        let mut system = System::new();
-        system.refresh_memory();
-        // What a container allows, where one does.
-        let limits = system.cgroup_limits();
-        let all = limits.as_ref().map_or(u64::MAX, |limits| limits.total_memory).min(system.total_memory());
-        // Not `free_memory`: that counts files in the cache as used, which give way.
-        let left = |limits: &CGroupLimits| limits.total_memory.saturating_sub(limits.rss);
-        let free = limits.as_ref().map_or(u64::MAX, left).min(system.available_memory());
+        let Memory { all, free } = Memory::now();
         if all > 0 && self.total() > all {
             let cause = format!("the model needs {self}, and this computer has {}", gigabytes(all));
             return Err(Error::device(&device.name, cause, "Choose a smaller one"));

@@ -1,0 +1,58 @@
+//! Choosing and importing models in the window.
+
+use std::path::PathBuf;
+
+use andamento::command::{Command, Dialog};
+use andamento::preferences::Kept;
+use andamento_model::checkpoint::import::has_both_weights;
+use andamento_model::library::fit::{Fit, Memory};
+use andamento_model::library::imported::Shelf;
+use andamento_tests::goldens;
+use egui::{Event, Key};
+use egui_kittest::kittest::Queryable;
+
+use super::{Folder, until, until_ready, window, window_in};
+
+#[test]
+fn averaged_weights_are_offered_where_a_file_has_both() {
+    let folder = goldens("randar");
+    let files = std::fs::read_dir(&folder).expect("goldens").filter_map(Result::ok).map(|file| file.path());
+    let both: Vec<PathBuf> = files.filter(|file| has_both_weights(file).unwrap_or(false)).collect();
+    let file = both.first().cloned().expect("a golden file has both kinds of weights");
+    let library = Folder::new("averaged-window");
+    let mut window = window_in(Kept::default(), [1024.0, 700.0], library.as_ref());
+    window.state_mut().editor.apply(Command::ImportModels(vec![file.clone()]));
+    until(&mut window, "it asks", |editor| editor.dialog == Some(Dialog::Weights(vec![file.clone()])));
+    window.get_by_label("Take the average").click();
+    window.run_steps(2);
+    until(&mut window, "it is imported", |editor| editor.importing.is_none() && editor.dialog.is_none());
+    let records = Shelf::open(Some(library.as_ref())).expect("a shelf").records().expect("records");
+    assert!(!records.is_empty() && records.iter().all(|record| record.origin.averaged), "{records:?}");
+}
+
+#[test]
+fn a_subject_is_found_in_the_chooser_of_models() {
+    let mut window = window(Kept::default(), [1440.0, 900.0]);
+    until_ready(&mut window);
+    let (title, subjects) = {
+        let card = &window.state().editor.card;
+        (card.title.clone(), card.subjects.clone())
+    };
+    window.get_by_label(&format!("Model: {title}")).click();
+    window.run_steps(4);
+    window.event(Event::Text(subjects[5].clone()));
+    window.run_steps(3);
+    assert!(window.query_by_label(&format!("{} — {title}", subjects[5])).is_some(), "the subject is listed");
+    window.key_press(Key::Enter);
+    window.run_steps(3);
+    assert_eq!(window.state().editor.settings.subject, 5);
+}
+
+#[test]
+fn what_fits_is_told_from_what_does_not() {
+    let memory = Memory { all: 100, free: 60 };
+    let fits = [(60, Fit::Fits), (61, Fit::Tight), (100, Fit::Tight), (101, Fit::TooLarge)];
+    fits.into_iter().for_each(|(bytes, fit)| assert_eq!(memory.fits(bytes), fit, "{bytes}"));
+    let now = Memory::now();
+    assert!(now.free <= now.all && now.fits(1 << 20) == Fit::Fits, "{now:?}");
+}
