@@ -46,9 +46,12 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, zoom: f32, commands: &mut Vec<C
                 let document = &editor.document;
                 let (width, height) = (document.picture.width(), document.picture.height());
                 let edited = if editor.is_unsaved() { ", edited" } else { "" };
-                ui.add(egui::Label::new(RichText::new(&document.name).color(theme::text())).truncate());
-                let rest = RichText::new(format!("— {width} × {height}{edited}")).color(theme::dim());
-                ui.add(egui::Label::new(rest).truncate());
+                // A long name gives way to the size.
+                let (all, rest) = (ui.available_width(), format!("— {width} × {height}{edited}"));
+                let rest = cut(ui, &rest, all, theme::BODY, theme::dim());
+                let room = all - rest.size().x - 2.0 * ui.spacing().item_spacing.x;
+                ui.label(cut(ui, &document.name, room.max(0.0), theme::BODY, theme::text()));
+                ui.label(rest);
             });
         });
     });
