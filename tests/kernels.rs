@@ -1,5 +1,7 @@
 //! The kernels of training on the processor against plain tensor operations: results and gradients.
 
+use std::slice::from_ref;
+
 use andamento_model::kernels;
 use burn::nn::{GroupNormConfig, RmsNormConfig};
 use burn::prelude::*;
@@ -75,7 +77,7 @@ fn attention_of_views() {
     let mask = mask(50, 50, |query| query + 1, &device);
     let (got, want) = ([heads(0), heads(1), heads(2)], [heads(0), heads(1), heads(2)]);
     let got = kernels::attention(got, &mask, 0.0);
-    compare("views", &[qkv.clone()], got, kernels::plain_attention(want, &mask, 0.0));
+    compare("views", from_ref(&qkv), got, kernels::plain_attention(want, &mask, 0.0));
 }
 
 /// With values that are all one the result is the sum of the kept weights, and its mean is 1; the gradient of the values
@@ -149,13 +151,13 @@ fn norms() {
         let affine = [&norm.gamma, &norm.beta].map(|x| x.as_ref().expect("set above").val());
         let x = normal([batch, channels, height, width], &device);
         let what = format!("{channels} channels in {groups} groups");
-        compare(&what, &[x.clone()], kernels::group_norm_silu(&norm, x.clone()), silu(norm.forward(x.clone())));
+        compare(&what, from_ref(&x), kernels::group_norm_silu(&norm, x.clone()), silu(norm.forward(x.clone())));
         compare(&what, &affine, kernels::group_norm_silu(&norm, x.clone()), silu(norm.forward(x)));
     }
     let mut norm = RmsNormConfig::new(24).with_epsilon(1e-5).init(&device);
     norm.gamma = burn::module::Param::from_tensor(normal([24], &device).detach());
     let x = normal([3, 70, 24], &device);
-    compare("rms", &[x.clone()], kernels::rms_normed(&norm, x.clone()), norm.forward(x.clone()));
+    compare("rms", from_ref(&x), kernels::rms_normed(&norm, x.clone()), norm.forward(x.clone()));
     compare("rms", &[norm.gamma.val()], kernels::rms_normed(&norm, x.clone()), norm.forward(x));
 }
 
@@ -169,5 +171,5 @@ fn swiglu_and_cross_entropy() {
     let logits = normal([2, 30, 301], &device);
     let targets = Tensor::<1, Int>::arange(0..60, &device).reshape([2, 30]) * 5;
     let want = log_softmax(logits.clone(), 2).gather(2, targets.clone().unsqueeze_dim(2)).mean().neg();
-    compare("cross entropy", &[logits.clone()], kernels::cross_entropy(logits, targets), want);
+    compare("cross entropy", from_ref(&logits), kernels::cross_entropy(logits.clone(), targets), want);
 }

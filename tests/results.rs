@@ -256,7 +256,7 @@ fn edited(before: &Document, number: u32) -> Document {
 /// Resident memory of this process in MB, where the system tells.
 fn resident() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    Some(text.split_whitespace().nth(1)?.parse::<u64>().ok()? * 4096 >> 20)
+    Some((text.split_whitespace().nth(1)?.parse::<u64>().ok()? * 4096) >> 20)
 }
 
 /// Two hundred strokes and as many generations, with `megapixels` million pixels; the memory they take in MB.

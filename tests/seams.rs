@@ -57,8 +57,9 @@ fn photograph(seed: u64, width: u32, height: u32) -> RgbImage {
             let k = 2f32.powi(octave);
             level += wave(u + wave(v, u, k), v - wave(u, v, 1.3 * k), k) / k.powf(1.1);
         }
-        let hash = (u64::from(x) * 0x9E37_79B9 ^ u64::from(y) * 0x85EB_CA6B ^ seed * 0xC2B2_AE35)
-            .wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        let hash = (u64::from(x) * 0x9E37_79B9)
+            ^ (u64::from(y) * 0x85EB_CA6B)
+            ^ (seed * 0xC2B2_AE35).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         let noise = ((hash >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 7.0;
         let shade = 110.0 + 48.0 * level + 24.0 * (v - 3.0) / 3.0;
         Rgb([shade * 1.12 + noise, shade + 0.6 * noise, shade * 0.8 + 22.0 - noise]
@@ -162,7 +163,7 @@ fn noise(kind: ColorType, width: u32, height: u32, seed: u64) -> Picture {
     })
 }
 
-fn sample<'a>(picture: &'a Picture, x: u32, y: u32) -> &'a [u8] {
+fn sample(picture: &Picture, x: u32, y: u32) -> &[u8] {
     let size = usize::from(picture.image().color().bytes_per_pixel());
     &picture.image().as_bytes()[(y as usize * picture.width() as usize + x as usize) * size..][..size]
 }

@@ -459,10 +459,16 @@ fn the_table_of_a_resumed_run_has_every_step_once() {
 
 #[test]
 fn a_checkpoint_is_whole_or_is_not_there() {
+    let written = |text: &'static str| {
+        move |path: &Path| {
+            fs::write(path.join("a"), text).expect("written");
+            Ok(())
+        }
+    };
     let place = Place::new("checkpoint");
     let folder = Folder::open(&place.0).expect("opens");
     assert_eq!(folder.newest().expect("reads"), None);
-    folder.save(3, |path| Ok(fs::write(path.join("a"), "3").expect("written"))).expect("saved");
+    folder.save(3, written("3")).expect("saved");
     let torn = folder.save(5, |path| {
         fs::write(path.join("a"), "5").expect("written");
         Err(Error::control("disk", "full", "Free some space"))
@@ -470,7 +476,7 @@ fn a_checkpoint_is_whole_or_is_not_there() {
     assert!(torn.is_err());
     let newest = |folder: &Folder| fs::read_to_string(folder.newest().expect("reads").expect("one").join("a"));
     assert_eq!(newest(&folder).expect("whole"), "3");
-    folder.save(7, |path| Ok(fs::write(path.join("a"), "7").expect("written"))).expect("saved");
+    folder.save(7, written("7")).expect("saved");
     assert_eq!(newest(&folder).expect("whole"), "7");
     assert_eq!(fs::read_dir(&place.0).expect("reads").count(), 1, "older ones are gone");
     assert_eq!(Folder::step(&place.0).expect("reads"), 7);

@@ -204,6 +204,9 @@ pub(crate) fn hash(file: &Path, total: u64, progress: &mut dyn FnMut(Progress)) 
     }
 }
 
+/// Tensors with their names.
+type Named<'a> = Vec<(&'a String, &'a Entry)>;
+
 /// Writes a model into the library.
 struct Writer<'a> {
     source: &'a Source,
@@ -248,7 +251,7 @@ impl Writer<'_> {
     }
 
     /// The order in which tensors are written, and the header that says so: widest numbers first, so that all are aligned.
-    fn header(&self) -> Result<(Vec<(&String, &Entry)>, Vec<u8>)> {
+    fn header(&self) -> Result<(Named<'_>, Vec<u8>)> {
         let mut tensors: Vec<_> = self.dict.manifest.tensors.iter().collect();
         tensors.sort_by_key(|(name, entry)| (std::cmp::Reverse(entry.dtype.bitsize()), *name));
         let mut at = 0;

@@ -115,8 +115,11 @@ impl HeldOut {
     }
 }
 
+/// Files with their classes, where they have one.
+type Labelled = Vec<(PathBuf, Option<u32>)>;
+
 /// Files of a folder that may be pictures, none of a class, and its subfolders; both by name.
-fn list(folder: &Path) -> Result<(Vec<(PathBuf, Option<u32>)>, Vec<PathBuf>)> {
+fn list(folder: &Path) -> Result<(Labelled, Vec<PathBuf>)> {
     const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
     let failed = |error: std::io::Error| Error::file(folder, error, "Name a folder of pictures that can be read");
     let entries = fs::read_dir(folder).map_err(failed)?.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;

@@ -471,7 +471,7 @@ const DISCRIMINATOR: &str = "discriminator";
 const USAGE: &str = "usage.json";
 
 /// Keeps the draws of restarts apart from others.
-const RESTARTS: u64 = 0x7265_7374_6172_74;
+const RESTARTS: u64 = 0x72_6573_7461_7274;
 
 /// Every parameter alike: nothing decays, unless the configuration asks for it, but matrices and larger.
 fn group(_path: &str, dims: usize) -> Group {

@@ -22,12 +22,18 @@ pub struct Pictures {
     /// The names of the classes.
     pub classes: Vec<String>,
     /// Files with their classes; none for scenes.
-    files: Option<Vec<(PathBuf, usize)>>,
+    files: Option<Labelled>,
     /// Files that could not be read, with the reason.
     broken: Mutex<BTreeMap<PathBuf, String>>,
     /// The seed and the epoch whose sequence was asked for last.
-    epoch: Mutex<Option<([u64; 2], Arc<Vec<u32>>)>>,
+    epoch: Mutex<Option<Epoch>>,
 }
+
+/// A seed, the number of an epoch, and its sequence of pictures.
+type Epoch = ([u64; 2], Arc<Vec<u32>>);
+
+/// Files with their classes.
+type Labelled = Vec<(PathBuf, usize)>;
 
 /// What the names of picture files end with.
 const PICTURES: [&str; 9] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif", "jfif"];
@@ -151,7 +157,7 @@ pub(super) fn epoch_sequence(seed: u64, epoch: u64, count: usize) -> Vec<u32> {
 const EPOCHS: u64 = 0x6570_6f63_6873;
 
 /// The picture files of a folder's subfolders, by class.
-fn list(folder: &Path) -> Result<(Vec<String>, Vec<(PathBuf, usize)>)> {
+fn list(folder: &Path) -> Result<(Vec<String>, Labelled)> {
     let failed = |path: &Path, error: std::io::Error| Error::file(path, error, "Name a folder that you can read");
     let entries = |path: &Path| -> Result<Vec<PathBuf>> {
         let entries = fs::read_dir(path).map_err(|error| failed(path, error))?;

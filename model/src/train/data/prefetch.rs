@@ -62,9 +62,13 @@ impl<T: Send + 'static> Prefetch<T> {
         let threads = (0..threads.max(1)).map(thread).collect();
         Self { shared, threads, next: first }
     }
+}
+
+impl<T: Send + 'static> Iterator for Prefetch<T> {
+    type Item = T;
 
     /// The next item; none if the making of an item failed.
-    pub fn next(&mut self) -> Option<T> {
+    fn next(&mut self) -> Option<T> {
         let mut state = self.shared.lock();
         let item = loop {
             match state.done.remove(&self.next) {
