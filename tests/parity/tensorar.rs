@@ -20,12 +20,14 @@ use andamento_model::networks::{Parts, by_name};
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
+use andamento_model::train::optimiser::{Group, Optimiser};
+use andamento_model::train::run::{Settings, Trainer};
 use andamento_tests::Array;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Distribution, Int, s};
+use burn::tensor::{DType, Distribution, FloatDType, Int, s};
 
 use super::llamagen::{LlamaGenCase, guidance, runs};
 use super::open_magvit2::MagvitCase;
@@ -617,6 +619,40 @@ fn tensorar_gradients_reach_its_gates() {
     gradients_flow(&small_llamagen(&device), &device);
     gradients_flow(&on_rar(&device), &device);
     gradients_flow(&on_open_magvit2(&device), &device);
+}
+
+fn half_precision<B: Base + 'static>(case: &Case<B>, device: &Device) {
+    let tokens = ints(&case.tokens, device);
+    let whole = case.open(4, 1);
+    let run = |precision| {
+        let settings = Settings { precision, ..Settings::new(&Optimiser::adam(1e-3), 10) };
+        let mut trainer = Trainer::start(whole.clone(), settings, &|_: &str, dims: usize| Group::by_dims(dims));
+        let model = trainer.working();
+        let codes = model.base.codes();
+        for kind in [NoiseKind::Categorical, NoiseKind::Nearest, NoiseKind::Gaussian] {
+            let noisy = embed_noised(model.tensors(tokens.clone()), &codes, kind, &[0.0, 0.4, 0.7, 1.0]);
+            assert_eq!(noisy.dtype(), DType::from(precision), "{kind:?}");
+        }
+        let loss = model.loss(case.clean_logits(&model, tokens.clone()), tokens.clone(), 1.0);
+        trainer.gather(loss.clone());
+        (floats(loss)[0], trainer.update().expect("a step").norm)
+    };
+    let ((loss, norm), (half_loss, half_norm)) = (run(FloatDType::F32), run(FloatDType::F16));
+    assert!((loss - half_loss).abs() < 2e-3 * loss, "loss {loss}, in f16 {half_loss}");
+    assert!((norm - half_norm).abs() < 0.02 * norm, "norm of all gradients {norm}, in f16 {half_norm}");
+}
+
+/// In f16 on the GPU path the loss and its gradients are those of f32 to f16's precision, on LlamaGen and on RAR.
+#[test]
+fn tensorar_trains_in_half_precision() {
+    let plain = crate::gpu::device();
+    if !plain.supports_dtype(FloatDType::F16) {
+        eprintln!("this adapter has no f16");
+        return;
+    }
+    let device = plain.autodiff();
+    half_precision(&small_llamagen(&device), &device);
+    half_precision(&on_rar(&device), &device);
 }
 
 #[test]
