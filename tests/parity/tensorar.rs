@@ -644,6 +644,7 @@ fn half_precision<B: Base + 'static>(case: &Case<B>, device: &Device) {
 
 /// In f16 on the GPU path the loss and its gradients are those of f32 to f16's precision, on LlamaGen and on RAR.
 #[test]
+#[ignore = "takes two minutes: software compiles and runs it in half precision"]
 fn tensorar_trains_in_half_precision() {
     let plain = crate::gpu::device();
     if !plain.supports_dtype(FloatDType::F16) {
