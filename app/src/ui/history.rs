@@ -7,7 +7,7 @@ use egui::{
     TextureHandle, TextureOptions, Ui, UiBuilder, Vec2, WidgetInfo, pos2, vec2,
 };
 
-use super::widgets::{focus_ring, section};
+use super::widgets::{focus_ring, line, section};
 use super::{icons, theme};
 use crate::command::Command;
 use crate::editor::Editor;
@@ -87,8 +87,8 @@ impl Past {
         let colour = if index > present { theme::faint() } else { theme::text() };
         let words = Rect::from_min_max(pos2(left, rect.min.y), pos2(rect.max.x - 4.0, rect.max.y));
         let at = if run.is_some() { words.center().y - 11.0 } else { words.center().y };
-        let painter = ui.painter().with_clip_rect(words.intersect(ui.clip_rect()));
-        painter.text(pos2(left, at), Align2::LEFT_CENTER, &entry.label, theme::font(12.5), colour);
+        let label = line(ui, &entry.label, words.width(), 12.5, colour);
+        ui.painter().galley(pos2(left, at - label.size().y / 2.0), label, colour);
         if response.clicked() {
             commands.push(Command::GoTo(index));
         }
