@@ -10,6 +10,7 @@ mod files;
 mod gpu;
 mod kernels;
 mod masks;
+mod painted_order;
 mod parity;
 mod perceptual;
 mod pixels;

@@ -247,6 +247,34 @@ fn generating_reports_what_it_did() {
 }
 
 #[test]
+fn a_painted_order_is_followed_and_replayed() {
+    let folder = Folder::new("order-path");
+    let path = r#"[{ "width": 10, "points": [[250, 250], [250, 6], [6, 6]] }, { "width": 4, "points": [[128, 6]], "erase": true }]"#;
+    std::fs::write(folder.file("path.json"), path).expect("a path");
+    let run = "generate --class 2 --order raster --steps 24 --seed 5 --order-path path.json --ledger run.json -o out.png";
+    folder.succeeds(run);
+    let ledger: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.file("run.json")).expect("a ledger")).expect("JSON");
+    assert_eq!((&ledger["version"], ledger["path"].as_array().map(Vec::len)), (&4.into(), Some(2)));
+    let sites = ledger["steps"].as_array().expect("steps").iter().flat_map(|step| step["made"].as_array().expect("made"));
+    let sites: Vec<u64> = sites.map(|made| made["site"].as_u64().expect("a site")).collect();
+    let side = (sites.len() as f64).sqrt() as u64;
+    assert_eq!(sites[0], side * side - 1, "from the lower right corner,");
+    assert!(sites[..side as usize].iter().all(|site| site % side == side - 1), "upwards");
+    folder.succeeds("replay run.json --verify -o again.png");
+    let [out, again] = ["out.png", "again.png"].map(|name| open(&folder.file(name)));
+    assert_eq!(out.as_bytes(), again.as_bytes());
+    let notes = std::fs::read(folder.file("out.png")).expect("a picture");
+    assert!(String::from_utf8_lossy(&notes).contains("painted path + raster"), "the picture says it");
+
+    std::fs::write(folder.file("bad.json"), "[{\"width\": 3}]").expect("a file");
+    folder.fails("generate --order-path bad.json -o a.png", 1, "bad.json");
+    std::fs::write(folder.file("bad.json"), "[{\"width\": -3, \"points\": [[1, 1]]}]").expect("a file");
+    folder.fails("generate --order-path bad.json -o a.png", 1, "bad.json");
+    folder.fails("generate --order-path none.json -o a.png", 1, "none.json");
+}
+
+#[test]
 fn lists_and_checks() {
     let folder = Folder::new("lists");
     let orders: serde_json::Value = serde_json::from_str(&folder.succeeds("orders --json")).expect("JSON");

@@ -1,6 +1,7 @@
 //! Properties of orders, schedules, plans and runs, and what must be true of the bundled model.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use andamento_model::decode::Knobs;
 use andamento_model::device::{DeviceChoice, choose};
@@ -246,6 +247,7 @@ fn request(picture: Picture, mask: Mask, class: u32, seed: u64) -> Request {
         seam: Seam::default(),
         order: "random".into(),
         order_seed: seed,
+        path: Arc::default(),
         schedule,
         knobs,
     }

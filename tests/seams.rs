@@ -1,6 +1,6 @@
 //! The mask's edge: it is not seen, and nothing beyond it changes.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::device::{DeviceChoice, choose};
@@ -36,6 +36,7 @@ fn request(picture: Picture, mask: Mask, class: u32, steps: usize, seam: Seam) -
         seam,
         order: "random".into(),
         order_seed: 5,
+        path: Arc::default(),
         schedule: Schedule::Cosine { steps },
         knobs,
     }

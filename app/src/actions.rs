@@ -3,7 +3,7 @@
 use andamento_model::picture::Combine;
 
 use crate::command::{Adjustment, Command, Dialog, Heat, Tool};
-use crate::editor::Editor;
+use crate::editor::{Editor, cause};
 use crate::preferences::Hint;
 
 /// The brush's size goes up and down by this factor.
@@ -154,6 +154,7 @@ pub fn of_tool(tool: Tool) -> &'static str {
         Tool::Lasso => "lasso",
         Tool::Rectangle => "rectangle",
         Tool::Wand => "wand",
+        Tool::Order => "order-brush",
         Tool::Extend => "extend",
         Tool::Hand => "hand",
     }
@@ -185,6 +186,14 @@ fn has_no_choice(editor: &Editor) -> Option<String> {
 
 fn has_no_run_of_its_own(editor: &Editor) -> Option<String> {
     editor.document.track.is_none().then(|| "No run made this picture".into())
+}
+
+fn has_no_path(editor: &Editor) -> Option<String> {
+    editor.document.order_path.is_empty().then(|| "No order was painted".into())
+}
+
+fn follows_no_path(editor: &Editor) -> Option<String> {
+    editor.abilities.check_path().err().map(cause)
 }
 
 fn heat(editor: &Editor, heat: Heat) -> Command {
@@ -249,6 +258,9 @@ pub static ACTIONS: &[Action] = &[
         .unless(is_empty),
     Action::new(Menu::Select, "import-mask", "Import mask…", |_| Command::Ask(Dialog::ImportMask)).apart(),
     Action::new(Menu::Select, "export-mask", "Export mask…", |_| Command::Ask(Dialog::ExportMask)).unless(is_empty),
+    Action::new(Menu::Select, "clear-order", "Clear painted order", |_| Command::ClearOrder)
+        .unless(has_no_path)
+        .apart(),
     // Runs.
     Action::new(Menu::Generate, "generate", "Generate", |_| Command::Generate)
         .keys_are("Ctrl+Enter")
@@ -362,6 +374,9 @@ pub static ACTIONS: &[Action] = &[
         .keys_are("M")
         .krita("Ctrl+R M"),
     Action::new(Menu::Tools, "wand", "Wand", |_| Command::Choose(Tool::Wand)).keys_are("W"),
+    Action::new(Menu::Tools, "order-brush", "Order brush", |_| Command::Choose(Tool::Order))
+        .keys_are("O")
+        .unless(follows_no_path),
     Action::new(Menu::Tools, "extend", "Extend canvas", |_| Command::Choose(Tool::Extend)).keys_are("C"),
     Action::new(Menu::Tools, "hand", "Hand", |_| Command::Choose(Tool::Hand)).keys_are("H"),
     Action::new(Menu::Tools, "swap-erase", "Swap brush and eraser", |_| Command::SwapErase).keys_are("X"),
@@ -393,6 +408,10 @@ pub static ACTIONS: &[Action] = &[
     .ticked(|editor| editor.combine == Combine::Subtract),
     Action::new(Menu::Tools, "intersect-mask", "Only what is common stays", |_| Command::CombineBy(Combine::Intersect))
         .ticked(|editor| editor.combine == Combine::Intersect),
+    Action::new(Menu::Tools, "erase-order", "Order brush: take out", |editor| {
+        Command::EraseOrder(!editor.order_brush.erase)
+    })
+    .ticked(|editor| editor.order_brush.erase),
     Action::new(Menu::Tools, "snap", "Snap to tokens", |editor| Command::SnapToTokens(!editor.snap))
         .ticked(|editor| editor.snap),
     Action::new(Menu::Tools, "contiguous", "Wand: contiguous", |editor| Command::Contiguous(!editor.wand.contiguous))
@@ -403,7 +422,7 @@ pub static ACTIONS: &[Action] = &[
 pub const HELD: [(&str, &str); 10] = [
     ("Shift, Alt, both", "a selection is added, taken away, or only what is common stays"),
     ("Alt+right-drag", "brush size and hardness"),
-    ("Right-drag", "erase for a moment"),
+    ("Right-drag", "erase for a moment; with the order brush, take tokens out of the path"),
     ("Space-drag, middle-drag", "move the view"),
     ("Wheel", "zoom at the pointer"),
     ("Ctrl while extending", "turns snapping around"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use andamento_model::checkpoint::Report;
@@ -14,7 +14,7 @@ use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, Entry, Model};
 use andamento_model::network::{Abilities, Pace};
-use andamento_model::order::{self, ORDERS};
+use andamento_model::order::{self, ORDERS, OrderPath};
 use andamento_model::paint::{Event, Outline, Request, paint};
 use andamento_model::picture::{Kind, Mask, Notes, Picture};
 use andamento_model::sample::{Guidance, Sampling};
@@ -24,6 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::document::{Document, save_atomically};
+use crate::editor::cause;
 use crate::files::export::{Format, QUALITY};
 use crate::files::record::notes_of_run;
 use crate::files::save::save_with;
@@ -166,6 +167,11 @@ struct Run {
     /// The order in which tokens are made; see `andamento orders`. By default the one the model does best with.
     #[arg(long, value_name = "NAME")]
     order: Option<String>,
+    /// A painted order, for models that can follow one: the tokens that it touches are made first, in its sequence, the
+    /// others in the order above. A JSON list of strokes in canvas pixels, such as
+    /// [{"width": 24, "points": [[40, 60], [200, 60]]}]; a stroke with "erase": true takes tokens out again.
+    #[arg(long, value_name = "FILE")]
+    order_path: Option<PathBuf>,
     /// Steps for a whole picture, where the model leaves the choice, as RandAR does; a masked part takes its share. By
     /// default the model's own number for random orders and one token per step for fixed ones.
     #[arg(long, value_name = "N")]
@@ -374,6 +380,7 @@ impl Run {
         if let Some(note) = abilities.orders.experimental(order.name) {
             eprintln!("order {}: {note}", order.name);
         }
+        let path = self.path(&abilities)?;
         let guidance = self.guidance(card.defaults.guidance, &abilities, extent)?;
         let usual = card.defaults.sampling;
         let sampling = Sampling {
@@ -389,7 +396,27 @@ impl Run {
         let (order, order_seed) = (order.name.into(), knobs.seed);
         let seam = Seam { grow: self.grow, feather: self.feather, blend: self.blend, matched: !self.no_colour_match };
         seam.check()?;
-        Ok(Request { picture, mask, frames: Vec::new(), extent, seam, order, order_seed, schedule, knobs })
+        Ok(Request { picture, mask, frames: Vec::new(), extent, seam, order, order_seed, path, schedule, knobs })
+    }
+
+    /// The painted order of a file.
+    fn path(&self, abilities: &Abilities) -> Result<Arc<OrderPath>> {
+        let Some(file) = &self.order_path else { return Ok(Arc::default()) };
+        let refuse = |cause: String| {
+            let remedy = r#"Write it as [{"width": 24, "points": [[40, 60], [200, 60]]}]"#;
+            Error::file(file, cause, remedy)
+        };
+        if let Err(error) = abilities.check_path() {
+            return Err(Error::control("--order-path", cause(error), "Choose RandAR, or leave it out"));
+        }
+        if let Some(note) = abilities.experimental_path() {
+            eprintln!("painted order: {note}");
+        }
+        let text = std::fs::read_to_string(file).map_err(|error| refuse(error.to_string()))?;
+        let path: OrderPath =
+            serde_json::from_str(&text).map_err(|error| refuse(format!("it is no list of strokes: {error}")))?;
+        path.check().map_err(|error| refuse(cause(error)))?;
+        Ok(Arc::new(path))
     }
 
     fn extent(&self, abilities: &Abilities) -> Result<Extent> {

@@ -22,6 +22,8 @@ pub enum Tool {
     Rectangle,
     /// Selects what resembles the colour under the pointer.
     Wand,
+    /// Paints the path along which tokens are made.
+    Order,
     /// Grows the canvas at its edges.
     Extend,
     /// Moves the view.
@@ -183,7 +185,7 @@ pub enum Command {
     BrushSize(f32),
     /// Edge of the brush: 0 soft, 1 hard.
     BrushHardness(f32),
-    /// Swaps brush and eraser.
+    /// Swaps brush and eraser; of the order brush, painting and taking out.
     SwapErase,
     /// Starts a stroke at a canvas point.
     BeginStroke {
@@ -216,6 +218,10 @@ pub enum Command {
     ExportMask(PathBuf),
     /// How the mask is shown.
     Overlay(Overlay),
+    /// Whether the order brush takes tokens out of the path.
+    EraseOrder(bool),
+    /// Forgets the painted order.
+    ClearOrder,
     /// Nothing may change.
     ClearMask,
     /// Swaps what may change and what is kept.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use andamento_model::decode::Step;
 use andamento_model::frame::Frame;
 use andamento_model::lattice::{Site, Token};
+use andamento_model::order::OrderPath;
 use andamento_model::paint::{Outline, Request};
 use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::plan::Plan;
@@ -125,6 +126,10 @@ pub struct Document {
     pub mask: Mask,
     /// Its number, see [`fresh`].
     pub mask_id: u64,
+    /// Along which tokens are made first.
+    pub order_path: Arc<OrderPath>,
+    /// Its number, see [`fresh`].
+    pub path_id: u64,
     /// The picture as it was opened.
     pub original: Picture,
     /// Its number, see [`fresh`].
@@ -150,6 +155,8 @@ impl Document {
             path,
             mask: Mask::new(picture.width(), picture.height()),
             mask_id: fresh(),
+            order_path: Arc::default(),
+            path_id: fresh(),
             original: picture.clone(),
             original_id: id,
             original_at: picture.rect(),
@@ -186,10 +193,22 @@ impl Document {
         Ok((Self { record, generated, ..Self::new(opened.picture, name, Some(path.into())) }, opened.remarks))
     }
 
+    /// The numbers of picture, mask and path.
+    pub fn ids(&self) -> [u64; 3] {
+        [self.picture_id, self.mask_id, self.path_id]
+    }
+
     /// The same with another mask.
     pub fn with_mask(mut self, mask: Mask) -> Self {
         self.mask = mask;
         self.mask_id = fresh();
+        self
+    }
+
+    /// The same with another path along which tokens are made.
+    pub fn with_path(mut self, path: OrderPath) -> Self {
+        self.order_path = Arc::new(path);
+        self.path_id = fresh();
         self
     }
 
@@ -213,12 +232,15 @@ impl Document {
     pub fn extended(&self, [left, top, right, bottom]: [u32; 4]) -> Result<Self> {
         let picture = self.picture.extended(left, top, right, bottom)?;
         let mask = self.extended_mask([left, top, right, bottom])?;
+        let path = self.order_path.shifted(left, top);
         let shift = |rect: Rect| Rect::new(rect.x + i64::from(left), rect.y + i64::from(top), rect.width, rect.height);
         Ok(Self {
             picture,
             picture_id: fresh(),
             mask,
             mask_id: fresh(),
+            order_path: Arc::new(path),
+            path_id: fresh(),
             original_at: shift(self.original_at),
             content: shift(self.content),
             track: None,

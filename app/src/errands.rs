@@ -15,6 +15,7 @@ use crate::files::autosave::Orphan;
 use crate::files::clipboard::{self, Pasted};
 use crate::files::export::{self, Format};
 use crate::files::project::{self, Snapshot};
+use crate::history::State;
 use crate::models::today;
 use crate::preferences::Preferences;
 use crate::worker::Waker;
@@ -54,7 +55,7 @@ pub struct Order {
     /// The number of the picture as it was opened.
     pub lineage: u64,
     /// The state of the history.
-    pub state: [u64; 4],
+    pub state: State,
 }
 
 /// An errand that is done.

@@ -1,6 +1,7 @@
 //! What `andamento` does where no window can be opened: the same job on the sample picture, written to files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use andamento_model::decode::Knobs;
 use andamento_model::device::{self, DeviceChoice};
@@ -54,6 +55,7 @@ pub fn run(choice: DeviceChoice, why: &str) -> Result<()> {
         seam: Seam::default(),
         order: order.into(),
         order_seed: knobs.seed,
+        path: Arc::default(),
         schedule,
         knobs,
     };

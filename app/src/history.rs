@@ -15,6 +15,9 @@ const LIMIT: usize = 500;
 /// So many entries on either side of the present one are ready to be shown; others are put together first.
 const READY: usize = 1;
 
+/// What tells a state of the history from all others.
+pub type State = [u64; 5];
+
 /// A document as it was, and the change that led to it. Documents share the pixels and the parts of the mask that a change
 /// left alone.
 #[derive(Clone)]
@@ -42,7 +45,7 @@ pub struct History {
     entries: Vec<Entry>,
     /// The entry that is the present document.
     at: usize,
-    /// The numbers of pictures that are in a file, and of masks that need none.
+    /// The numbers of pictures that are in a file, and of masks and paths that need none.
     saved: HashSet<u64>,
 }
 
@@ -50,7 +53,7 @@ impl History {
     /// A history that starts with this document.
     pub fn new(document: &Document) -> Self {
         let entry = Entry::new("Open", document);
-        Self { saved: HashSet::from([document.picture_id, document.mask_id]), entries: vec![entry], at: 0 }
+        Self { saved: HashSet::from(document.ids()), entries: vec![entry], at: 0 }
     }
 
     /// Writes down a change that led to this document. What had been taken back is forgotten.
@@ -113,12 +116,12 @@ impl History {
         self.entries.iter().map(|entry| entry.label.as_str())
     }
 
-    /// Writes down that the picture or mask with this number needs no saving.
+    /// Writes down that the picture, mask or path with this number needs no saving.
     pub fn mark_saved(&mut self, id: u64) {
         self.saved.insert(id);
     }
 
-    /// Whether the picture or mask with this number is in no file.
+    /// Whether the picture, mask or path with this number is in no file.
     pub fn is_edited(&self, id: u64) -> bool {
         !self.saved.contains(&id)
     }
@@ -152,11 +155,11 @@ impl History {
         changed.count() > 0
     }
 
-    /// What tells this state from all others: the numbers of picture and mask, how far it can be taken back, and how many
+    /// What tells this state from all others: the numbers of picture, mask and path, how far it can be taken back, and how many
     /// changes there are.
-    pub fn state(&self) -> [u64; 4] {
-        let document = &self.entries[self.at].document;
-        [document.picture_id, document.mask_id, self.at as u64, self.entries.len() as u64]
+    pub fn state(&self) -> State {
+        let [picture, mask, path] = self.entries[self.at].document.ids();
+        [picture, mask, path, self.at as u64, self.entries.len() as u64]
     }
 
     /// Packs what is not near the present.

@@ -8,7 +8,7 @@ use andamento_model::{Error, Result};
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use serde::{Deserialize, Serialize};
 
-use crate::command::Command;
+use crate::command::{Command, Tool};
 use crate::document::save_atomically;
 use crate::keymap::Keymap;
 
@@ -60,7 +60,7 @@ impl Hint {
     pub fn known_by(command: &Command) -> Option<Self> {
         match command {
             Command::Generate => Some(Self::Generate),
-            Command::Order(_) => Some(Self::Order),
+            Command::Order(_) | Command::Choose(Tool::Order) => Some(Self::Order),
             Command::ExtendCanvas(_) => Some(Self::Extend),
             Command::Rewind(_) => Some(Self::Rewind),
             Command::Open(_) => Some(Self::Open),
@@ -72,7 +72,7 @@ impl Hint {
     pub fn text(self) -> &'static str {
         match self {
             Self::Generate => "Press Generate: the masked part of the picture is painted anew, token by token.",
-            Self::Order => "Tokens can be made in other orders: choose another generation order on the right.",
+            Self::Order => "Tokens can be made in any order: paint it with the order brush (O), or choose one on the right.",
             Self::Extend => "Drag an edge of the picture outwards: what is added is painted too.",
             Self::Rewind => "Drag the head of the timeline back: the run can go on from any step, another way.",
             Self::Open => "Open a picture of your own: from the File menu, or by dropping it here.",

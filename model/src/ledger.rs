@@ -1,6 +1,7 @@
 //! What was made: every token with its site, probability, step and origin, and all that is needed to make it again.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +11,7 @@ use crate::decode::{Knobs, Step};
 use crate::frame::{Extent, Frame};
 use crate::lattice::{Lattice, Site, Token};
 use crate::library::Model;
+use crate::order::OrderPath;
 use crate::paint::{Outline, Painting, Request, paint};
 use crate::picture::{Combine, Mask, Picture};
 use crate::plan::Plan;
@@ -19,8 +21,8 @@ use crate::seam::Seam;
 use crate::tokenizer::to_picture;
 use crate::{Error, Result};
 
-/// The format's version. Ledgers of the version before have one frame, and plain seams.
-const VERSION: u32 = 3;
+/// The format's version. Ledgers of version 3 have no painted order; those of version 2 one frame as well, and plain seams.
+const VERSION: u32 = 4;
 const OLDEST: u32 = 2;
 
 /// Where the canvas came from.
@@ -116,6 +118,9 @@ pub struct Ledger {
     pub order: String,
     /// Where a random order started.
     pub order_seed: u64,
+    /// What was made before all others, as it was painted.
+    #[serde(default, skip_serializing_if = "OrderPath::is_empty")]
+    pub path: OrderPath,
     /// How tokens were shared out among steps.
     pub schedule: Schedule,
     /// Class, guidance, sampling, seed.
@@ -189,6 +194,7 @@ impl Ledger {
             mask: STANDARD.encode(request.mask.png_bytes()?),
             order: request.order.clone(),
             order_seed: request.order_seed,
+            path: OrderPath::clone(&request.path),
             schedule: request.schedule,
             knobs: request.knobs,
             extent: request.extent,
@@ -228,6 +234,7 @@ impl Ledger {
         if !(OLDEST..=VERSION).contains(&ledger.version) {
             return Err(refuse(format!("its version is {}, this program reads {VERSION}", ledger.version)));
         }
+        ledger.path.check().map_err(|error| refuse(error.to_string()))?;
         let (passes, begun) = (ledger.passes, ledger.parts().count());
         if passes != begun {
             return Err(refuse(format!("of {passes} frames it has {begun}: the run was not finished")));
@@ -262,6 +269,7 @@ impl Ledger {
             seam: self.seam,
             order: self.order.clone(),
             order_seed: self.order_seed,
+            path: Arc::new(self.path.clone()),
             schedule: self.schedule,
             knobs: self.knobs,
         })

@@ -167,6 +167,25 @@ impl Abilities {
         Err(Error::control("context", cause, "Choose RandAR, or set it to 1"))
     }
 
+    /// Refuses a painted order where the model follows its own alone.
+    ///
+    /// # Errors
+    /// Names the reason.
+    pub fn check_path(&self) -> Result<()> {
+        match self.orders {
+            Orders::Only { reason, .. } => Err(Error::control("order brush", reason, "Choose RandAR, or clear the path")),
+            Orders::Any | Orders::Native { .. } => Ok(()),
+        }
+    }
+
+    /// What to know about a painted order that is followed as an experiment only.
+    pub fn experimental_path(&self) -> Option<&'static str> {
+        match self.orders {
+            Orders::Native { others, .. } => Some(others),
+            Orders::Any | Orders::Only { .. } => None,
+        }
+    }
+
     /// Refuses an order or schedule that the model cannot honour.
     ///
     /// # Errors

@@ -4,11 +4,15 @@
 //! random within an idea of what should come first. All are defined here for any grid; on the published square grids of
 //! even side they are the published ones. One more runs over the scales of VAR (arXiv 2404.02905).
 
+mod path;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::lattice::{Grid, Lattice};
 use crate::{Error, Result};
+
+pub use path::{Course, OrderPath, Stroke};
 
 /// A generation order.
 pub struct Order {

@@ -16,9 +16,9 @@ use crate::lattice::{Lattice, Token};
 use crate::ledger::{Ledger, Source};
 use crate::library::Model;
 use crate::network::{Abilities, Network};
-use crate::order;
+use crate::order::{Course, OrderPath};
 use crate::picture::{Combine, Mask, Picture};
-use crate::plan::Plan;
+use crate::plan::{Given, Plan};
 use crate::schedule::Schedule;
 use crate::seam::Seam;
 use crate::tokenizer::{Tokenizer, to_picture, to_samples};
@@ -41,6 +41,8 @@ pub struct Request {
     pub order: String,
     /// Where a random order starts. Apart from the draws' seed, so that a run can branch into other draws.
     pub order_seed: u64,
+    /// What is made before all others, in the sequence in which it was painted.
+    pub path: Arc<OrderPath>,
     /// How the tokens are shared out among steps.
     pub schedule: Schedule,
     /// Class, guidance, sampling, seed.
@@ -131,6 +133,10 @@ pub fn paint<'a>(model: &'a mut Model, request: &Request, earlier: &[Step]) -> R
     abilities.check_extent(request.extent)?;
     abilities.check_guidance(&request.knobs.guidance)?;
     request.seam.check()?;
+    request.path.check()?;
+    if !request.path.is_empty() {
+        abilities.check_path()?;
+    }
     let (passes, lattice) = request.passes(&model.lattice(), model.card.stride())?;
     let mut painting = Painting {
         outline: Outline::default(),
@@ -226,8 +232,10 @@ impl<'a> Painting<'a> {
         let masked = self.lattice.masked(&pass.frame.masked_sites(&pass.mask, grid.rows, grid.cols));
         let given: Vec<Option<Token>> =
             masked.iter().enumerate().map(|(site, masked)| (!masked).then(|| token(site))).collect();
-        let order = order::arrange(&request.order, &self.lattice, request.order_seed)?;
-        let when = self.abilities.orders.given(&request.order);
+        let course = Course { order: &request.order, seed: request.order_seed, path: &request.path };
+        let (order, led) = course.arrange(&pass.frame, &self.lattice, &masked)?;
+        // Whoever follows a path reads given tokens before it.
+        let when = if led.is_empty() { self.abilities.orders.given(&request.order) } else { Given::First };
         let plan = Plan::new(self.lattice.clone(), &order, &given, request.schedule, when)?;
         let plan = plan.following(self.steps.len());
         Ok(match request.knobs.guidance.dropped() {

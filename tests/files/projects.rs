@@ -80,6 +80,7 @@ fn run(document: &Document, steps: usize, level: u8) -> Document {
         seam: Seam::PLAIN,
         order: "raster".into(),
         order_seed: 5,
+        path: Arc::default(),
         schedule: Schedule::OneByOne,
         knobs,
     };
@@ -329,7 +330,7 @@ fn a_project_that_does_not_hold_together_is_refused_with_the_reason() {
         assert!(refused.contains("b.andamento"), "{refused}");
         refused
     };
-    assert!(changed("project.json", "\"version\":1", "\"version\":9").contains("version"));
+    assert!(changed("project.json", "\"version\":2", "\"version\":9").contains("version"));
     assert!(changed("project.json", "\"at\":4", "\"at\":400").contains("present"));
     assert!(changed("project.json", "\"height\":30,\"png\"", "\"height\":31,\"png\"").contains("size"));
     assert!(changed("project.json", "\"original_at\":{\"x\":0", "\"original_at\":{\"x\":-7").contains("fit"));

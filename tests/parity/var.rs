@@ -460,6 +460,7 @@ fn var_edits_pictures_on_the_whole_path() {
             seam: Seam::default(),
             order: "scales".into(),
             order_seed: 0,
+            path: Arc::default(),
             schedule: Schedule::Scales,
             knobs: Knobs { class: 1, guidance, sampling, seed: 3 },
         };

@@ -9,6 +9,7 @@ use crate::files::folders::Folders;
 use crate::files::project::Snapshot;
 use crate::files::recent::Recent;
 use crate::files::record::Record;
+use crate::history::State;
 
 /// A stroke that goes on for longer than this is kept unfinished.
 const LONG_STROKE: Duration = Duration::from_secs(2);
@@ -30,9 +31,9 @@ pub struct Desk {
     list: Recent,
     autosave: Autosave,
     /// The state that the autosave knows of.
-    kept: [u64; 4],
+    kept: State,
     /// The lineage of the project, and its state when it was saved.
-    saved: Option<(u64, [u64; 4])>,
+    saved: Option<(u64, State)>,
     /// When the stroke that goes on was kept last.
     stroke_kept: Instant,
     stroke_mask: u64,
@@ -64,12 +65,12 @@ impl Editor {
         self.history.snapshot(self.results.iter().map(|result| result.document.clone()).collect())
     }
 
-    /// Whether something is in no file: the picture, or a mask that was changed since the picture was saved; of a project
+    /// Whether something is in no file: the picture, or a mask or path that was changed since the picture was saved; of a project
     /// anything.
     pub fn is_unsaved(&self) -> bool {
         match self.desk.saved {
             Some((lineage, state)) if lineage == self.document.original_id => state != self.history.state(),
-            _ => [self.document.picture_id, self.document.mask_id].iter().any(|id| self.history.is_edited(*id)),
+            _ => self.document.ids().iter().any(|id| self.history.is_edited(*id)),
         }
     }
 
@@ -195,9 +196,8 @@ impl Editor {
         first.into_iter().for_each(|entry| entry.label = format!("Open {name}"));
         let document = self.history.append(snapshot);
         let lineage = document.original_id;
-        let longer = document.picture.width().max(document.picture.height()) as f32;
-        self.brush.size = (longer * BRUSH).round().clamp(1.0, MAX_BRUSH);
         self.go_to(Some(document));
+        self.size_brushes();
         lineage
     }
 
@@ -250,8 +250,8 @@ impl Editor {
     }
 
     pub(super) fn written(&mut self, order: &Order) {
-        let [picture_id, mask_id, ..] = order.state;
-        [picture_id, mask_id].into_iter().for_each(|id| self.history.mark_saved(id));
+        let [picture, mask, path, ..] = order.state;
+        [picture, mask, path].into_iter().for_each(|id| self.history.mark_saved(id));
         if order.format == Format::Project {
             self.desk.project = Some(order.path.clone());
             self.desk.saved = Some((order.lineage, order.state));
@@ -310,7 +310,7 @@ impl Editor {
         }
         let size = (self.document.picture.width(), self.document.picture.height());
         if (mask.width(), mask.height()) == size {
-            self.change("Restore mask", self.document.clone().with_mask(mask));
+            self.change("Restore mask", self.document.clone().with_mask(mask).with_path(ledger.path));
         }
         Ok(())
     }

@@ -5,12 +5,14 @@ mod desk;
 mod files;
 mod mask;
 mod models;
+mod path;
 mod preferences;
 mod runs;
 mod variations;
 
 pub use desk::Desk;
 pub use models::Offer;
+pub use path::OrderBrush;
 pub use variations::MOST_VARIATIONS;
 
 use std::collections::hash_map::RandomState;
@@ -276,6 +278,8 @@ pub struct Editor {
     pub history: History,
     /// The brush.
     pub brush: Brush,
+    /// The order brush.
+    pub order_brush: OrderBrush,
     /// How hard the pen presses, 0 to 1.
     pressure: f32,
     /// How selections change the mask when no key says otherwise.
@@ -377,6 +381,7 @@ impl Editor {
         let mut editor = Self {
             history,
             brush: Brush { tool: Tool::Brush, size: 64.0, hardness: 0.7 },
+            order_brush: OrderBrush::new(),
             pressure: 1.0,
             combine: Combine::Add,
             wand: Wand { tolerance: 24, contiguous: true },
@@ -488,18 +493,23 @@ impl Editor {
             Command::GoTo(index) => self.go_to_entry(index),
             Command::RunAgain { entry, new_seed } => return self.run_again(entry, new_seed),
             Command::UseSettings(entry) => return self.use_settings(entry),
-            Command::Choose(tool) => {
-                self.end_stroke();
-                self.brush.tool = tool;
-            }
+            Command::Choose(tool) => return self.take_tool(tool),
             Command::BrushSize(size) => self.brush.size = size.clamp(1.0, MAX_BRUSH),
             Command::BrushHardness(hardness) => self.brush.hardness = hardness.clamp(0.0, 1.0),
+            Command::SwapErase if self.brush.tool == Tool::Order => self.order_brush.erase = !self.order_brush.erase,
             Command::SwapErase => {
                 self.brush.tool = if self.brush.tool == Tool::Eraser { Tool::Brush } else { Tool::Eraser };
             }
+            Command::EraseOrder(erase) => self.order_brush.erase = erase,
+            Command::ClearOrder => self.clear_order(),
+            Command::BeginStroke { at, erase } if self.brush.tool == Tool::Order => self.begin_path(at, erase),
             Command::BeginStroke { at, erase } => self.begin_stroke(at, erase),
-            Command::ExtendStroke(to) => self.extend_stroke(to),
+            Command::ExtendStroke(to) => {
+                self.extend_path(to);
+                self.extend_stroke(to);
+            }
             Command::EndStroke => self.end_stroke(),
+            Command::CancelStroke if self.cancel_path() => {}
             Command::CancelStroke => {
                 let stroke = self.stroke.take();
                 self.go_to(stroke.map(|stroke| stroke.before));
@@ -710,7 +720,7 @@ impl Editor {
     fn escape(&mut self) -> Result<()> {
         if self.dialog.is_some() {
             self.dialog = None;
-        } else if self.stroke.is_some() {
+        } else if self.stroke.is_some() || self.painted_points().is_some() {
             self.apply(Command::CancelStroke);
         } else if self.timeline.head.is_some() {
             self.timeline.playing = false;

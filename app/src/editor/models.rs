@@ -98,6 +98,7 @@ impl Editor {
         self.settings = usual(&offer.card, &abilities, Some((&self.settings, &self.card)));
         (self.card, self.abilities, self.engine) = (offer.card, abilities, Engine::Loading(0));
         self.aim();
+        self.check_tool();
         Ok(())
     }
 

@@ -26,6 +26,7 @@ impl Editor {
             seam: self.settings.seam,
             order: self.settings.order.into(),
             order_seed: self.settings.seed,
+            path: self.followed_path(),
             schedule: self.abilities.schedule(Some(self.settings.steps)),
             knobs: self.knobs(self.settings.extent)?,
         };
@@ -206,6 +207,7 @@ impl Editor {
                 self.abilities = abilities;
                 self.card = *card;
                 self.engine = Engine::Ready { device, reason };
+                self.check_tool();
                 self.aim();
             }
             worker::Event::Planned { run, leg, outline, canvas } => self.planned(run, leg, outline, canvas),

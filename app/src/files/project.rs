@@ -10,6 +10,7 @@ use std::io::{self, BufReader, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use andamento_model::order::OrderPath;
 use andamento_model::picture::{Kind, Mask, Notes, Picture, Rect};
 use andamento_model::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -23,11 +24,12 @@ use crate::history::Entry;
 
 /// The kind of a project's content, which its first entry says plainly.
 const MIME: &str = "application/x-andamento";
-/// The format's version.
-const VERSION: u32 = 1;
+/// The format's version. Projects of the version before have no painted orders.
+const VERSION: u32 = 2;
+const OLDEST: u32 = 1;
 /// The part that says how the others belong together.
 const MANIFEST: &str = "project.json";
-/// The longest manifest or run that is read, in bytes,
+/// The longest manifest, run or path that is read, in bytes,
 const LONGEST_TEXT: u64 = 64 << 20;
 /// the longest mask as runs of equal bytes, beyond which it is a PNG,
 const LONGEST_RUNS: usize = 32 << 20;
@@ -78,6 +80,8 @@ struct Manifest {
     pictures: BTreeMap<u64, Part>,
     masks: BTreeMap<u64, Size>,
     runs: Vec<u64>,
+    #[serde(default)]
+    paths: Vec<u64>,
 }
 
 /// A document.
@@ -88,6 +92,9 @@ struct Item {
     path: Option<PathBuf>,
     picture: u64,
     mask: u64,
+    /// Its painted order, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order_path: Option<u64>,
     original: u64,
     original_at: Rect,
     content: Rect,
@@ -117,6 +124,7 @@ pub struct Written {
     pictures: HashMap<u64, Part>,
     masks: HashMap<u64, Size>,
     runs: Vec<u64>,
+    paths: Vec<u64>,
 }
 
 /// Everything that a snapshot refers to, by number.
@@ -127,6 +135,7 @@ struct Content<'a> {
     before: HashMap<u64, u64>,
     masks: BTreeMap<u64, &'a Mask>,
     runs: BTreeMap<u64, &'a Track>,
+    paths: BTreeMap<u64, &'a OrderPath>,
 }
 
 impl<'a> Content<'a> {
@@ -141,6 +150,9 @@ impl<'a> Content<'a> {
         self.pictures.insert(document.picture_id, &document.picture);
         self.pictures.insert(document.original_id, &document.original);
         self.masks.insert(document.mask_id, &document.mask);
+        if !document.order_path.is_empty() {
+            self.paths.insert(document.path_id, &document.order_path);
+        }
         let Some(track) = &document.track else { return };
         self.pictures.insert(track.before, &track.request.picture);
         self.masks.insert(track.mask_id, &track.request.mask);
@@ -209,12 +221,19 @@ impl<'a> Content<'a> {
                 written.runs.push(*number);
             }
         }
+        for (id, path) in &self.paths {
+            if !written.paths.contains(id) {
+                part(&path_name(*id), &json(path)?)?;
+                written.paths.push(*id);
+            }
+        }
         let item = |label: &str, document: &Document| Item {
             label: label.into(),
             name: document.name.clone(),
             path: document.path.clone(),
             picture: document.picture_id,
             mask: document.mask_id,
+            order_path: (!document.order_path.is_empty()).then_some(document.path_id),
             original: document.original_id,
             original_at: document.original_at,
             content: document.content,
@@ -231,6 +250,7 @@ impl<'a> Content<'a> {
             pictures: self.needed(written),
             masks: self.masks.keys().filter_map(|id| Some((*id, *written.masks.get(id)?))).collect(),
             runs: self.runs.keys().copied().collect(),
+            paths: self.paths.keys().copied().collect(),
         };
         part(MANIFEST, &json(&manifest)?)
     }
@@ -250,6 +270,10 @@ fn mask_name(id: u64, size: &Size) -> String {
 
 fn run_name(number: u64) -> String {
     format!("runs/{number}.json")
+}
+
+fn path_name(id: u64) -> String {
+    format!("paths/{id}.json")
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {
@@ -312,7 +336,7 @@ pub(super) fn thumbnail(picture: &Picture) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`save_with`]; what was there before stays readable.
 pub fn save_into(folder: &Path, snapshot: &Snapshot, written: &mut Written) -> Result<()> {
-    for name in ["pictures", "masks", "runs"] {
+    for name in ["pictures", "masks", "runs", "paths"] {
         let inner = folder.join(name);
         fs::create_dir_all(&inner).map_err(|error| super::save::refusal(&inner, &error))?;
     }
@@ -336,6 +360,12 @@ pub fn save_into(folder: &Path, snapshot: &Snapshot, written: &mut Written) -> R
     written.runs.retain(|number| {
         content.runs.contains_key(number) || {
             remove(run_name(*number));
+            false
+        }
+    });
+    written.paths.retain(|id| {
+        content.paths.contains_key(id) || {
+            remove(path_name(*id));
             false
         }
     });
@@ -415,7 +445,7 @@ pub(super) fn name_in(folder: &Path) -> Option<String> {
 fn read_all(parts: &mut impl Parts) -> std::result::Result<Snapshot, String> {
     let manifest = parts.part(MANIFEST, LONGEST_TEXT).map_err(|error| format!("{MANIFEST}: {error}"))?;
     let manifest: Manifest = serde_json::from_slice(&manifest).map_err(|error| format!("{MANIFEST}: {error}"))?;
-    if manifest.format != MIME || manifest.version != VERSION {
+    if manifest.format != MIME || !(OLDEST..=VERSION).contains(&manifest.version) {
         return Err(format!(
             "its version is {} of {}, this program reads {VERSION} of {MIME}",
             manifest.version, manifest.format
@@ -471,11 +501,23 @@ fn read_all(parts: &mut impl Parts) -> std::result::Result<Snapshot, String> {
         let track = run.track(before, mask).map_err(|cause| failed(cause.into()))?;
         runs.insert(*number, Arc::new(track));
     }
+    let mut paths: HashMap<u64, (u64, Arc<OrderPath>)> = HashMap::new();
+    for id in &manifest.paths {
+        let name = path_name(*id);
+        let failed = |cause: String| format!("{name}: {cause}");
+        let bytes = parts.part(&name, LONGEST_TEXT).map_err(|error| failed(error.to_string()))?;
+        let path: OrderPath = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+        path.check().map_err(|error| failed(error.to_string()))?;
+        paths.insert(*id, (fresh(), Arc::new(path)));
+    }
+    let nothing = (fresh(), Arc::default());
     let document = |item: &Item| {
         let missing = |what: &str| format!("{}: its {what} is missing", item.label);
         let (picture_id, picture) = pictures.get(&item.picture).cloned().ok_or_else(|| missing("picture"))?;
         let (original_id, original) = pictures.get(&item.original).cloned().ok_or_else(|| missing("original"))?;
         let (mask_id, mask) = masks.get(&item.mask).cloned().ok_or_else(|| missing("mask"))?;
+        let path = item.order_path.map_or(Some(&nothing), |id| paths.get(&id));
+        let (path_id, order_path) = path.cloned().ok_or_else(|| missing("painted order"))?;
         let track = match item.run {
             Some(number) => Some(runs.get(&number).cloned().ok_or_else(|| missing("run"))?),
             None => None,
@@ -495,6 +537,8 @@ fn read_all(parts: &mut impl Parts) -> std::result::Result<Snapshot, String> {
             picture_id,
             mask,
             mask_id,
+            order_path,
+            path_id,
             original,
             original_id,
             original_at: at,

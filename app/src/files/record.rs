@@ -7,6 +7,7 @@ use std::sync::Arc;
 use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card};
+use andamento_model::order::OrderPath;
 use andamento_model::picture::{DigitalSource, Notes};
 use andamento_model::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -120,7 +121,7 @@ pub fn notes_of_run(mut ledger: Ledger, card: &Card, (width, height): (u32, u32)
     let steps = ledger.steps().count();
     let line = Line {
         subject: subject(Some(card), ledger.knobs.class),
-        order: &ledger.order,
+        order: sampler(&ledger.order, &ledger.path),
         steps,
         knobs: &ledger.knobs,
         size: (width, height),
@@ -146,10 +147,15 @@ fn subject(card: Option<&Card>, class: u32) -> String {
     card.and_then(|card| card.subjects.get(class as usize)).cloned().unwrap_or_default()
 }
 
+/// The order in words: a painted one comes before the named one.
+fn sampler(order: &str, path: &OrderPath) -> String {
+    if path.is_empty() { order.into() } else { format!("painted path + {order}") }
+}
+
 /// What goes into `parameters`.
 struct Line<'a> {
     subject: String,
-    order: &'a str,
+    order: String,
     steps: usize,
     knobs: &'a andamento_model::decode::Knobs,
     size: (u32, u32),
@@ -174,7 +180,7 @@ impl Line<'_> {
 fn parameters(track: &Track, card: Option<&Card>, hash: &str, document: &Document) -> String {
     Line {
         subject: subject(card, track.request.knobs.class),
-        order: &track.request.order,
+        order: sampler(&track.request.order, &track.request.path),
         steps: track.steps.len(),
         knobs: &track.request.knobs,
         size: (document.picture.width(), document.picture.height()),

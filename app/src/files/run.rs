@@ -5,6 +5,7 @@ use std::sync::Arc;
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::frame::{Extent, Frame};
 use andamento_model::lattice::{Lattice, Site, Token};
+use andamento_model::order::OrderPath;
 use andamento_model::paint::{Outline, Request};
 use andamento_model::picture::{Mask, Picture};
 use andamento_model::plan::Plan;
@@ -35,6 +36,8 @@ pub(super) struct Run {
     seam: Seam,
     order: String,
     order_seed: u64,
+    #[serde(default, skip_serializing_if = "OrderPath::is_empty")]
+    path: OrderPath,
     schedule: Schedule,
     knobs: Knobs,
     outline: Outline,
@@ -62,6 +65,7 @@ impl Run {
             seam: request.seam,
             order: request.order.clone(),
             order_seed: request.order_seed,
+            path: OrderPath::clone(&request.path),
             schedule: request.schedule,
             knobs: request.knobs,
             outline: track.outline,
@@ -98,6 +102,7 @@ impl Run {
             seam: self.seam,
             order: self.order,
             order_seed: self.order_seed,
+            path: Arc::new(self.path),
             schedule: self.schedule,
             knobs: self.knobs,
         };
@@ -115,6 +120,7 @@ impl Run {
 
     fn check(&self) -> Result<(), &'static str> {
         self.seam.check().map_err(|_| "its seam is out of bounds")?;
+        self.path.check().map_err(|_| "its painted order is out of bounds")?;
         let mut made = 0;
         for pass in &self.passes {
             if pass.plan.first != made {

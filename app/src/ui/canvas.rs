@@ -9,6 +9,7 @@ use super::frames::Frames;
 use super::gestures::Gestures;
 use super::handles::{self, Handles};
 use super::overlay::{MaskLooks, pixel_grid};
+use super::path::PathLooks;
 use super::screen::Screen;
 use super::textures::{PictureTexture, PreviewTexture};
 use super::widgets::{tag, tag_rect};
@@ -34,6 +35,7 @@ pub(super) struct Canvas {
     beneath: bool,
     original: PictureTexture,
     mask: MaskLooks,
+    path: PathLooks,
     preview: PreviewTexture,
     id: Option<egui::Id>,
 }
@@ -130,6 +132,7 @@ impl Canvas {
             self.preview.sync(ctx, preview.id, &preview.picture);
         }
         self.mask.sync(ctx, document, screen, editor.touched);
+        self.path.sync(editor);
         editor.touched = (editor.document.mask_id, Rect::default());
     }
 
@@ -180,6 +183,7 @@ impl Canvas {
                 None => {}
             }
         }
+        self.path.show(painter, screen, editor);
     }
 
     fn paint_original(&mut self, painter: &Painter, screen: &Screen, editor: &Editor) {

@@ -133,7 +133,7 @@ impl Gestures {
     fn begin(&mut self, at: Pos2, button: PointerButton, held: Held, screen: &Screen, editor: &mut Editor) {
         let tool = editor.brush.tool;
         let drawn = matches!(button, PointerButton::Primary | PointerButton::Secondary);
-        let paints = matches!(tool, Tool::Brush | Tool::Eraser);
+        let paints = matches!(tool, Tool::Brush | Tool::Eraser | Tool::Order);
         let (point, how) = (screen.canvas(at), how(editor.combine, button, held.modifiers));
         self.gesture = match (button, tool) {
             (PointerButton::Middle, _) => Some(Gesture::Pan { button, at }),
@@ -142,8 +142,9 @@ impl Gestures {
             (PointerButton::Secondary, _) if held.modifiers.alt && paints => Some(Gesture::Shape { from: at, at }),
             (_, Tool::Hand | Tool::Extend) => None,
             _ if editor.show.original || !drawn => None,
-            (_, Tool::Brush | Tool::Eraser) => {
-                let erase = button == PointerButton::Secondary || tool == Tool::Eraser;
+            (_, Tool::Brush | Tool::Eraser | Tool::Order) => {
+                let erases = if tool == Tool::Order { editor.order_brush.erase } else { tool == Tool::Eraser };
+                let erase = button == PointerButton::Secondary || erases;
                 editor.apply(Command::BeginStroke { at: point, erase });
                 Some(Gesture::Stroke(button))
             }
@@ -258,10 +259,12 @@ impl Gestures {
             _ if panning => CursorIcon::Grabbing,
             Tool::Hand | Tool::Extend => CursorIcon::Grab,
             _ if space => CursorIcon::Grab,
-            Tool::Brush | Tool::Eraser => {
+            Tool::Brush | Tool::Eraser | Tool::Order => {
                 // While it is being shaped the brush stays where that began.
                 let at = if let Some(Gesture::Shape { from, .. }) = &self.gesture { *from } else { at };
-                draw_brush(painter, screen, editor.brush, at, matches!(self.gesture, Some(Gesture::Shape { .. })));
+                let hardness = if editor.brush.tool == Tool::Order { 1.0 } else { editor.brush.hardness };
+                let brush = Brush { hardness, ..editor.brush };
+                draw_brush(painter, screen, brush, at, matches!(self.gesture, Some(Gesture::Shape { .. })));
                 CursorIcon::None
             }
             Tool::Lasso | Tool::Rectangle | Tool::Wand => {
@@ -327,7 +330,7 @@ fn draw_brush(painter: &Painter, screen: &Screen, brush: Brush, at: Pos2, shapin
     }
     let arm = 3.0;
     painter.line_segment([at - Vec2::X * arm, at + Vec2::X * arm], Stroke::new(1.0, white(200)));
-    if brush.tool == Tool::Brush {
+    if brush.tool != Tool::Eraser {
         painter.line_segment([at - Vec2::Y * arm, at + Vec2::Y * arm], Stroke::new(1.0, white(200)));
     }
 }

@@ -10,6 +10,8 @@ pub(super) const LASSO: &str = "\u{EDC6}";
 pub(super) const RECTANGLE: &str = "\u{E3F0}";
 /// Wand.
 pub(super) const WAND: &str = "\u{E6B6}";
+/// Order brush.
+pub(super) const PATH: &str = "\u{E39C}";
 /// A selection takes the mask's place.
 pub(super) const REPLACE: &str = "\u{E45E}";
 /// It is added.

@@ -18,6 +18,7 @@ mod overlay;
 mod pace;
 mod palette;
 mod panel;
+mod path;
 mod screen;
 mod seam;
 mod settings;

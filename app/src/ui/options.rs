@@ -47,10 +47,15 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
                         ui.add_space(10.0);
                         wand(ui, editor.wand, commands);
                     }
+                    Tool::Order => {
+                        size(ui, editor, commands);
+                        ui.add_space(10.0);
+                        order(ui, editor, commands);
+                    }
                     Tool::Extend => snap(ui, editor.snap, commands),
                     Tool::Hand => {}
                 }
-                if editor.brush.tool != Tool::Extend {
+                if !matches!(editor.brush.tool, Tool::Extend | Tool::Order) {
                     ui.add_space(10.0);
                     overlay(ui, editor.show.overlay, commands);
                 }
@@ -156,6 +161,25 @@ fn wand(ui: &mut Ui, wand: Wand, commands: &mut Vec<Command>) {
     ui.add_space(6.0);
     if pill(ui, wand.contiguous, "Contiguous", "Only what is joined to where you click; otherwise the whole picture") {
         commands.push(Command::Contiguous(!wand.contiguous));
+    }
+}
+
+/// What the order brush does, and forgetting what it did.
+fn order(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
+    let erase = editor.order_brush.erase;
+    let tip = with_keys(editor, "Takes tokens out of the path instead of adding them; right-drag does it as well", "swap-erase");
+    if pill(ui, erase, "Take out", &tip) {
+        commands.push(Command::EraseOrder(!erase));
+    }
+    ui.add_space(6.0);
+    let clear = egui::Button::new(RichText::new("Clear path").size(13.0)).min_size(vec2(0.0, 24.0));
+    let response = ui.add_enabled(!editor.document.order_path.is_empty(), clear);
+    if response.on_hover_text("Forgets the painted order").on_disabled_hover_text("No order was painted").clicked() {
+        commands.push(Command::ClearOrder);
+    }
+    if let Some(label) = editor.abilities.experimental_path() {
+        ui.add_space(6.0);
+        ui.label(RichText::new("experimental").size(13.0).color(theme::dim())).on_hover_text(label);
     }
 }
 

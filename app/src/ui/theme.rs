@@ -197,6 +197,13 @@ pub(super) fn rank(share: f32) -> Color32 {
     if share < 0.5 { mix(DARK.accent, MIDDLE, share * 2.0) } else { mix(MIDDLE, LAST, share * 2.0 - 1.0) }
 }
 
+/// Whether black text stands out from a colour more than white text does.
+pub(super) fn is_light(colour: Color32) -> bool {
+    let [red, green, blue, _] = egui::Rgba::from(colour).to_array();
+    // Where both have the same contrast (WCAG 2.2).
+    0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179
+}
+
 /// The colour of a number from 0 to 1 in a heat map: dark blue, violet, amber, pale yellow.
 pub(super) fn heat(share: f32) -> Color32 {
     const STOPS: [Color32; 4] = [

@@ -16,7 +16,7 @@ struct Entry {
     about: &'static str,
 }
 
-const TOOLS: [Entry; 7] = [
+const TOOLS: [Entry; 8] = [
     Entry {
         tool: Tool::Brush,
         icon: icons::BRUSH,
@@ -49,6 +49,13 @@ const TOOLS: [Entry; 7] = [
         about: "Click a colour: what resembles it may change. Shift adds, Alt takes away, both keep what is common",
     },
     Entry {
+        tool: Tool::Order,
+        icon: icons::PATH,
+        name: "Order brush",
+        about: "Paint the path along which tokens are made: those that it touches come first, in its sequence, then the \
+                others in the generation order. Right-drag takes tokens out",
+    },
+    Entry {
         tool: Tool::Extend,
         icon: icons::EXTEND,
         name: "Extend canvas",
@@ -69,14 +76,20 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         let action = by_id(of_tool(entry.tool));
         let key = action.map(|action| editor.preferences().keys.text(action)).unwrap_or_default();
         let chosen = editor.brush.tool == entry.tool;
-        let (rect, response) = ui.allocate_exact_size(vec2(36.0, 36.0), Sense::click());
-        response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, chosen, entry.name));
-        let fill = match (chosen, response.hovered()) {
+        let refusal = action.and_then(|action| action.refusal(editor));
+        let sense = if refusal.is_none() { Sense::click() } else { Sense::hover() };
+        let (rect, response) = ui.allocate_exact_size(vec2(36.0, 36.0), sense);
+        response.widget_info(|| WidgetInfo::selected(Role::RadioButton, refusal.is_none(), chosen, entry.name));
+        let fill = match (chosen, response.hovered() && refusal.is_none()) {
             (true, _) => theme::accent(),
             (false, true) => theme::control_hovered(),
             (false, false) => egui::Color32::TRANSPARENT,
         };
-        let colour = if chosen { theme::on_accent() } else { theme::text() };
+        let colour = match (chosen, &refusal) {
+            (true, _) => theme::on_accent(),
+            (false, None) => theme::text(),
+            (false, Some(_)) => theme::faint(),
+        };
         let painter = ui.painter();
         painter.rect_filled(rect, CornerRadius::same(7), fill);
         painter.text(rect.center() - vec2(1.0, 1.0), Align2::CENTER_CENTER, entry.icon, theme::icon_font(19.0), colour);
@@ -86,8 +99,17 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         if response.clicked() {
             commands.push(Command::Choose(entry.tool));
         }
-        let tip = format!("{}\n{}", with_keys(editor, entry.name, of_tool(entry.tool)), entry.about);
-        response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip);
+        let note = match (&refusal, entry.tool) {
+            (Some(cause), _) => format!("\nNot available: {cause}"),
+            (None, Tool::Order) => {
+                let label = editor.abilities.experimental_path();
+                label.map_or_else(String::new, |label| format!("\nExperimental: {label}"))
+            }
+            (None, _) => String::new(),
+        };
+        let tip = format!("{}\n{}{note}", with_keys(editor, entry.name, of_tool(entry.tool)), entry.about);
+        let cursor = if refusal.is_none() { CursorIcon::PointingHand } else { CursorIcon::NotAllowed };
+        response.on_hover_cursor(cursor).on_hover_text(tip);
     }
 }
 

@@ -388,6 +388,7 @@ pub fn hole(model: &mut Model, truth: &RgbImage, class: u32, seed: u64) -> Resul
         seam: Seam::PLAIN,
         order: abilities.orders.native().into(),
         order_seed: seed,
+        path: Arc::default(),
         schedule: abilities.schedule(Some(defaults.steps)),
         knobs: Knobs { class, guidance: defaults.guidance, sampling: defaults.sampling, seed },
     };

@@ -1,6 +1,7 @@
 //! Contact sheets: what a generator makes under a fixed seed, or what a tokenizer makes of pictures.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use image::{RgbImage, imageops};
 
@@ -50,6 +51,7 @@ pub fn whole(model: &mut Model, class: usize, seed: u64) -> Result<RgbImage> {
         seam: Seam::PLAIN,
         order: abilities.orders.native().into(),
         order_seed: seed,
+        path: Arc::default(),
         schedule: abilities.schedule(Some(defaults.steps)),
         knobs: Knobs { class: class as u32, guidance: defaults.guidance, sampling: defaults.sampling, seed },
     };
