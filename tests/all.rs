@@ -13,6 +13,7 @@ mod masks;
 mod painted_order;
 mod parity;
 mod perceptual;
+mod picker;
 mod pixels;
 mod results;
 mod scenes;

@@ -251,12 +251,14 @@ fn a_painted_order_is_followed_and_replayed() {
     let folder = Folder::new("order-path");
     let path = r#"[{ "width": 10, "points": [[250, 250], [250, 6], [6, 6]] }, { "width": 4, "points": [[128, 6]], "erase": true }]"#;
     std::fs::write(folder.file("path.json"), path).expect("a path");
-    let run = "generate --class 2 --order raster --steps 24 --seed 5 --order-path path.json --ledger run.json -o out.png";
+    let run =
+        "generate --class 2 --order raster --steps 24 --seed 5 --order-path path.json --ledger run.json -o out.png";
     folder.succeeds(run);
     let ledger: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.file("run.json")).expect("a ledger")).expect("JSON");
     assert_eq!((&ledger["version"], ledger["path"].as_array().map(Vec::len)), (&4.into(), Some(2)));
-    let sites = ledger["steps"].as_array().expect("steps").iter().flat_map(|step| step["made"].as_array().expect("made"));
+    let sites =
+        ledger["steps"].as_array().expect("steps").iter().flat_map(|step| step["made"].as_array().expect("made"));
     let sites: Vec<u64> = sites.map(|made| made["site"].as_u64().expect("a site")).collect();
     let side = (sites.len() as f64).sqrt() as u64;
     assert_eq!(sites[0], side * side - 1, "from the lower right corner,");

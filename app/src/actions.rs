@@ -155,6 +155,7 @@ pub fn of_tool(tool: Tool) -> &'static str {
         Tool::Rectangle => "rectangle",
         Tool::Wand => "wand",
         Tool::Order => "order-brush",
+        Tool::Picker => "token-picker",
         Tool::Extend => "extend",
         Tool::Hand => "hand",
     }
@@ -287,6 +288,8 @@ pub static ACTIONS: &[Action] = &[
         .unless(has_no_track),
     Action::new(Menu::Generate, "branch", "Branch here", |_| Command::BranchHere)
         .unless(|editor| (!editor.can_branch()).then(|| "Rewind a finished run first".into())),
+    Action::new(Menu::Generate, "pick-token", "Alternatives of the last token", |_| Command::PickLast)
+        .unless(|editor| editor.cannot_pick().or_else(|| has_no_track(editor))),
     Action::new(Menu::Generate, "previous-variation", "Previous variation", |_| Command::PreviousVariation)
         .keys_are("ArrowLeft")
         .unless(has_no_choice)
@@ -377,6 +380,9 @@ pub static ACTIONS: &[Action] = &[
     Action::new(Menu::Tools, "order-brush", "Order brush", |_| Command::Choose(Tool::Order))
         .keys_are("O")
         .unless(follows_no_path),
+    Action::new(Menu::Tools, "token-picker", "Token picker", |_| Command::Choose(Tool::Picker))
+        .keys_are("T")
+        .unless(Editor::cannot_pick),
     Action::new(Menu::Tools, "extend", "Extend canvas", |_| Command::Choose(Tool::Extend)).keys_are("C"),
     Action::new(Menu::Tools, "hand", "Hand", |_| Command::Choose(Tool::Hand)).keys_are("H"),
     Action::new(Menu::Tools, "swap-erase", "Swap brush and eraser", |_| Command::SwapErase).keys_are("X"),
@@ -429,5 +435,5 @@ pub const HELD: [(&str, &str); 10] = [
     ("Enter, Backspace", "close a polygon; take back its last point"),
     ("Tab", "hold to see the original, while the canvas has the keyboard"),
     ("F6", "keyboard to the canvas, or to the controls, where Tab goes on"),
-    ("Esc", "leave the gesture, then the past, then stop the run"),
+    ("Esc", "leave the alternatives, the gesture, then the past, then stop the run"),
 ];

@@ -740,14 +740,10 @@ impl Replay {
     }
 
     fn compare(&self, model: &mut Model, ledger: &Ledger, picture: &Picture) -> Result<()> {
-        let request = ledger.request(picture.clone())?;
         let recorded = ledger.steps().flat_map(|step| step.made.iter().map(|made| (made.site, made.token)));
-        let mut again = Vec::new();
-        for event in paint(model, &request, &[])? {
-            if let Event::Step(step) = event? {
-                again.extend(step.made.into_iter().map(|made| (made.site, made.token)));
-            }
-        }
+        let again = ledger.retrace(model, picture)?;
+        let again: Vec<_> =
+            again.iter().flat_map(|step| step.made.iter().map(|made| (made.site, made.token))).collect();
         let recorded: Vec<_> = recorded.collect();
         let alike = recorded.iter().zip(&again).filter(|(recorded, again)| recorded == again).count();
         let of = recorded.len().max(again.len());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use andamento_model::frame::Extent;
 use andamento_model::picture::{Combine, Rect};
 use andamento_model::seam::Seam;
+use andamento_model::turn::Choice;
 
 use crate::keymap::{Chord, Preset};
 use crate::preferences::{Appearance, Hint};
@@ -24,6 +25,8 @@ pub enum Tool {
     Wand,
     /// Paints the path along which tokens are made.
     Order,
+    /// Shows what else a token could have been.
+    Picker,
     /// Grows the canvas at its edges.
     Extend,
     /// Moves the view.
@@ -282,6 +285,23 @@ pub enum Command {
     Rewind(usize),
     /// Goes on from the step that is looked at, with what the panel says now.
     BranchHere,
+    /// Shows what else the token that was made last at a canvas point could have been.
+    PickToken((f32, f32)),
+    /// The same of the last token that was made.
+    PickLast,
+    /// The same of the token that was made after the one that is looked at, or with `false` before it.
+    PickNext(bool),
+    /// Closes it.
+    ClosePicker,
+    /// Takes another code for a token of a run by hand.
+    Swap {
+        /// The run, by its number.
+        run: u64,
+        /// Which token, and which code.
+        choice: Choice,
+        /// Makes everything anew that was made after it; otherwise that stays.
+        redo: bool,
+    },
     /// Takes a result from the strip, by its number.
     TakeResult(usize),
     /// Shows the variation before the present one.
@@ -318,7 +338,7 @@ pub enum Command {
     ShowOriginal(bool),
     /// Puts away a notice, by its number.
     Dismiss(u64),
-    /// Leaves what is going on: dialog, stroke, rewinding, run, in this order.
+    /// Leaves what is going on: dialog, alternatives, stroke, rewinding, run, in this order.
     Escape,
     /// Imports checkpoints, with averaged weights (EMA) where a file has them beside those of the last step, or without.
     ImportWeights(Vec<PathBuf>, bool),

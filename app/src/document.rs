@@ -12,6 +12,7 @@ use andamento_model::paint::{Outline, Request};
 use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::plan::Plan;
 use andamento_model::sample::Made;
+use andamento_model::turn::Turns;
 use andamento_model::{Error, Result};
 use image::DynamicImage;
 
@@ -69,6 +70,8 @@ pub struct Track {
     pub legs: Vec<Leg>,
     /// What was made in all passes.
     pub steps: Vec<Step>,
+    /// What a person changed on the way.
+    pub turns: Turns,
 }
 
 impl Track {

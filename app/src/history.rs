@@ -155,8 +155,8 @@ impl History {
         changed.count() > 0
     }
 
-    /// What tells this state from all others: the numbers of picture, mask and path, how far it can be taken back, and how many
-    /// changes there are.
+    /// What tells this state from all others: the numbers of picture, mask and path, how far it can be taken back, and how
+    /// many changes there are.
     pub fn state(&self) -> State {
         let [picture, mask, path] = self.entries[self.at].document.ids();
         [picture, mask, path, self.at as u64, self.entries.len() as u64]

@@ -72,7 +72,9 @@ impl Hint {
     pub fn text(self) -> &'static str {
         match self {
             Self::Generate => "Press Generate: the masked part of the picture is painted anew, token by token.",
-            Self::Order => "Tokens can be made in any order: paint it with the order brush (O), or choose one on the right.",
+            Self::Order => {
+                "Tokens can be made in any order: paint it with the order brush (O), or choose one on the right."
+            }
             Self::Extend => "Drag an edge of the picture outwards: what is added is painted too.",
             Self::Rewind => "Drag the head of the timeline back: the run can go on from any step, another way.",
             Self::Open => "Open a picture of your own: from the File menu, or by dropping it here.",

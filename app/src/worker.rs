@@ -13,13 +13,14 @@ use andamento_model::checkpoint::Report;
 use andamento_model::decode::Step;
 use andamento_model::device::{self, DeviceChoice};
 use andamento_model::frame::{Frame, Pass};
+use andamento_model::lattice::{Site, Token};
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, Model};
 use andamento_model::network::Abilities;
 use andamento_model::paint::{self, Outline, Painting, Request};
 use andamento_model::picture::{Mask, Picture};
 use andamento_model::seam::Seam;
-use andamento_model::tokenizer::to_picture;
+use andamento_model::tokenizer::{Tokenizer, to_picture};
 use andamento_model::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use image::{Rgba, RgbaImage};
@@ -28,6 +29,9 @@ use crate::document::{Leg, Track};
 
 /// A preview is decoded when so many times its own cost has passed since the last one.
 const PREVIEW_REST: u32 = 4;
+
+/// So many tokens around a token are shown on each side of it.
+const AROUND: u32 = 2;
 
 /// The longer side of a thumbnail, in pixels.
 const THUMBNAIL: u32 = 120;
@@ -80,12 +84,58 @@ pub enum Job {
         /// So many steps.
         steps: usize,
     },
+    /// Decodes the surroundings of a token with another code in its place. Done between two steps of a run that is paused.
+    Glimpse(Box<Glimpse>),
     /// Waits before the next step.
     Pause,
     /// Goes on.
     Resume,
     /// Ends the run and keeps what was decoded.
     Stop,
+}
+
+/// A token with another code in its place.
+pub struct Glimpse {
+    /// The number of what asks for it.
+    pub number: u64,
+    /// The run.
+    pub track: Arc<Track>,
+    /// So many of its steps are shown.
+    pub steps: usize,
+    /// The step that made the token.
+    pub step: usize,
+    /// Where the token is.
+    pub site: Site,
+    /// The code.
+    pub token: Token,
+}
+
+impl Glimpse {
+    /// The same, with what went wrong as an event.
+    fn reported(&self, tokenizer: &dyn Tokenizer) -> Event {
+        self.decode(tokenizer).unwrap_or_else(|error| Event::Failed { run: None, error })
+    }
+
+    /// The token and those around it, decoded in the picture of the whole frame.
+    fn decode(&self, tokenizer: &dyn Tokenizer) -> Result<Event> {
+        let missing = || Error::control("token picker", "that token is not in this run", "Pick another one");
+        let leg = self.track.leg(self.step).ok_or_else(missing)?;
+        let (grid, row, col) = leg.plan.lattice.cell(self.site).ok_or_else(missing)?;
+        let mut tokens = self.track.tokens(leg, self.steps);
+        tokens[self.site.index()] = self.token;
+        let decoded = to_picture(tokenizer.decode(&leg.plan.lattice, &tokens)?)?;
+        let decoded = self.track.request.picture.matched(&decoded);
+        let part = |at: usize, count: usize, side: u32| {
+            let (count, side) = (count as u32, side / count.max(1) as u32);
+            let shown = (2 * AROUND + 1).min(count);
+            ((at as u32).saturating_sub(AROUND).min(count - shown) * side, shown * side)
+        };
+        let (x, width) = part(col, grid.cols, decoded.width());
+        let (y, height) = part(row, grid.rows, decoded.height());
+        let picture = image::imageops::crop_imm(&decoded, x, y, width, height).to_image();
+        let picture = image::DynamicImage::ImageRgb8(picture).into_rgba8();
+        Ok(Event::Glimpse { number: self.number, token: self.token, picture })
+    }
 }
 
 /// What the worker reports.
@@ -127,6 +177,15 @@ pub enum Event {
         run: u64,
         /// The steps that it shows.
         steps: usize,
+        /// The pixels.
+        picture: RgbaImage,
+    },
+    /// The surroundings of a token with another code in its place.
+    Glimpse {
+        /// The number of what asked for it.
+        number: u64,
+        /// The code.
+        token: Token,
         /// The pixels.
         picture: RgbaImage,
     },
@@ -222,6 +281,11 @@ impl Bench {
             Job::Load { model, device } => self.load(&model, device),
             Job::Paint { run, request, earlier } => self.paint(run, &request, &earlier),
             Job::Redraw { track, steps } => self.redraw(&track, steps),
+            Job::Glimpse(glimpse) => {
+                let event = glimpse.reported(self.model()?.tokenizer.as_ref());
+                self.report.send(event);
+                Ok(())
+            }
             Job::Pause | Job::Resume | Job::Stop => Ok(()),
         }
     }
@@ -247,11 +311,13 @@ impl Bench {
         let mut painting = paint::paint(self.model()?, request, earlier)?;
         let mut previews = Previews::new(run, earlier.len(), request.picture.clone());
         while let Some(event) = painting.next() {
+            let mut begun = true;
             match event? {
                 paint::Event::Planned { pass, outline, .. } => {
                     let paint::Leg { pass: Pass { frame, mask }, plan, tokens } = &painting.legs()[pass];
                     let (mask, frame, plan, guess) = (mask.clone(), *frame, plan.clone(), Arc::new(tokens.clone()));
                     let now = pass + 1 == painting.legs().len();
+                    begun = now;
                     let canvas = (now && pass > 0).then(|| painting.canvas().clone());
                     previews.veil = veil(&Seam::shown(&request.mask, &mask)?, &frame);
                     report.send(Event::Planned { run, leg: Leg { plan, frame, mask, guess }, outline, canvas });
@@ -269,7 +335,8 @@ impl Bench {
                     break;
                 }
             }
-            if told_to_stop(&inbox) {
+            // The passes of earlier steps belong to what is kept.
+            if begun && told_to_stop(&inbox, |glimpse| report.send(glimpse.reported(painting.tokenizer()))) {
                 let nothing = painting.steps().is_empty();
                 let result = if nothing { None } else { Some(with_thumbnail(painting.kept()?)) };
                 report.send(Event::Done { run, result });
@@ -295,7 +362,7 @@ impl Bench {
 }
 
 /// Between two steps: whether to stop; while paused, waits here.
-fn told_to_stop(inbox: &Receiver<Job>) -> bool {
+fn told_to_stop(inbox: &Receiver<Job>, show: impl Fn(&Glimpse)) -> bool {
     let mut paused = false;
     loop {
         let job = if paused { inbox.recv().map_err(|_| TryRecvError::Disconnected) } else { inbox.try_recv() };
@@ -303,8 +370,9 @@ fn told_to_stop(inbox: &Receiver<Job>) -> bool {
             Ok(Job::Stop) | Err(TryRecvError::Disconnected) => return true,
             Ok(Job::Pause) => paused = true,
             Ok(Job::Resume) => paused = false,
+            Ok(Job::Glimpse(glimpse)) if paused => show(&glimpse),
             // The window asks for nothing else while a run is on; what it asked for before the run began is outdated.
-            Ok(Job::Load { .. } | Job::Paint { .. } | Job::Redraw { .. }) => {}
+            Ok(Job::Load { .. } | Job::Paint { .. } | Job::Redraw { .. } | Job::Glimpse(_)) => {}
             Err(TryRecvError::Empty) => return false,
         }
     }

@@ -19,9 +19,11 @@ use crate::sample::Made;
 use crate::schedule::Schedule;
 use crate::seam::Seam;
 use crate::tokenizer::to_picture;
+use crate::turn::Turns;
 use crate::{Error, Result};
 
-/// The format's version. Ledgers of version 3 have no painted order; those of version 2 one frame as well, and plain seams.
+/// The format's version. Ledgers of version 3 have no painted order and nothing chosen by hand; those of version 2 have one
+/// frame as well, and plain seams.
 const VERSION: u32 = 4;
 const OLDEST: u32 = 2;
 
@@ -125,6 +127,9 @@ pub struct Ledger {
     pub schedule: Schedule,
     /// Class, guidance, sampling, seed.
     pub knobs: Knobs,
+    /// What a person changed on the way; `knobs` are those that held in the end.
+    #[serde(default, skip_serializing_if = "Turns::is_empty")]
+    pub turns: Turns,
     /// On how many tokens the model worked.
     #[serde(default)]
     pub extent: Extent,
@@ -183,7 +188,7 @@ impl Ledger {
             frame,
             lattice: plan.lattice.clone(),
             given: plan.given_tokens().collect(),
-            steps: steps.iter().skip(plan.first).take(plan.visits.len()).cloned().collect(),
+            steps: steps.iter().skip(plan.first).take(plan.visits.len()).map(written).collect(),
         });
         let nothing = || Error::control("ledger", "no pass was begun", "Report this");
         Ok(Self {
@@ -197,12 +202,27 @@ impl Ledger {
             path: OrderPath::clone(&request.path),
             schedule: request.schedule,
             knobs: request.knobs,
+            turns: Turns::default(),
             extent: request.extent,
             seam: request.seam,
             passes: outline.passes,
             first: parts.next().ok_or_else(nothing)?,
             later: parts.collect(),
         })
+    }
+
+    /// The same with what a person changed on the way.
+    #[must_use]
+    pub fn with_turns(self, turns: Turns) -> Self {
+        Self { turns, ..self }
+    }
+
+    /// What every step makes when all of it is carried out again, changes by hand included.
+    ///
+    /// # Errors
+    /// As [`paint`].
+    pub fn retrace(&self, model: &mut Model, picture: &Picture) -> Result<Vec<Step>> {
+        self.turns.retrace(model, &self.request(picture.clone())?)
     }
 
     /// What was made in every frame, in sequence.
@@ -234,6 +254,7 @@ impl Ledger {
         if !(OLDEST..=VERSION).contains(&ledger.version) {
             return Err(refuse(format!("its version is {}, this program reads {VERSION}", ledger.version)));
         }
+        ledger.turns.check().map_err(|error| refuse(error.to_string()))?;
         ledger.path.check().map_err(|error| refuse(error.to_string()))?;
         let (passes, begun) = (ledger.passes, ledger.parts().count());
         if passes != begun {
@@ -300,6 +321,12 @@ impl Ledger {
         }
         Ok(canvas)
     }
+}
+
+/// A step as it is written down: what else its tokens could have been would make a ledger more than twice as long.
+fn written(step: &Step) -> Step {
+    let made = step.made.iter().map(|made| Made { likeliest: None, ..*made });
+    Step { index: step.index, made: made.collect() }
 }
 
 /// How the token of a site came to be: what the steps that visited it made there, with their numbers, the final token last.

@@ -29,5 +29,6 @@ pub mod self_test;
 pub mod tokenizer;
 pub mod tokenizers;
 pub mod train;
+pub mod turn;
 
 pub use error::{Error, Result};

@@ -173,7 +173,9 @@ impl Abilities {
     /// Names the reason.
     pub fn check_path(&self) -> Result<()> {
         match self.orders {
-            Orders::Only { reason, .. } => Err(Error::control("order brush", reason, "Choose RandAR, or clear the path")),
+            Orders::Only { reason, .. } => {
+                Err(Error::control("order brush", reason, "Choose RandAR, or clear the path"))
+            }
             Orders::Any | Orders::Native { .. } => Ok(()),
         }
     }
@@ -184,6 +186,21 @@ impl Abilities {
             Orders::Native { others, .. } => Some(others),
             Orders::Any | Orders::Only { .. } => None,
         }
+    }
+
+    /// Refuses tokens that are chosen by hand where a token is not one code that stays.
+    ///
+    /// # Errors
+    /// Names the reason.
+    pub fn check_choice(&self) -> Result<()> {
+        let cause = match self.pace {
+            Pace::Fixed { schedule: Schedule::Scales, .. } => {
+                "its tokens lie in scales above each other, each of which answers to those below"
+            }
+            Pace::Fixed { schedule, .. } if schedule.revises() => "each of its tokens is revised by several steps",
+            _ => return Ok(()),
+        };
+        Err(Error::control("token picker", cause, "Choose RandAR, RAR or LlamaGen"))
     }
 
     /// Refuses an order or schedule that the model cannot honour.

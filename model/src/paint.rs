@@ -282,6 +282,11 @@ impl<'a> Painting<'a> {
         to_picture(self.tokenizer.decode_scales(&plan.lattice, tokens, scales)?)
     }
 
+    /// What turns its tokens into pictures.
+    pub fn tokenizer(&self) -> &'a dyn Tokenizer {
+        self.tokenizer
+    }
+
     /// Given tokens and visits of the present pass.
     pub fn plan(&self) -> &Plan {
         &self.leg().plan

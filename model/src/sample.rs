@@ -223,6 +223,74 @@ pub struct Made {
     pub rank: u32,
     /// Entropy of the distribution it was drawn from, in bits.
     pub bits: f32,
+    /// What else it could have been. Not kept in ledgers, nor known where a token has several factors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub likeliest: Option<Likeliest>,
+    /// Whether a person has chosen it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
+}
+
+/// So many of the likeliest codes are kept of every draw.
+pub const LIKELIEST: usize = 8;
+
+/// The likeliest codes of a draw with their probabilities before top-k and top-p, rounded to a hundred-thousandth; the
+/// likeliest first. In files a line of text, `code:probability` after `code:probability`, of about a hundred bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Likeliest {
+    codes: [(Token, f32); LIKELIEST],
+    count: usize,
+}
+
+impl Likeliest {
+    /// Of so many probabilities, one for every code.
+    fn of(probabilities: &[f32]) -> Self {
+        let (mut codes, mut count) = ([(0, 0.0); LIKELIEST], 0);
+        for (code, probability) in probabilities.iter().enumerate() {
+            if count == LIKELIEST && *probability <= codes[LIKELIEST - 1].1 {
+                continue;
+            }
+            let place = codes[..count].partition_point(|(_, other)| other >= probability);
+            count = (count + 1).min(LIKELIEST);
+            codes[place..count].rotate_right(1);
+            codes[place] = (code as Token, *probability);
+        }
+        codes.iter_mut().for_each(|(_, probability)| *probability = (*probability * 1e5).round() / 1e5);
+        Self { codes, count }
+    }
+
+    /// The codes with their probabilities, the likeliest first.
+    pub fn codes(&self) -> &[(Token, f32)] {
+        &self.codes[..self.count]
+    }
+}
+
+impl From<Likeliest> for String {
+    fn from(likeliest: Likeliest) -> Self {
+        let codes = likeliest.codes().iter().map(|(code, probability)| format!("{code}:{probability}"));
+        codes.collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl TryFrom<String> for Likeliest {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        let (mut codes, mut count) = ([(0, 0.0); LIKELIEST], 0);
+        for part in text.split_whitespace() {
+            let refuse = || format!("“{part}” is no code with its probability");
+            let (code, probability) = part.split_once(':').ok_or_else(refuse)?;
+            let probability: f32 = probability.parse().map_err(|_| refuse())?;
+            let place: &mut (Token, f32) = codes.get_mut(count).ok_or_else(refuse)?;
+            *place = (code.parse().map_err(|_| refuse())?, probability);
+            if !(0.0..=1.0).contains(&probability) {
+                return Err(refuse());
+            }
+            count += 1;
+        }
+        Ok(Self { codes, count })
+    }
 }
 
 impl Made {
@@ -235,7 +303,19 @@ impl Made {
             probability: self.probability * next.probability,
             rank: self.rank.max(next.rank),
             bits: self.bits + next.bits,
+            likeliest: None,
+            by_hand: false,
         }
+    }
+}
+
+impl Made {
+    /// The same with a code that a person has chosen, as likely as the model found it; 0 where that is not known.
+    pub(crate) fn chosen(self, token: Token) -> Self {
+        let codes = self.likeliest.as_ref().map_or(&[][..], Likeliest::codes);
+        let place = codes.iter().position(|(code, _)| *code == token);
+        let (probability, rank) = place.map_or((0.0, LIKELIEST), |place| (codes[place].1, place));
+        Self { token, probability, rank: rank as u32, by_hand: true, ..self }
     }
 }
 
@@ -306,6 +386,8 @@ impl Sampling {
             token: token as Token,
             probability,
             rank: believed.iter().filter(|other| **other > probability).count() as u32,
+            likeliest: Some(Likeliest::of(&believed)),
+            by_hand: false,
             bits: -believed.iter().filter(|p| **p > 0.0).map(|p| p * p.log2()).sum::<f32>(),
         })
     }

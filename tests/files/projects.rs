@@ -20,6 +20,7 @@ use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Made, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::seam::Seam;
+use andamento_model::turn::Turns;
 use image::{DynamicImage, ImageBuffer, RgbImage};
 use proptest::prelude::*;
 use zip::{ZipArchive, ZipWriter};
@@ -66,7 +67,15 @@ fn run(document: &Document, steps: usize, level: u8) -> Document {
     let order: Vec<u32> = (0..16).collect();
     let plan = Plan::new(lattice, &order, &given, Schedule::OneByOne, Given::First).expect("a plan");
     let made = |(index, visit): (usize, &andamento_model::plan::Visit)| {
-        let made = visit.sites.iter().map(|site| Made { site: *site, token: 3, probability: 0.1, rank: 2, bits: 7.3 });
+        let made = visit.sites.iter().map(|site| Made {
+            site: *site,
+            token: 3,
+            probability: 0.1,
+            rank: 2,
+            bits: 7.3,
+            likeliest: None,
+            by_hand: false,
+        });
         Step { index, made: made.collect() }
     };
     let steps: Vec<Step> = plan.visits.iter().take(steps).enumerate().map(made).collect();
@@ -102,6 +111,7 @@ fn run(document: &Document, steps: usize, level: u8) -> Document {
         outline,
         legs: vec![leg],
         steps,
+        turns: Turns::default(),
     };
     document.clone().with_result(result, Arc::new(track))
 }

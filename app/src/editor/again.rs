@@ -37,6 +37,10 @@ impl Editor {
         }
         let track = self.asked_in(index)?;
         let mut request = Request::clone(&track.request);
+        if !track.turns.is_empty() {
+            let cause = "what was changed on its way, by hand or by branching, is left out";
+            self.notify(false, "Run again".into(), cause.into(), String::new());
+        }
         if new_seed {
             let seed = roll();
             (request.knobs.seed, request.order_seed) = (seed, seed);

@@ -65,8 +65,8 @@ impl Editor {
         self.history.snapshot(self.results.iter().map(|result| result.document.clone()).collect())
     }
 
-    /// Whether something is in no file: the picture, or a mask or path that was changed since the picture was saved; of a project
-    /// anything.
+    /// Whether something is in no file: the picture, or a mask or path that was changed since the picture was saved; of a
+    /// project anything.
     pub fn is_unsaved(&self) -> bool {
         match self.desk.saved {
             Some((lineage, state)) if lineage == self.document.original_id => state != self.history.state(),

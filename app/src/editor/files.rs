@@ -19,6 +19,7 @@ impl Editor {
         });
         self.document = document;
         self.timeline = Timeline::default();
+        self.picker = None;
         self.touched = (self.document.mask_id, Rect::default());
         self.aim();
     }

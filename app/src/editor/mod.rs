@@ -6,6 +6,7 @@ mod files;
 mod mask;
 mod models;
 mod path;
+mod picker;
 mod preferences;
 mod runs;
 mod variations;
@@ -13,6 +14,7 @@ mod variations;
 pub use desk::Desk;
 pub use models::Offer;
 pub use path::OrderBrush;
+pub use picker::{Alternative, Picker};
 pub use variations::MOST_VARIATIONS;
 
 use std::collections::hash_map::RandomState;
@@ -190,6 +192,8 @@ pub struct Run {
     guesses: Vec<Arc<Vec<Token>>>,
     /// How many passes were begun.
     begun: usize,
+    /// What the history calls its result, where that is not its subject.
+    label: Option<String>,
     /// The document to go back to if nothing comes of it.
     instead_of: Option<Box<Document>>,
 }
@@ -320,6 +324,8 @@ pub struct Editor {
     pub preview: Option<Preview>,
     /// Where on the timeline one looks.
     pub timeline: Timeline,
+    /// The token that is looked at.
+    pub picker: Option<Picker>,
     /// The strip of results.
     pub results: Vec<Outcome>,
     batch: Batch,
@@ -413,6 +419,7 @@ impl Editor {
             run: None,
             preview: None,
             timeline: Timeline::default(),
+            picker: None,
             results: Vec::new(),
             batch: Batch::default(),
             notices: Vec::new(),
@@ -591,6 +598,11 @@ impl Editor {
                 self.rewind(steps);
             }
             Command::BranchHere => return self.branch(),
+            Command::PickToken(at) => return self.pick_at(at),
+            Command::PickLast => return self.pick_last(),
+            Command::PickNext(forward) => return self.pick_next(forward),
+            Command::ClosePicker => self.picker = None,
+            Command::Swap { run, choice, redo } => return self.swap(run, choice, redo),
             Command::TakeResult(number) => self.take_result(number),
             Command::PreviousVariation => self.step_variation(false),
             Command::NextVariation => self.step_variation(true),
@@ -630,6 +642,7 @@ impl Editor {
         // After a rest the first frame would otherwise leap.
         self.play(elapsed.min(Duration::from_millis(100)));
         self.ask_for_redraw();
+        self.ask_for_glimpse();
         self.keep_preferences();
         self.keep();
         self.timeline.playing || self.is_decoding()
@@ -720,6 +733,8 @@ impl Editor {
     fn escape(&mut self) -> Result<()> {
         if self.dialog.is_some() {
             self.dialog = None;
+        } else if self.picker.is_some() {
+            self.picker = None;
         } else if self.stroke.is_some() || self.painted_points().is_some() {
             self.apply(Command::CancelStroke);
         } else if self.timeline.head.is_some() {
@@ -750,6 +765,7 @@ fn changes_the_picture(command: &Command) -> bool {
             | Command::TakeResult(_)
             | Command::GoTo(_)
             | Command::RunAgain { .. }
+            | Command::Swap { .. }
             | Command::ChooseModel(_)
     )
 }

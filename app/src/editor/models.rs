@@ -97,6 +97,7 @@ impl Editor {
         self.worker.send(Job::Load { model: offer.card.id.clone(), device: self.device })?;
         self.settings = usual(&offer.card, &abilities, Some((&self.settings, &self.card)));
         (self.card, self.abilities, self.engine) = (offer.card, abilities, Engine::Loading(0));
+        self.picker = None;
         self.aim();
         self.check_tool();
         Ok(())

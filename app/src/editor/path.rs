@@ -32,8 +32,10 @@ impl OrderBrush {
 impl Editor {
     /// Takes up a tool. The order brush has a size of its own.
     pub(super) fn take_tool(&mut self, tool: Tool) -> Result<()> {
-        if tool == Tool::Order {
-            self.abilities.check_path()?;
+        match tool {
+            Tool::Order => self.abilities.check_path()?,
+            Tool::Picker => self.abilities.check_choice()?,
+            _ => {}
         }
         self.put_in_hand(tool);
         Ok(())
@@ -45,6 +47,7 @@ impl Editor {
             std::mem::swap(&mut self.brush.size, &mut self.order_brush.other_size);
         }
         self.brush.tool = tool;
+        self.picker = None;
     }
 
     /// Brushes that fit the picture, which was just opened.
@@ -56,9 +59,11 @@ impl Editor {
             if self.brush.tool == Tool::Order { (order, mask) } else { (mask, order) };
     }
 
-    /// Puts the order brush away where the model follows no path.
+    /// Puts a tool away that the model gives no use.
     pub(super) fn check_tool(&mut self) {
-        if self.brush.tool == Tool::Order && self.abilities.check_path().is_err() {
+        let tool = self.brush.tool;
+        let (no_path, no_choice) = (self.abilities.check_path().is_err(), self.abilities.check_choice().is_err());
+        if tool == Tool::Order && no_path || tool == Tool::Picker && no_choice {
             self.put_in_hand(Tool::Brush);
         }
     }
@@ -127,9 +132,14 @@ impl Editor {
         self.order_brush.stroke.as_ref().map(|stroke| stroke.points.len())
     }
 
+    /// Whether a run would follow a painted order: there is one, and the model can.
+    pub fn follows_path(&self) -> bool {
+        self.abilities.check_path().is_ok() && !self.document.order_path.is_empty()
+    }
+
     /// The path that a run follows; none with a model that follows its own order alone.
     pub(super) fn followed_path(&self) -> Arc<OrderPath> {
-        if self.abilities.check_path().is_ok() { self.document.order_path.clone() } else { Arc::default() }
+        if self.follows_path() { self.document.order_path.clone() } else { Arc::default() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Runs: starting, stopping, looking back and going on, and what the worker reports.
 
+use andamento_model::turn::Turns;
+
 use super::variations::Batch;
 use super::*;
 
@@ -59,6 +61,9 @@ impl Editor {
         let ids = (track.before, track.mask_id);
         let mut earlier = Track::clone(&track);
         earlier.steps.truncate(self.head());
+        if request.knobs != track.request.knobs {
+            earlier.turns.take(self.head(), [], track.request.knobs);
+        }
         self.batch = Batch::default();
         self.start(request, ids, Some(earlier))?;
         // Until it is planned, the run looks as the other one did at this step.
@@ -104,6 +109,7 @@ impl Editor {
         let steps = earlier.as_ref().map_or_else(Vec::new, |track| track.steps.clone());
         self.worker.send(Job::Paint { run: number, request: request.clone(), earlier: steps.clone() })?;
         self.timeline = Timeline::default();
+        self.picker = None;
         self.preview = None;
         self.generated = true;
         // As long as the passes are the same ones, looking back shows the same guesses.
@@ -123,6 +129,7 @@ impl Editor {
             since: Instant::now(),
             guesses,
             begun: 0,
+            label: None,
             instead_of: None,
         });
         Ok(())
@@ -150,6 +157,7 @@ impl Editor {
                     self.worker.send(Job::Resume)?;
                     run.phase = Phase::Decoding;
                     self.timeline.head = None;
+                    self.picker = None;
                 }
                 Phase::Preparing | Phase::Stopping => {}
             }
@@ -174,6 +182,7 @@ impl Editor {
     }
 
     pub(super) fn rewind(&mut self, steps: usize) {
+        self.picker = None;
         let made = self.track().map_or(0, |track| track.steps.len());
         self.timeline.head = (steps < made).then_some(steps);
     }
@@ -222,6 +231,7 @@ impl Editor {
                     self.preview = Some(Preview { run, steps, id: fresh(), picture });
                 }
             }
+            worker::Event::Glimpse { number, token, picture } => self.take_glimpse(number, token, picture),
             worker::Event::Done { run, result } => self.done(run, result),
             worker::Event::Failed { run, error } => self.failed(run, &error),
         }
@@ -247,7 +257,17 @@ impl Editor {
         let leg = Leg { guess, ..leg };
         let (request, before, mask_id, steps) = (run.request.clone(), run.before, run.mask_id, run.earlier.clone());
         let begun = run.begun;
-        let new = || Track { number, model, request, before, mask_id, outline, legs: Vec::new(), steps };
+        let new = || Track {
+            number,
+            model,
+            request,
+            before,
+            mask_id,
+            outline,
+            legs: Vec::new(),
+            steps,
+            turns: Turns::default(),
+        };
         let track = run.track.get_or_insert_with(new);
         track.outline = outline;
         track.legs.truncate(begun);
@@ -258,7 +278,7 @@ impl Editor {
     fn done(&mut self, number: u64, result: Option<(Picture, RgbaImage)>) {
         let Some(run) = self.run.take_if(|run| run.number == number) else { return };
         match (run.track, result) {
-            (Some(track), Some((picture, thumbnail))) => self.take_in_result(track, picture, thumbnail),
+            (Some(track), Some((picture, thumbnail))) => self.take_in_result(track, run.label, picture, thumbnail),
             // It was stopped before anything was made.
             _ => self.go_to(run.instead_of.map(|document| *document)),
         }
@@ -269,9 +289,10 @@ impl Editor {
     }
 
     /// What a run made becomes the document, an entry of the history, and a picture in the strip.
-    fn take_in_result(&mut self, track: Track, picture: Picture, thumbnail: RgbaImage) {
+    fn take_in_result(&mut self, track: Track, label: Option<String>, picture: Picture, thumbnail: RgbaImage) {
         let subject = self.card.subjects.get(track.request.knobs.class as usize).cloned().unwrap_or_default();
-        let label = if track.is_complete() { format!("Generate {subject}") } else { format!("Stopped: {subject}") };
+        let usual = if track.is_complete() { format!("Generate {subject}") } else { format!("Stopped: {subject}") };
+        let label = label.unwrap_or(usual);
         // What is kept of it for long takes little memory.
         let request = Request { picture: track.request.picture.packed(), ..Request::clone(&track.request) };
         let track = Arc::new(Track { request: Arc::new(request), ..track });
@@ -300,6 +321,7 @@ impl Editor {
 
     pub(super) fn failed(&mut self, number: Option<u64>, error: &Error) {
         self.timeline.asked = None;
+        self.picker = None;
         match number {
             Some(number) if self.running(number).is_some() => {
                 self.batch = Batch::default();

@@ -24,7 +24,7 @@ use crate::history::Entry;
 
 /// The kind of a project's content, which its first entry says plainly.
 const MIME: &str = "application/x-andamento";
-/// The format's version. Projects of the version before have no painted orders.
+/// The format's version. Projects of the version before have no painted orders, and no tokens chosen by hand.
 const VERSION: u32 = 2;
 const OLDEST: u32 = 1;
 /// The part that says how the others belong together.

@@ -226,6 +226,7 @@ fn changes(snapshot: &Snapshot, shelf: &Shelf) -> Result<Vec<Change>> {
                 let passes = track.legs.iter().map(|leg| (leg.frame, &*leg.plan));
                 let (model, request, outline) = ((&*track.model, &*hash), &track.request, track.outline);
                 let ledger = Ledger::of_passes(model, source.clone(), request, outline, passes, &track.steps)?;
+                let ledger = ledger.with_turns(track.turns.clone());
                 changes.push(Change::Run(Box::new(ledger)));
             }
             (_, Some(earlier)) => {

@@ -11,6 +11,7 @@ use andamento_model::picture::{Mask, Picture};
 use andamento_model::plan::Plan;
 use andamento_model::schedule::Schedule;
 use andamento_model::seam::Seam;
+use andamento_model::turn::Turns;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Leg, Track, fresh};
@@ -43,6 +44,8 @@ pub(super) struct Run {
     outline: Outline,
     passes: Vec<Pass>,
     steps: Vec<Step>,
+    #[serde(default, skip_serializing_if = "Turns::is_empty")]
+    turns: Turns,
 }
 
 /// A pass: what it made follows from the masks of the run and the passes before.
@@ -71,6 +74,7 @@ impl Run {
             outline: track.outline,
             passes: track.legs.iter().map(Pass::of).collect(),
             steps: track.steps.clone(),
+            turns: track.turns.clone(),
         }
     }
 
@@ -115,11 +119,13 @@ impl Run {
             outline: self.outline,
             legs,
             steps: self.steps,
+            turns: self.turns,
         })
     }
 
     fn check(&self) -> Result<(), &'static str> {
         self.seam.check().map_err(|_| "its seam is out of bounds")?;
+        self.turns.check().map_err(|_| "what was changed by hand does not fit its steps")?;
         self.path.check().map_err(|_| "its painted order is out of bounds")?;
         let mut made = 0;
         for pass in &self.passes {

@@ -13,8 +13,8 @@ use super::path::PathLooks;
 use super::screen::Screen;
 use super::textures::{PictureTexture, PreviewTexture};
 use super::widgets::{tag, tag_rect};
-use super::{theme, tokens};
-use crate::command::Command;
+use super::{picker, theme, tokens};
+use crate::command::{Command, Tool};
 use crate::document::Document;
 use crate::editor::{Editor, Engine, Phase, Preview, cause};
 
@@ -67,6 +67,7 @@ impl Canvas {
         }
         let at = response.hover_pos().filter(|_| !on_handle || !self.gestures.are_idle());
         self.gestures.paint(ui, &painter, &screen, editor, at);
+        picker::outline(&painter, &screen, editor, at.filter(|_| editor.brush.tool == Tool::Picker));
         if let Some(at) = at {
             self.explain(ui, &painter, &screen, editor, at);
         }

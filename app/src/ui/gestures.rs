@@ -150,6 +150,11 @@ impl Gestures {
             }
             (_, Tool::Lasso) => Some(Gesture::Lasso { button, press: at, points: vec![point], how }),
             (_, Tool::Rectangle) => Some(Gesture::Rectangle { button, from: point, to: point, how }),
+            (PointerButton::Primary, Tool::Picker) => {
+                editor.apply(Command::PickToken(point));
+                None
+            }
+            (_, Tool::Picker) => None,
             (_, Tool::Wand) => {
                 editor.apply(Command::Select(Selection::Similar(point), how));
                 None
@@ -267,6 +272,7 @@ impl Gestures {
                 draw_brush(painter, screen, brush, at, matches!(self.gesture, Some(Gesture::Shape { .. })));
                 CursorIcon::None
             }
+            Tool::Picker => CursorIcon::Crosshair,
             Tool::Lasso | Tool::Rectangle | Tool::Wand => {
                 let now = match &self.gesture {
                     Some(Gesture::Lasso { how, .. } | Gesture::Rectangle { how, .. }) => *how,

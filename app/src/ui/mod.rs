@@ -19,6 +19,7 @@ mod pace;
 mod palette;
 mod panel;
 mod path;
+mod picker;
 mod screen;
 mod seam;
 mod settings;
@@ -118,6 +119,7 @@ pub struct App {
     panel: panel::Panel,
     dialogs: dialogs::Dialogs,
     history: history::Past,
+    picks: picker::Picks,
     pace: pace::Pace,
     last: Instant,
     zoom: f32,
@@ -153,6 +155,7 @@ impl App {
             panel: panel::Panel::default(),
             dialogs: dialogs::Dialogs::default(),
             history: history::Past::default(),
+            picks: picker::Picks::default(),
             pace: pace::Pace::new(),
             last: Instant::now(),
             zoom: 1.0,
@@ -201,6 +204,7 @@ impl App {
             self.editor.pixels_per_point = ui.ctx().pixels_per_point();
             self.zoom = screen.zoom * self.editor.pixels_per_point;
             options::show(ui.ctx(), &self.editor, screen.viewport, commands);
+            self.picks.show(ui.ctx(), &self.editor, &screen, commands);
             hints::show(ui.ctx(), &self.editor, screen.viewport, commands);
             notices::show(ui.ctx(), &self.editor, screen.viewport, commands);
             if self.editor.view.fit {

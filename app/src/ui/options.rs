@@ -24,7 +24,7 @@ const COLOURS: [(&str, [u8; 3]); 6] = [
 
 /// Shows the bar below the canvas, unless the tool has no options.
 pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut Vec<Command>) {
-    if editor.brush.tool == Tool::Hand {
+    if matches!(editor.brush.tool, Tool::Hand | Tool::Picker) {
         return;
     }
     let corner = canvas.left_bottom() + vec2(12.0, -12.0);
@@ -53,7 +53,7 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
                         order(ui, editor, commands);
                     }
                     Tool::Extend => snap(ui, editor.snap, commands),
-                    Tool::Hand => {}
+                    Tool::Hand | Tool::Picker => {}
                 }
                 if !matches!(editor.brush.tool, Tool::Extend | Tool::Order) {
                     ui.add_space(10.0);
@@ -167,7 +167,11 @@ fn wand(ui: &mut Ui, wand: Wand, commands: &mut Vec<Command>) {
 /// What the order brush does, and forgetting what it did.
 fn order(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let erase = editor.order_brush.erase;
-    let tip = with_keys(editor, "Takes tokens out of the path instead of adding them; right-drag does it as well", "swap-erase");
+    let tip = with_keys(
+        editor,
+        "Takes tokens out of the path instead of adding them; right-drag does it as well",
+        "swap-erase",
+    );
     if pill(ui, erase, "Take out", &tip) {
         commands.push(Command::EraseOrder(!erase));
     }

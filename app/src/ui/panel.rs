@@ -294,10 +294,15 @@ impl Panel {
 /// A small picture of every order; without room, smaller ones in one row, and the title of the chosen one alone.
 fn orders(ui: &mut Ui, editor: &Editor, short: bool, commands: &mut Vec<Command>) {
     let heading = section(ui, "Generation order").rect;
-    if let Some(chosen) = ORDERS.iter().find(|order| short && order.name == editor.settings.order) {
-        let at = pos2(ui.max_rect().max.x, heading.center().y);
-        ui.painter().text(at, Align2::RIGHT_CENTER, chosen.title, theme::font(theme::SMALL), theme::text());
-    }
+    let chosen = ORDERS.iter().find(|order| short && order.name == editor.settings.order);
+    let beside = match (chosen, editor.follows_path()) {
+        (Some(chosen), false) => chosen.title.into(),
+        (Some(chosen), true) => format!("path + {}", chosen.title),
+        (None, true) => "after the painted path".into(),
+        (None, false) => String::new(),
+    };
+    let at = pos2(ui.max_rect().max.x, heading.center().y);
+    ui.painter().text(at, Align2::RIGHT_CENTER, beside, theme::font(theme::SMALL), theme::text());
     let per_row = if short { ORDERS.len() } else { ORDERS_PER_ROW };
     let width = (ui.available_width() - 2.0 * (per_row - 1) as f32) / per_row as f32;
     ui.spacing_mut().item_spacing = vec2(2.0, 4.0);

@@ -1,7 +1,9 @@
 //! The painted order on the canvas: the path with its direction, and the tokens on it in their sequence.
 
+use andamento_model::frame::Extent;
 use andamento_model::order::Course;
 use andamento_model::picture::Rect;
+use andamento_model::seam::Seam;
 use egui::{Align2, Color32, Mesh, Painter, Pos2, Shape, Stroke, Vec2, vec2};
 
 use super::screen::Screen;
@@ -25,7 +27,7 @@ const FINEST: f32 = 2.0;
 struct Key {
     ids: [u64; 3],
     points: Option<usize>,
-    settings: (&'static str, u64, andamento_model::frame::Extent, andamento_model::seam::Seam),
+    settings: (&'static str, u64, Extent, Seam),
     frame: Option<Rect>,
     model: String,
 }

@@ -119,6 +119,7 @@ pub(super) fn explain(painter: &Painter, screen: &Screen, track: &Track, head: u
                 p => format!("p = {p:.2}"),
             };
             let first = format!("token {} · {probability} · {:.1} bits", site.0, made.bits);
+            let likelier = if made.by_hand { "chosen by hand".into() } else { likelier };
             format!("{first}\nstep {} · code {} · {likelier}", step + 1, made.token)
         }
         None => format!("token {} · to be made in step {}", site.0, step + 1),

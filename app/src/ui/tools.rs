@@ -16,7 +16,7 @@ struct Entry {
     about: &'static str,
 }
 
-const TOOLS: [Entry; 8] = [
+const TOOLS: [Entry; 9] = [
     Entry {
         tool: Tool::Brush,
         icon: icons::BRUSH,
@@ -54,6 +54,12 @@ const TOOLS: [Entry; 8] = [
         name: "Order brush",
         about: "Paint the path along which tokens are made: those that it touches come first, in its sequence, then the \
                 others in the generation order. Right-drag takes tokens out",
+    },
+    Entry {
+        tool: Tool::Picker,
+        icon: icons::PICKER,
+        name: "Token picker",
+        about: "Click a token that was made: its likeliest alternatives appear as small pictures, to swap it for one of them",
     },
     Entry {
         tool: Tool::Extend,

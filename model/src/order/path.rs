@@ -183,12 +183,12 @@ impl Stroke {
             for (row, col) in near(frame, grid, from, to, radius) {
                 let site = row * grid.cols + col;
                 let rect = frame.site_rect(row, col, grid.rows, grid.cols);
-                if open[site] && let Some(when) = first_touch(from, to, radius, rect) {
+                if open[site]
+                    && let Some(when) = first_touch(from, to, radius, rect)
+                {
                     let brush = (from.0 + when * (to.0 - from.0), from.1 + when * (to.1 - from.1));
-                    let middle = (
-                        rect.x as f64 + f64::from(rect.width) / 2.0,
-                        rect.y as f64 + f64::from(rect.height) / 2.0,
-                    );
+                    let middle =
+                        (rect.x as f64 + f64::from(rect.width) / 2.0, rect.y as f64 + f64::from(rect.height) / 2.0);
                     here.push((when, square(brush, middle), site as u32));
                 }
             }
@@ -217,7 +217,13 @@ fn square(a: Point, b: Point) -> f64 {
 }
 
 /// Rows and columns of the sites that a brush may touch on its way.
-fn near(frame: &Frame, grid: Grid, from: Point, to: Point, radius: f64) -> impl Iterator<Item = (usize, usize)> + use<> {
+fn near(
+    frame: &Frame,
+    grid: Grid,
+    from: Point,
+    to: Point,
+    radius: f64,
+) -> impl Iterator<Item = (usize, usize)> + use<> {
     let along = |from: f64, to: f64, start: i64, side: u32, count: usize| {
         let index = |at: f64| (at - start as f64) * count as f64 / f64::from(side);
         let (low, high) = (index(from.min(to) - radius).floor() - 1.0, index(from.max(to) + radius).ceil() + 1.0);
