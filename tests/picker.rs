@@ -403,7 +403,7 @@ fn the_popover_has_a_name_for_everything_and_swaps() {
     window.run_steps(2);
     assert_eq!(window.state().editor.brush.tool, Tool::Picker);
     let made = track(&window.state().editor);
-    let (x, y) = middle(made.rect(2, made.steps[2].made[0].site));
+    let (x, y) = middle(made.rect(1, made.steps[1].made[0].site));
     let view = window.state().editor.view;
     let centre = window.get_by_label("Canvas").rect().center();
     let at = centre + vec2(x - view.centre.0, y - view.centre.1) * view.zoom;
@@ -441,7 +441,7 @@ fn the_popover_has_a_name_for_everything_and_swaps() {
     window.run_steps(2);
     wait(&mut window, "it is swapped", &|editor| editor.run.is_none());
     let swapped = track(&window.state().editor);
-    assert_eq!(swapped.steps[2].made[0].token, token);
+    assert_eq!(swapped.steps[1].made[0].token, token);
     window.state_mut().editor.apply(Command::PickLast);
     window.run_steps(2);
     window.get_by_label("Close alternatives").click();
