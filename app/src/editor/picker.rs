@@ -138,6 +138,7 @@ impl Editor {
             return Err(Error::control("Token picker", cause, "Generate again, with a model of single codes"));
         }
         self.picker = Some(Picker::new(track, self.head(), found));
+        self.ask_for_glimpse();
         Ok(())
     }
 
