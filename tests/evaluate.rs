@@ -555,7 +555,8 @@ fn models_are_compared_under_the_same_conditions() {
     let mut report = evaluated(&mut model, None).expect("evaluates");
     let raster = evaluated(&mut model, Some("raster")).expect("evaluates");
     report.compare(&card, &card, Some("raster"), raster);
-    report.compare(&card, &merged.card, None, evaluated(&mut merged, None).expect("evaluates"));
+    let only = evaluated(&mut merged, None).expect("evaluates");
+    report.compare(&card, &merged.card, None, only);
 
     let [raster, rar] = &report.against[..] else { panic!("{:?}", report.against) };
     let bits = |figures: &[Figure]| figures.iter().filter(|figure| figure.unit == Unit::Bits).count();
