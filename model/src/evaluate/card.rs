@@ -47,7 +47,7 @@ pub fn section(report: &Report, command: &str) -> String {
         report.tokenizer.iter().for_each(|figure| text += &line(figure, &[Some(figure.value)]));
     }
     verdicts(report).iter().for_each(|verdict| {
-        let _ = write!(text, "\n{verdict}\n");
+        let _ = writeln!(text, "\n{verdict}");
     });
     text
 }
