@@ -15,6 +15,7 @@ mod parity;
 mod perceptual;
 mod picker;
 mod pixels;
+mod recipes;
 mod results;
 mod scenes;
 mod seams;
