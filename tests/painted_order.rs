@@ -80,7 +80,8 @@ fn a_stroke_takes_tokens_in_the_sequence_in_which_it_touches_them() {
 fn lines_are_cut_where_they_were_taken_out() {
     let line = stroke(4.0, &[(0.0, 0.0), (100.0, 0.0)], false);
     let out = stroke(20.0, &[(50.0, 0.0)], true);
-    assert_eq!(path(vec![out.clone(), line.clone()]).lines(), [line.points.clone()], "what comes later stays");
+    let lines = path(vec![out.clone(), line.clone()]).lines();
+    assert!(lines.len() == 1 && lines[0] == line.points, "what comes later stays");
     let left = path(vec![line, out]).lines();
     assert_eq!(left.len(), 2);
     assert!(left[0].last().is_some_and(|(x, _)| (34.0..40.0).contains(x)), "{left:?}");
