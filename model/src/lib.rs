@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod checkpoint;
+pub mod closeup;
 pub mod composite;
 pub mod decode;
 pub mod device;
@@ -30,4 +31,4 @@ pub mod tokenizer;
 pub mod tokenizers;
 pub mod train;
 
-pub use error::{Error, Result};
+pub use error::{Error, OUR_MISTAKE, Result};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use andamento_model::picture::{Kind, Mask, Notes, Picture, Rect};
-use andamento_model::{Error, Result};
+use andamento_model::{Error, OUR_MISTAKE, Result};
 use serde::{Deserialize, Serialize};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -253,8 +253,7 @@ fn run_name(number: u64) -> String {
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value)
-        .map_err(|error| Error::control("project", error, "Report this: it must always be writable"))
+    serde_json::to_vec(value).map_err(|error| Error::control("project", error, OUR_MISTAKE))
 }
 
 /// Saves a project file. Beside what the program reads there are `picture.png`, `mask.png` and a small `thumbnail.png`, for
