@@ -10,9 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use andamento_model::checkpoint::Report;
+use andamento_model::closeup::closeup;
 use andamento_model::decode::Step;
-use andamento_model::device::{self, DeviceChoice};
+use andamento_model::device::{self, DeviceChoice, Place};
 use andamento_model::frame::{Frame, Pass};
+use andamento_model::ledger::revisions;
+use andamento_model::library::fit::Memory;
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, Model};
 use andamento_model::network::Abilities;
@@ -22,9 +25,10 @@ use andamento_model::seam::Seam;
 use andamento_model::tokenizer::to_picture;
 use andamento_model::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
-use image::{Rgba, RgbaImage};
+use image::{RgbImage, Rgba, RgbaImage};
 
 use crate::document::{Leg, Track};
+use crate::editor::Spot;
 
 /// A preview is decoded when so many times its own cost has passed since the last one.
 const PREVIEW_REST: u32 = 4;
@@ -80,6 +84,13 @@ pub enum Job {
         /// So many steps.
         steps: usize,
     },
+    /// Decodes the revisions of a token, each in its surroundings.
+    Closeups {
+        /// The run.
+        track: Arc<Track>,
+        /// The token.
+        spot: Spot,
+    },
     /// Waits before the next step.
     Pause,
     /// Goes on.
@@ -102,6 +113,8 @@ pub enum Event {
         device: String,
         /// Why that device was taken.
         reason: String,
+        /// Whose memory it computes in, and how much that is where somebody tells.
+        memory: (Place, Option<Memory>),
     },
     /// The plan of a run's next pass is laid.
     Planned {
@@ -129,6 +142,13 @@ pub enum Event {
         steps: usize,
         /// The pixels.
         picture: RgbaImage,
+    },
+    /// The revisions of a token as small pictures, the first one first.
+    Closeups {
+        /// The token.
+        spot: Spot,
+        /// The pictures.
+        pictures: Vec<RgbImage>,
     },
     /// A run is finished, or was stopped and keeps what was decoded.
     Done {
@@ -222,6 +242,7 @@ impl Bench {
             Job::Load { model, device } => self.load(&model, device),
             Job::Paint { run, request, earlier } => self.paint(run, &request, &earlier),
             Job::Redraw { track, steps } => self.redraw(&track, steps),
+            Job::Closeups { track, spot } => self.closeups(&track, spot),
             Job::Pause | Job::Resume | Job::Stop => Ok(()),
         }
     }
@@ -233,7 +254,9 @@ impl Bench {
         let model = self.model.insert((self.source)(id, device, told)?);
         let (card, device) = (Box::new(model.card.clone()), &model.device);
         let abilities = model.network.spec().abilities;
-        self.report.send(Event::Loaded { card, abilities, device: device.name.clone(), reason: device.reason.clone() });
+        let memory = (device.place.clone(), Memory::of(&device.place));
+        let (device, reason) = (device.name.clone(), device.reason.clone());
+        self.report.send(Event::Loaded { card, abilities, device, reason, memory });
         Ok(())
     }
 
@@ -292,6 +315,23 @@ impl Bench {
         report.send(Event::Preview { run: track.number, steps, picture });
         Ok(())
     }
+
+    /// Every revision among the tokens as they were when it was made.
+    fn closeups(&mut self, track: &Track, spot: Spot) -> Result<()> {
+        let report = self.report.clone();
+        let model = self.model()?;
+        let Some(leg) = track.leg(spot.first) else { return Ok(()) };
+        let end = (spot.first + leg.plan.visits.len()).min(spot.steps).min(track.steps.len());
+        let steps = track.steps.get(spot.first..end).unwrap_or_default();
+        let mut pictures = Vec::new();
+        for (step, made) in revisions(steps, spot.site) {
+            let tokens = track.tokens(leg, step + 1);
+            let picture = closeup(model.tokenizer.as_ref(), &leg.plan.lattice, &tokens, spot.site, made.token)?;
+            pictures.push(track.request.picture.matched(&picture));
+        }
+        report.send(Event::Closeups { spot, pictures });
+        Ok(())
+    }
 }
 
 /// Between two steps: whether to stop; while paused, waits here.
@@ -304,7 +344,7 @@ fn told_to_stop(inbox: &Receiver<Job>) -> bool {
             Ok(Job::Pause) => paused = true,
             Ok(Job::Resume) => paused = false,
             // The window asks for nothing else while a run is on; what it asked for before the run began is outdated.
-            Ok(Job::Load { .. } | Job::Paint { .. } | Job::Redraw { .. }) => {}
+            Ok(Job::Load { .. } | Job::Paint { .. } | Job::Redraw { .. } | Job::Closeups { .. }) => {}
             Err(TryRecvError::Empty) => return false,
         }
     }

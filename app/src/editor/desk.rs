@@ -4,7 +4,7 @@ use super::*;
 
 use crate::errands::{Loaded, Order};
 use crate::files::autosave::{Autosave, Orphan, orphans};
-use crate::files::export::{Format, QUALITY};
+use crate::files::export::Format;
 use crate::files::folders::Folders;
 use crate::files::project::Snapshot;
 use crate::files::recent::Recent;
@@ -40,11 +40,11 @@ pub struct Desk {
 
 impl Desk {
     pub(super) fn new(folders: &Folders, history: &History, errands: &Errands) -> Self {
-        let list = Recent::in_folder(folders.state());
+        let (list, habits) = (Recent::in_folder(folders.state()), Habits::default());
         Self {
             project: None,
-            quality: QUALITY,
-            metadata: true,
+            quality: habits.jpeg_quality,
+            metadata: habits.metadata,
             recent: list.list(),
             orphans: orphans(folders.state()),
             busy: 0,
@@ -195,9 +195,8 @@ impl Editor {
         first.into_iter().for_each(|entry| entry.label = format!("Open {name}"));
         let document = self.history.append(snapshot);
         let lineage = document.original_id;
-        let longer = document.picture.width().max(document.picture.height()) as f32;
-        self.brush.size = (longer * BRUSH).round().clamp(1.0, MAX_BRUSH);
         self.go_to(Some(document));
+        self.size_brushes();
         lineage
     }
 

@@ -39,9 +39,8 @@ impl Editor {
         [document.picture_id, document.mask_id].into_iter().for_each(|id| self.history.mark_saved(id));
         self.preview = None;
         self.view.fit = true;
-        let longer = document.picture.width().max(document.picture.height()) as f32;
-        self.brush.size = (longer * BRUSH).round().clamp(1.0, MAX_BRUSH);
         self.change(&format!("Open {}", document.name), document);
+        self.size_brushes();
     }
 
     /// Saves the project that the document is in, or else a new result beside the source. A mask alone needs a project,

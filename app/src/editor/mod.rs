@@ -1,6 +1,7 @@
 //! The state of the editor, and what every command does to it. Nothing here draws, and nothing here waits.
 
 mod again;
+mod closeups;
 mod desk;
 mod files;
 mod mask;
@@ -9,6 +10,7 @@ mod preferences;
 mod runs;
 mod variations;
 
+pub use closeups::{Closeups, Spot};
 pub use desk::Desk;
 pub use models::Offer;
 pub use variations::MOST_VARIATIONS;
@@ -20,9 +22,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use andamento_model::decode::{Knobs, Step};
-use andamento_model::device::DeviceChoice;
+use andamento_model::device::{DeviceChoice, Place};
 use andamento_model::frame::{Extent, Frame, Pass};
 use andamento_model::lattice::{Grid, Lattice, Token};
+use andamento_model::library::fit::Memory;
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, MODELS, folder};
 use andamento_model::network::Abilities;
@@ -34,6 +37,7 @@ use andamento_model::schedule::Schedule;
 use andamento_model::seam::Seam;
 use andamento_model::{Error, Result};
 use image::RgbaImage;
+use serde::{Deserialize, Serialize};
 
 use crate::actions;
 use crate::command::{Adjustment, Command, Dialog, Heat, Overlay, Selection, Tool, View};
@@ -41,14 +45,12 @@ use crate::document::{Document, Leg, Track, fresh};
 use crate::errands::{Errand, Errands};
 use crate::files::folders::Folders;
 use crate::history::History;
-use crate::preferences::{Hint, Kept};
+use crate::preferences::{Habits, Hint, Kept};
 use crate::worker::{self, Job, Source, Waker, Worker};
 use variations::Batch;
 
 /// The largest brush, in canvas pixels across.
 pub const MAX_BRUSH: f32 = 2000.0;
-/// The brush for a picture that was just opened, as a share of its longer side.
-const BRUSH: f32 = 0.125;
 /// The limits of the zoom, in screen points per canvas pixel.
 pub const ZOOMS: (f32, f32) = (0.02, 40.0);
 /// The strongest spatial contextual guidance.
@@ -78,7 +80,7 @@ pub struct Brush {
 }
 
 /// How the wand selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wand {
     /// By how much colours differ, in levels of 0 to 255.
     pub tolerance: u8,
@@ -306,6 +308,8 @@ pub struct Editor {
     pub importing: Option<String>,
     shelf: Shelf,
     device: DeviceChoice,
+    /// Whose memory models compute in, and how much that was when one was loaded; none before.
+    memory: Option<(Place, Option<Memory>)>,
     /// Whether it is ready.
     pub engine: Engine,
     /// Where it will look; none when nothing may change.
@@ -314,6 +318,8 @@ pub struct Editor {
     pub run: Option<Run>,
     /// The last preview of a run.
     pub preview: Option<Preview>,
+    /// The revisions of the token that is looked at.
+    pub closeups: Closeups,
     /// Where on the timeline one looks.
     pub timeline: Timeline,
     /// The strip of results.
@@ -336,8 +342,8 @@ pub struct Editor {
     /// What to do once the run has stopped.
     after_stop: Option<Command>,
     kept: Kept,
-    /// Whether preferences changed since they were last written,
-    unkept: bool,
+    /// When preferences changed that are not written yet,
+    unkept: Option<Instant>,
     /// and whether they are being written.
     keeping: bool,
     worker: Worker,
@@ -374,13 +380,14 @@ impl Editor {
         settings.subject = card.subjects.iter().position(dusk).unwrap_or(0) as u32;
         let (history, errands) = (History::new(&document), Errands::new(wake));
         let desk = Desk::new(folders, &history, &errands);
+        let habits = Habits::default();
         let mut editor = Self {
             history,
-            brush: Brush { tool: Tool::Brush, size: 64.0, hardness: 0.7 },
+            brush: Brush { tool: Tool::Brush, size: 64.0, hardness: habits.hardness },
             pressure: 1.0,
-            combine: Combine::Add,
-            wand: Wand { tolerance: 24, contiguous: true },
-            snap: true,
+            combine: habits.combine,
+            wand: habits.wand,
+            snap: habits.snap,
             frame: None,
             waiting: 0,
             settings,
@@ -390,7 +397,7 @@ impl Editor {
                 image: true,
                 tokens: true,
                 mask: true,
-                overlay: Overlay { colour: [0xf2, 0xa6, 0x3b], opacity: 0.26, hatch: false },
+                overlay: habits.overlay,
                 pixel_grid: true,
                 heat: None,
                 more: false,
@@ -403,10 +410,12 @@ impl Editor {
             shelf,
             importing: None,
             device,
+            memory: None,
             engine: Engine::Loading(0),
             aim: None,
             run: None,
             preview: None,
+            closeups: Closeups::default(),
             timeline: Timeline::default(),
             results: Vec::new(),
             batch: Batch::default(),
@@ -420,7 +429,7 @@ impl Editor {
             quit_once_saved: false,
             after_stop: None,
             kept: Kept::default(),
-            unkept: false,
+            unkept: None,
             keeping: false,
             worker,
             errands,
@@ -492,7 +501,7 @@ impl Editor {
                 self.end_stroke();
                 self.brush.tool = tool;
             }
-            Command::BrushSize(size) => self.brush.size = size.clamp(1.0, MAX_BRUSH),
+            Command::BrushSize(size) => self.take_brush_size(size),
             Command::BrushHardness(hardness) => self.brush.hardness = hardness.clamp(0.0, 1.0),
             Command::SwapErase => {
                 self.brush.tool = if self.brush.tool == Tool::Eraser { Tool::Brush } else { Tool::Eraser };
@@ -622,7 +631,7 @@ impl Editor {
         self.ask_for_redraw();
         self.keep_preferences();
         self.keep();
-        self.timeline.playing || self.is_decoding()
+        self.timeline.playing || self.is_decoding() || self.unkept.is_some()
     }
 
     /// The run that is shown: the one being carried out, or else the one that made the picture, if the present model did.

@@ -104,6 +104,7 @@ impl Editor {
         self.worker.send(Job::Paint { run: number, request: request.clone(), earlier: steps.clone() })?;
         self.timeline = Timeline::default();
         self.preview = None;
+        self.closeups = Closeups::default();
         self.generated = true;
         // As long as the passes are the same ones, looking back shows the same guesses.
         let same = |leg: &&Leg| leg.plan.first <= steps.len();
@@ -202,7 +203,8 @@ impl Editor {
             }
             // Another one was chosen meanwhile, and is on its way.
             worker::Event::Loaded { card, .. } if card.id != self.card.id => {}
-            worker::Event::Loaded { card, abilities, device, reason } => {
+            worker::Event::Loaded { card, abilities, device, reason, memory } => {
+                self.memory = Some(memory);
                 self.abilities = abilities;
                 self.card = *card;
                 self.engine = Engine::Ready { device, reason };
@@ -220,6 +222,7 @@ impl Editor {
                     self.preview = Some(Preview { run, steps, id: fresh(), picture });
                 }
             }
+            worker::Event::Closeups { spot, pictures } => self.closeups.shown = Some((spot, pictures)),
             worker::Event::Done { run, result } => self.done(run, result),
             worker::Event::Failed { run, error } => self.failed(run, &error),
         }

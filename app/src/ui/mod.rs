@@ -1,7 +1,9 @@
 //! The window: reads the editor's state, shows it, and collects commands, which are carried out at the end of the frame.
 
 mod canvas;
+mod cursor;
 mod dialogs;
+mod extend;
 mod frames;
 mod gestures;
 mod handles;
@@ -18,6 +20,7 @@ mod overlay;
 mod pace;
 mod palette;
 mod panel;
+mod revisions;
 mod screen;
 mod seam;
 mod settings;
