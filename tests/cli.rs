@@ -212,7 +212,10 @@ fn a_long_extension_is_made_in_several_passes() {
         part["steps"].as_array().expect("steps").iter().map(|step| step["made"].as_array().map_or(0, Vec::len)).sum()
     };
     let parts: Vec<usize> = parts.map(made).collect();
-    assert_eq!((parts.len() as u64, parts.iter().sum::<usize>() as u64), (passes, report["tokens"].as_u64().unwrap_or(0)));
+    assert_eq!(
+        (parts.len() as u64, parts.iter().sum::<usize>() as u64),
+        (passes, report["tokens"].as_u64().unwrap_or(0))
+    );
     folder.succeeds("replay long.json --verify -o again.png");
     assert_eq!(open(&folder.file("again.png")).as_bytes(), out.as_bytes());
 }

@@ -251,7 +251,7 @@ proptest! {
         let planned = sequence(Extent::Trained, &mask, &trained, 16, overlap, chosen);
         let (passes, lattice) = planned.expect("it can be planned");
         prop_assert_eq!(&lattice, &trained);
-        let (mut unmade, mut rims) = (mask.clone(), Mask::new(width, height));
+        let (mut unmade, mut made, mut rims) = (mask.clone(), Mask::new(width, height), Mask::new(width, height));
         for (index, pass) in passes.iter().enumerate() {
             let frame = pass.frame.rect;
             prop_assert_eq!((frame.width, pass.frame.size), (frame.height, [128; 2]));
@@ -259,11 +259,11 @@ proptest! {
             // but rims of earlier passes.
             let new = unmade.within(frame);
             prop_assert!(!new.is_empty(), "pass {} makes nothing new", index);
-            let again = pass.mask.combined(&new, Combine::Subtract).expect("of one size");
-            prop_assert_eq!(&pass.mask, &new.combined(&again, Combine::Add).expect("of one size"));
-            prop_assert_eq!(&again, &again.within(frame));
-            prop_assert_eq!(&again, &again.combined(&mask, Combine::Intersect).expect("of one size"), "only the mask");
-            prop_assert_eq!(&again, &again.combined(&rims, Combine::Intersect).expect("of one size"), "only rims");
+            let part = |of: &Mask| pass.mask.combined(of, Combine::Intersect).expect("of one size");
+            prop_assert_eq!(&part(&made.inverted()), &new);
+            let again = part(&made);
+            let within = |of: &Mask| again.combined(of, Combine::Intersect).expect("of one size") == again;
+            prop_assert!(again == again.within(frame) && within(&mask) && within(&rims), "pass {} beyond rims", index);
             let first = index == 0 && chosen.is_some();
             let side = frame.width;
             if passes.len() > 1 && !first && side <= width.min(height) {
@@ -276,6 +276,7 @@ proptest! {
                 prop_assert!(known > 0, "pass {} of {} at {:?} sees nothing that is known", index, passes.len(), frame);
             }
             unmade.fill_rect(frame, 0);
+            made.fill_rect(frame, 255);
             let rim = (overlap as f32 * pass.frame.scale()).ceil() as i64;
             let inner = i64::from(frame.width) - 2 * rim;
             let inner = Rect::new(frame.x + rim, frame.y + rim, inner.max(0) as u32, inner.max(0) as u32);

@@ -269,8 +269,10 @@ fn remember(megapixels: u32, parts: u32) -> (History, u64) {
         (state >> 54) as u16
     };
     let mut pixel = |x: u32, y: u32| [x as u16 * 30, y as u16 * 5, 20_000].map(|level| level.saturating_add(noise()));
-    let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(move |(x, y)| pixel(x, y)).collect();
-    let picture: image::ImageBuffer<Rgb<u16>, _> = image::ImageBuffer::from_raw(width, height, pixels).expect("it is full");
+    let pixels =
+        (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(move |(x, y)| pixel(x, y)).collect();
+    let picture: image::ImageBuffer<Rgb<u16>, _> =
+        image::ImageBuffer::from_raw(width, height, pixels).expect("it is full");
     let picture = Picture::new(picture.into());
     let mut document = Document::new(picture, "large", None);
     let mut history = History::new(&document);

@@ -625,7 +625,8 @@ fn look_at_revisions(window: &mut Harness<'_, App>) {
     // In the last pass, whose tokens no other covers.
     let leg = track.legs.last().expect("a pass");
     let steps = &track.steps[leg.plan.first..];
-    let site = leg.plan.lattice.sites().find(|site| revisions(steps, *site).len() == 4).expect("a token of four drafts");
+    let site =
+        leg.plan.lattice.sites().find(|site| revisions(steps, *site).len() == 4).expect("a token of four drafts");
     let drafts = revisions(steps, site);
     let rect = leg.rect(site).intersect(window.state().editor.document.picture.rect());
     let at = on_screen(window, rect.x as f32 + rect.width as f32 / 2.0, rect.y as f32 + rect.height as f32 / 2.0);

@@ -63,6 +63,7 @@ fn a_rectangle_and_an_extension_by_the_keyboard_alone() {
     let (source, result) = (folder.picture("lake.png"), folder.as_ref().join("result.png"));
     let mut window = window(Kept::default(), [1024.0, 700.0]);
     until_ready(&mut window);
+    window.state_mut().editor.apply(Command::Steps(4));
     press(&mut window, Modifiers::COMMAND, Key::O);
     path(&mut window, &source);
     until(&mut window, "it is open", |editor| editor.document.name == "lake.png");
@@ -132,7 +133,8 @@ fn a_rectangle_and_an_extension_by_the_keyboard_alone() {
     press(&mut window, Modifiers::COMMAND | Modifiers::SHIFT, Key::S);
     path(&mut window, &result);
     until(&mut window, "it is saved", |_| result.is_file());
-    let (old, new) = (Picture::open(&source).expect("the source").to_rgb8(), Picture::open(&result).expect("it opens").to_rgb8());
+    let (old, new) =
+        (Picture::open(&source).expect("the source").to_rgb8(), Picture::open(&result).expect("it opens").to_rgb8());
     assert_eq!(new.dimensions(), (picture.width(), 120));
     assert!(old.enumerate_pixels().all(|(x, y, pixel)| mask.get(x, y) > 0 || new.get_pixel(x, y) == pixel));
     assert!(old.enumerate_pixels().any(|(x, y, pixel)| new.get_pixel(x, y) != pixel));

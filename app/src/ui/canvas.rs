@@ -256,14 +256,7 @@ impl Canvas {
     }
 
     /// Explains the token on which the pointer rests, to programs that read the window aloud too.
-    fn explain(
-        &mut self,
-        ui: &Ui,
-        painter: &Painter,
-        screen: &Screen,
-        editor: &mut Editor,
-        (at, place): (Pos2, Pos2),
-    ) {
+    fn explain(&mut self, ui: &Ui, painter: &Painter, screen: &Screen, editor: &mut Editor, (at, place): (Pos2, Pos2)) {
         let rested = ui.input(|input| input.pointer.time_since_last_movement());
         let Some(track) = editor.track().filter(|_| editor.show.tokens && self.gestures.are_idle()) else { return };
         if rested < REST {
