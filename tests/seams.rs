@@ -353,14 +353,14 @@ fn lines(passes: &[andamento_model::frame::Pass]) -> Vec<u32> {
 fn passes_meet_where_both_have_seen_what_is_there() {
     let mut model = model();
     let mut means = [0.0; 2];
-    let classes = [0, 3, 6, 9, 11];
+    let classes = [0, 6, 11];
     for class in classes {
-        let scene = scenes::scene(class, HELD_OUT + 7, 128);
-        let picture = Picture::new(scene.into()).extended(0, 0, 330, 0).expect("it grows");
-        let mask = Mask::new(128, 128).extended(0, 0, 330, 0, 255).expect("it grows");
+        let scene = scenes::scene(class, HELD_OUT + 7, 256);
+        let picture = Picture::new(scene.into()).extended(0, 0, 400, 0).expect("it grows");
+        let mask = Mask::new(256, 256).extended(0, 0, 400, 0, 255).expect("it grows");
         let mut here = [0.0; 2];
         for (index, overlap) in [0, Seam::default().overlap].into_iter().enumerate() {
-            let asked = request(picture.clone(), mask.clone(), class as u32, 8, Seam { overlap, ..Seam::default() });
+            let asked = request(picture.clone(), mask.clone(), class as u32, 6, Seam { overlap, ..Seam::default() });
             let (passes, _) = asked.passes(&model.lattice(), model.card.stride()).expect("passes");
             let lines = lines(&passes);
             assert!(lines.len() > 1);
@@ -369,13 +369,13 @@ fn passes_meet_where_both_have_seen_what_is_there() {
                 let name = format!("{class}-{overlap}.png");
                 result.save(std::path::Path::new(&folder).join(name)).expect("a file");
             }
-            here[index] = join(&result, &lines, 128..458);
+            here[index] = join(&result, &lines, 256..656);
             println!("{class} overlapped by {overlap}: {:.2} times the usual step at {lines:?}", here[index]);
         }
         means.iter_mut().zip(here).for_each(|(mean, here)| *mean += here / classes.len() as f64);
     }
     println!("steps where passes meet, by those elsewhere: {:.2} without a rim, {:.2} with one", means[0], means[1]);
-    assert!(means[1] <= 1.2 && means[1] < means[0], "{means:?}");
+    assert!(means[1] <= 1.5 && 2.0 * means[1] < means[0], "{means:?}");
 }
 
 /// Growing makes tokens anew around the mask, and leaves the pixels there.
