@@ -436,7 +436,7 @@ fn keys(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             cell(ui, RichText::new(about), ui.available_width());
         });
     };
-    ScrollArea::vertical().max_height(room.height() - 190.0).show(ui, |ui| {
+    ScrollArea::vertical().max_height(room.height() - 216.0).show(ui, |ui| {
         ui.columns(3, |columns| {
             for menu in menus.filter(|menu| bound(*menu).next().is_some()) {
                 let ui = &mut columns[match menu {
