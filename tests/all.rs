@@ -13,6 +13,7 @@ mod masks;
 mod parity;
 mod perceptual;
 mod pixels;
+mod recipes;
 mod results;
 mod scenes;
 mod seams;

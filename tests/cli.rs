@@ -3,7 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use andamento_model::library::{Card, MODELS};
+use andamento_model::network::Pace;
+use andamento_model::schedule::Schedule;
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
+
+mod recipes;
 
 /// A folder of its own for each test.
 struct Folder(PathBuf);
@@ -278,6 +283,49 @@ fn generating_reports_what_it_did() {
     assert!(folder.file("scene-andamento-001.png").exists());
 }
 
+/// The cards of all bundled models.
+fn bundled() -> impl Iterator<Item = Card> {
+    MODELS.iter().map(|model| model.card().expect("a card"))
+}
+
+#[test]
+fn every_bundled_model_generates_inpaints_and_outpaints_in_its_own_way() {
+    let folder = Folder::new("bundled");
+    let (width, height) = (80, 64);
+    let picture = photograph(width, height);
+    picture.save(folder.file("in.png")).expect("picture");
+    disc(width, height).save(folder.file("mask.png")).expect("mask");
+    for card in bundled() {
+        let (id, abilities) = (&card.id, card.abilities().expect("abilities"));
+        let pace = if matches!(abilities.pace, Pace::Free) { "--steps 6" } else { "" };
+        let rest = format!("--model {id} --class 3 --seed 5 {pace} --json");
+        let report = |arguments: &str| -> serde_json::Value {
+            serde_json::from_str(&folder.succeeds(&format!("{arguments} {rest}"))).expect("JSON")
+        };
+        let made = report("generate -o new.png");
+        let steps = match abilities.schedule(Some(6)) {
+            Schedule::Cosine { steps } => steps,
+            Schedule::OneByOne | Schedule::Windows { .. } => card.grid * card.grid,
+            Schedule::Scales => abilities.scales,
+        };
+        assert_eq!(made["steps"], steps, "{id}: {made}");
+        let new = open(&folder.file("new.png")).to_rgb8();
+        assert_eq!(new.dimensions(), (card.side, card.side), "{id}");
+        assert!(new.pixels().any(|pixel| pixel != new.get_pixel(0, 0)), "{id}: the picture is empty");
+
+        report("inpaint --image in.png --mask mask.png -o filled.png");
+        let inside = changed(&picture, &open(&folder.file("filled.png")), &disc(width, height));
+        assert!(inside > 0, "{id}: nothing was filled");
+
+        report("outpaint --image in.png --right 24 --ledger run.json -o wide.png");
+        let wide = open(&folder.file("wide.png"));
+        assert_eq!((wide.width(), wide.height()), (width + 24, height), "{id}");
+        assert_eq!(wide.crop_imm(0, 0, width, height).as_bytes(), picture.as_bytes(), "{id}: the old picture changed");
+        folder.succeeds("replay run.json --verify -o again.png");
+        assert_eq!(open(&folder.file("again.png")).as_bytes(), wide.as_bytes(), "{id}");
+    }
+}
+
 #[test]
 fn lists_and_checks() {
     let folder = Folder::new("lists");
@@ -374,6 +422,8 @@ fn bad_input_is_named() {
         ("evaluate scenes-randar --data nowhere".into(), 1, "nowhere"),
         ("evaluate scenes-randar --data .".into(), 1, "two sets of"),
         ("evaluate scenes-randar --write-card".into(), 2, "--write-card"),
+        ("evaluate scenes-randar --against nothing".into(), 2, "nothing"),
+        ("evaluate scenes-randar --against scenes-randar@scales".into(), 2, "--against"),
         ("bench --size huge".into(), 2, "huge"),
         ("bench --family nothing".into(), 2, "RandAR, LlamaGen"),
         ("bench --family rar --size huge".into(), 2, "RAR has no “huge”. Choose one of S, B"),
@@ -394,83 +444,16 @@ fn bad_input_is_named() {
     assert_eq!(before, std::fs::read(folder.file("in.png")).expect("source"), "the source was touched");
 }
 
-/// A recipe at a tiny size, its output and its tokenizer.
-fn tiny(recipe: &str, output: &str, rest: &str) -> String {
-    format!(
-        r#"
-recipe = "{recipe}"
-output = "{output}"
-seed = 4
-steps = 24
-batch = 2
-checkpoint_every = 3
-sheet_every = 0
-[data]
-source = "scenes"
-pictures = 24
-side = 32
-[optimiser]
-learning_rate = 1e-3
-warm_up = 2
-weight_decay = 0.05
-clip = 1.0
-{rest}"#
-    )
-}
-
-const TINY_VQ: &str = r#"
-[model]
-ch = 32
-encoder_ch_mult = [1, 1, 1]
-decoder_ch_mult = [1, 1, 1]
-num_res_blocks = 1
-z_channels = 32
-codebook_size = 32
-codebook_embed_dim = 4
-[method.vqgan]
-restart_after = 500
-perceptual = { kind = "structure", weight = 0.1 }
-discriminator = { start = 6, weight = 0.1, channels = 8, layers = 2 }
-"#;
-
-const TINY_RANDAR: &str = r#"
-[tokenizer]
-folder = "vq"
-[model]
-dim = 32
-n_layer = 2
-n_head = 2
-multiple_of = 32
-"#;
-
-const TINY_RAR: &str = r#"
-[tokenizer]
-folder = "vq"
-[model]
-hidden_size = 32
-num_hidden_layers = 2
-num_attention_heads = 2
-intermediate_size = 64
-"#;
-
-const TINY_TENSORAR: &str = r#"
-[tokenizer]
-folder = "vq"
-[model]
-k = 3
-depth = 1
-[method]
-base = "llamagen"
-"#;
-
 /// Trains twice, once killed again and again and started anew: the same figures and the same weights to the last bit.
-fn trains_and_resumes(folder: &Folder, recipe: &str, rest: &str) {
+fn trains_and_resumes(folder: &Folder, recipe: &str, batch: usize, rest: &str) {
     let broken = format!("{recipe}-broken");
-    for output in [recipe, &broken] {
-        std::fs::write(folder.file(&format!("{output}.toml")), tiny(recipe, output, rest)).expect("configuration");
+    for name in [recipe, &broken] {
+        std::fs::create_dir_all(folder.file(name)).expect("a folder");
+        let text = recipes::tiny(recipe, batch, rest);
+        std::fs::write(folder.file(&format!("{name}/train.toml")), text).expect("configuration");
     }
-    folder.succeeds(&format!("train {recipe}.toml --run run-{recipe}"));
-    let run = folder.file(&format!("run-{broken}"));
+    folder.succeeds(&format!("train {recipe}/train.toml"));
+    let run = folder.file(&format!("{broken}/andamento-run"));
     let checkpoints = || -> Vec<_> {
         let entries = std::fs::read_dir(&run).into_iter().flatten().flatten();
         entries.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("checkpoint-0")).collect()
@@ -479,7 +462,7 @@ fn trains_and_resumes(folder: &Folder, recipe: &str, rest: &str) {
         let before = checkpoints();
         let mut child = Command::new(env!("CARGO_BIN_EXE_andamento"))
             .current_dir(&folder.0)
-            .args(["train", &format!("{broken}.toml"), "--run", &format!("run-{broken}"), "--device", "cpu"])
+            .args(["train", &format!("{broken}/train.toml"), "--device", "cpu"])
             .stderr(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
             .spawn()
@@ -492,37 +475,38 @@ fn trains_and_resumes(folder: &Folder, recipe: &str, rest: &str) {
         child.wait().expect("ended");
         assert!(!checkpoints().is_empty(), "no checkpoint came");
     }
-    folder.succeeds(&format!("train {broken}.toml --run run-{broken}"));
-    let both = |file: &str, name: fn(&str) -> String| {
-        [recipe, &broken].map(|run| std::fs::read(folder.file(&format!("{}/{file}", name(run)))).expect(file))
-    };
-    let [whole, resumed] = both("metrics.csv", |run| format!("run-{run}"));
+    folder.succeeds(&format!("train {broken}/train.toml"));
+    let both =
+        |file: &str| [recipe, &broken].map(|name| std::fs::read(folder.file(&format!("{name}/{file}"))).expect(file));
+    let [whole, resumed] = both("andamento-run/metrics.csv");
     assert!(whole == resumed, "{recipe}: the resumed run has other losses");
-    let [whole, resumed] = both("weights.safetensors", str::to_string);
+    let [whole, resumed] = both("model/weights.safetensors");
     assert!(whole == resumed, "{recipe}: the resumed run reached other weights");
 }
 
 #[test]
 fn training_resumes_where_it_was_killed() {
     let folder = Folder::new("train");
-    trains_and_resumes(&folder, "vq", TINY_VQ);
-    trains_and_resumes(&folder, "randar", TINY_RANDAR);
-    trains_and_resumes(&folder, "llamagen", TINY_RANDAR);
-    trains_and_resumes(&folder, "rar", TINY_RAR);
-    trains_and_resumes(&folder, "tensorar", TINY_TENSORAR);
+    recipes::pictures(&folder.0);
+    for (recipe, batch, rest) in recipes::TINY {
+        trains_and_resumes(&folder, recipe, *batch, rest);
+    }
     // What was trained opens by its folder.
-    for (model, steps) in [("randar", "--steps 3"), ("llamagen", ""), ("rar", ""), ("tensorar", "")] {
+    for (model, steps) in [("randar", "--steps 3"), ("llamagen", ""), ("rar", ""), ("tensorar", ""), ("var", "")] {
         let ledger = format!("{model}-run.json");
-        folder.succeeds(&format!("generate --model {model} --class 3 {steps} --seed 1 --ledger {ledger} -o a.png"));
+        let arguments = format!("generate --model {model}/model --class 2 {steps} --seed 1");
+        folder.succeeds(&format!("{arguments} --ledger {ledger} -o a.png"));
         folder.succeeds(&format!("replay {ledger} --verify -o b.png"));
     }
     // Annealing is over: the exported RAR has one table of positions and knows its scan order alone.
-    folder.fails("generate --model rar --class 3 --order random -o c.png", 2, "merged");
-    folder.fails("generate --model vq -o c.png", 1, "config.json");
+    folder.fails("generate --model rar/model --class 2 --order random -o c.png", 2, "merged");
+    folder.fails("generate --model vq/model -o c.png", 1, "config.json");
     folder.fails("generate --model nowhere -o c.png", 2, "folder");
     // In pieces, with what remains.
-    std::fs::write(folder.file("long.toml"), tiny("vq", "long", TINY_VQ).replace("= 24", "= 5000")).expect("written");
-    std::fs::write(folder.file("all.toml"), "recipe = \"all\"\nruns = [\"long.toml\"]").expect("written");
+    let long = recipes::tiny("vq", 2, recipes::VQ).replace("steps = 50", "steps = 5000");
+    std::fs::create_dir_all(folder.file("long")).expect("a folder");
+    std::fs::write(folder.file("long/train.toml"), long).expect("written");
+    std::fs::write(folder.file("all.toml"), "recipe = \"all\"\nruns = [\"long/train.toml\"]").expect("written");
     let text = folder.succeeds("train all.toml --run runs --minutes 0.02");
     assert!(text.contains("what remains") && text.contains("of 5000"), "{text}");
     folder.fails("train all.toml --minutes 0", 2, "--minutes");
@@ -549,7 +533,8 @@ fn imported_models_are_listed_verified_painted_with_and_removed() {
     let listed: serde_json::Value =
         serde_json::from_str(&folder.succeeds(&format!("models {home} --json"))).expect("JSON");
     let ids: Vec<_> = listed.as_array().expect("a list").iter().filter_map(|model| model["id"].as_str()).collect();
-    assert_eq!(ids, ["scenes-randar", tokenizer, &generator]);
+    assert_eq!(ids[MODELS.len()..], [tokenizer, &generator]);
+    assert_eq!(ids[..MODELS.len()], bundled().map(|card| card.id).collect::<Vec<_>>());
     folder.succeeds(&format!("generate --model {generator} --class 3 --steps 3 --seed 1 {home} -o a.png"));
     let pixels = open(&folder.file("a.png")).to_rgb8();
     assert!(pixels.pixels().any(|pixel| pixel != pixels.get_pixel(0, 0)), "the picture is empty");

@@ -252,15 +252,30 @@ fn request(picture: Picture, mask: Mask, class: u32, seed: u64) -> Request {
 }
 
 #[test]
-fn the_bundled_model_is_what_its_card_says() {
-    let bundled = &MODELS[0];
-    let model = bundled.load(choose(DeviceChoice::Cpu).expect("a processor")).expect("loads");
-    assert_eq!(model.card.subjects, (0..scenes::CLASSES).map(scenes::class_name).collect::<Vec<_>>());
-    assert_eq!(model.card.parameters, model.network.spec().parameters);
-    assert_eq!(model.card.side as usize, model.card.grid * model.tokenizer.stride());
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/models");
-    let size = |name: &str| std::fs::metadata(folder.join(name).join("weights.safetensors")).expect("weights").len();
-    assert!(size("scenes-vq") + size("scenes-randar") < 24 << 20, "the bundled pair is too large");
+fn bundled_models_are_what_their_cards_say() {
+    for bundled in &MODELS {
+        let model = bundled.load(choose(DeviceChoice::Cpu).expect("a processor")).expect("loads");
+        let id = &model.card.id;
+        assert_eq!(model.card.subjects, (0..scenes::CLASSES).map(scenes::class_name).collect::<Vec<_>>(), "{id}");
+        assert_eq!(model.card.parameters, model.network.spec().parameters, "{id}");
+        assert_eq!(model.card.side as usize, model.card.grid * model.tokenizer.stride(), "{id}");
+        assert_eq!((model.card.side, model.card.grid), (256, 16), "{id}");
+    }
+    let ids: BTreeSet<_> = MODELS.iter().map(|bundled| bundled.card().expect("a card").id).collect();
+    assert_eq!(ids.len(), MODELS.len(), "each has a name of its own");
+}
+
+/// All that comes with the program, models for comparison included.
+#[test]
+fn bundled_models_are_at_most_64_mebibytes_together() {
+    fn size(path: &std::path::Path) -> u64 {
+        let entries = std::fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path());
+        // Where models are trained in place, their runs lie beside them.
+        let entries = entries.filter(|path| !path.ends_with("andamento-run"));
+        entries.map(|path| if path.is_dir() { size(&path) } else { path.metadata().expect("a file").len() }).sum()
+    }
+    let all = size(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/models"));
+    assert!((1 << 20..64 << 20).contains(&all), "{:.1} MiB", all as f64 / f64::from(1 << 20));
 }
 
 /// Held-out scenes come back through the bundled tokenizer about as faithfully as its card says.

@@ -12,9 +12,9 @@ use andamento_model::evaluate::inception::{Inception, InceptionV3, KEYS, resized
 use andamento_model::evaluate::likelihood::bits;
 use andamento_model::evaluate::precision_recall::Manifolds;
 use andamento_model::evaluate::similarity::{psnr, ssim};
-use andamento_model::evaluate::{self, Figure, Report, Settings, Unit, card};
+use andamento_model::evaluate::{self, FRECHET, Figure, Report, Settings, Unit, card};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
-use andamento_model::library::{Card, Defaults, TokenizerCard, random};
+use andamento_model::library::{Card, Defaults, Model, TokenizerCard, random};
 use andamento_model::network::{Network, Prompt, Spec};
 use andamento_model::networks::llamagen::TransformerConfig;
 use andamento_model::networks::randar::{RandAr, RandArNetwork};
@@ -449,7 +449,7 @@ fn pictures_are_resized_as_torch_does() {
 }
 
 /// A model of little size on the scenes, with fresh weights.
-fn tiny_model() -> andamento_model::library::Model {
+fn tiny_model() -> Model {
     let tokenizer = json!({
         "ch": 32, "encoder_ch_mult": [1, 1, 1], "decoder_ch_mult": [1, 1, 1], "num_res_blocks": 1, "z_channels": 32,
         "codebook_size": VOCAB, "codebook_embed_dim": 4,
@@ -495,7 +495,7 @@ fn evaluated(settings: &Settings) -> Result<Report> {
 
 #[test]
 fn a_generator_gets_every_figure_and_the_same_again() {
-    let settings = Settings { pictures: 26, reference: 60, seed: 4 };
+    let settings = Settings { pictures: 26, reference: 60, seed: 4, order: None };
     let mut model = tiny_model();
     let mut tasks = Vec::new();
     let data = HeldOut::Scenes { seed: settings.seed };
@@ -534,12 +534,55 @@ fn a_generator_gets_every_figure_and_the_same_again() {
     assert_eq!(orders[0].name, "bits per token, random");
 }
 
+/// A model of the same weights in raster order, and a RAR whose tables were merged, which has no other order.
+#[test]
+fn models_are_compared_under_the_same_conditions() {
+    let settings = Settings { pictures: 13, reference: 13, seed: 4, order: None };
+    let evaluated = |model: &mut Model, order| {
+        let data = HeldOut::Scenes { seed: settings.seed };
+        evaluate::model(model, &data, &Colours, &Settings { order, ..settings }, &mut |_| {})
+    };
+    let mut model = tiny_model();
+    let card = model.card.clone();
+    let rar = json!({
+        "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "image_seq_len": 16,
+        "codebook_size": VOCAB, "condition_num_classes": scenes::CLASSES, "merged": true, "scan": "raster",
+    });
+    let merged = Card { family: "RAR".into(), network: rar, ..card.clone() };
+    let mut merged = random(merged, choose(DeviceChoice::Cpu).expect("a processor")).expect("builds");
+    let refused = evaluated(&mut merged, Some("spiral-in")).expect_err("it has one order");
+    assert!(refused.to_string().contains("merged"), "{refused}");
+    let mut report = evaluated(&mut model, None).expect("evaluates");
+    let raster = evaluated(&mut model, Some("raster")).expect("evaluates");
+    report.compare(&card, &card, Some("raster"), raster);
+    let only = evaluated(&mut merged, None).expect("evaluates");
+    report.compare(&card, &merged.card, None, only);
+
+    let [raster, rar] = &report.against[..] else { panic!("{:?}", report.against) };
+    let bits = |figures: &[Figure]| figures.iter().filter(|figure| figure.unit == Unit::Bits).count();
+    assert_eq!((bits(&report.generator), bits(&raster.generator), bits(&rar.generator)), (10, 10, 1));
+    let rows = report.rows();
+    let row = |name: &str| &rows.iter().find(|row| row.figure.name == name).expect("a row").values;
+    assert!(row(FRECHET).iter().all(Option::is_some));
+    assert_ne!(row(FRECHET)[0], row(FRECHET)[1], "another order makes other pictures");
+    assert_eq!(row("bits per token, spiral-in").iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!((raster.claim.is_some(), rar.claim), (true, None));
+    let [verdict] = &card::verdicts(&report)[..] else { panic!("one pair is the paper's") };
+    let better = report.generator[0].value < raster.generator[0].value;
+    assert_eq!(verdict.contains("that holds"), better, "{verdict}");
+    let text = card::section(&report, "andamento evaluate tiny");
+    let head = "| Generator | model | tiny@raster | tiny | real held-out pictures |\n|---|---|---|---|---|\n";
+    assert!(text.contains(head) && text.contains(verdict.as_str()), "{text}");
+    assert!(text.contains("| Tokenizer | model | real held-out pictures |\n|---|---|---|\n| PSNR |"), "{text}");
+}
+
 #[test]
 fn too_few_pictures_are_refused_before_anything_is_computed() {
-    let refused = |pictures: usize, reference: usize| match evaluated(&Settings { pictures, reference, seed: 0 }) {
-        Err(Error::Control { control, cause, remedy }) => (control, format!("{cause}. {remedy}")),
-        other => panic!("{other:?}"),
-    };
+    let refused =
+        |pictures: usize, reference: usize| match evaluated(&Settings { pictures, reference, seed: 0, order: None }) {
+            Err(Error::Control { control, cause, remedy }) => (control, format!("{cause}. {remedy}")),
+            other => panic!("{other:?}"),
+        };
     let (control, text) = refused(12, 60);
     assert_eq!(control, "--pictures");
     assert!(text.contains("too few for the covariance of 12 features") && text.contains("13 or more"), "{text}");
@@ -588,6 +631,7 @@ fn a_card_holds_its_figures_once() {
         seed: 0,
         tokenizer: Vec::new(),
         generator: vec![figure(value)],
+        against: Vec::new(),
     };
     let card = "# Tiny\n\nA model.\n";
     let first = card::with_figures(card, &report(0.5), "andamento evaluate tiny");

@@ -5,7 +5,7 @@ use std::slice::from_ref;
 use andamento_model::kernels;
 use burn::nn::{GroupNormConfig, RmsNormConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{log_softmax, silu};
+use burn::tensor::activation::{gelu, log_softmax, silu};
 use burn::tensor::{Distribution, Int, Tensor};
 
 fn device() -> Device {
@@ -116,6 +116,33 @@ fn attention_drops_the_same_weights_forward_and_backward() {
 }
 
 #[test]
+fn short_attention() {
+    let device = device();
+    for (sequences, heads, queries, slots, head_dim) in [(1, 1, 1, 1, 4), (150, 2, 1, 5, 16), (70, 3, 4, 5, 20)] {
+        let what = format!("{sequences} × {heads} heads × {queries} queries × {slots} slots × {head_dim}");
+        let seen = (0..sequences * slots).map(|at| if at % 7 == 1 && slots > 1 { -1e30f32 } else { 0.0 });
+        let mask = Tensor::from_data(TensorData::new(seen.collect::<Vec<_>>(), [sequences, slots]), &device);
+        let [q, k, v] = [queries, slots, slots].map(|rows| normal([sequences, rows, heads * head_dim], &device));
+        let inputs = [&q, &k, &v].map(Tensor::clone);
+        let got = kernels::short_attention(inputs.clone(), heads, mask.clone());
+        compare(&what, &inputs, got, kernels::plain_short_attention(inputs.clone(), heads, mask));
+    }
+}
+
+#[test]
+fn gelus() {
+    let device = device();
+    let x = Tensor::<1>::from_data((-1200..1200).map(|x| x as f32 / 100.0).collect::<Vec<_>>().as_slice(), &device);
+    let x = x.reshape([2, 30, 40]).require_grad();
+    let far = (kernels::gelu(x.clone()) - gelu(x.clone())).abs().max().into_scalar::<f32>();
+    assert!(far < 1e-6, "an error of {far}");
+    compare("gelu", from_ref(&x), kernels::gelu(x.clone()), gelu(x.clone()));
+    let inner = (x.clone() * x.clone() * x.clone() * 0.044_715 + x.clone()) * (2.0 / std::f64::consts::PI).sqrt();
+    let want = x.clone() * 0.5 * (inner.tanh() + 1.0);
+    compare("gelu by tanh", from_ref(&x), kernels::gelu_tanh(x.clone()), want);
+}
+
+#[test]
 fn convolution() {
     let device = device();
     for (batch, inputs, outputs, height, width, side, stride, padding) in [
@@ -154,6 +181,14 @@ fn norms() {
         compare(&what, from_ref(&x), kernels::group_norm_silu(&norm, x.clone()), silu(norm.forward(x.clone())));
         compare(&what, &affine, kernels::group_norm_silu(&norm, x.clone()), silu(norm.forward(x)));
     }
+    let [gamma, beta] = [(); 2].map(|()| normal([24], &device));
+    let x = normal([3, 2, 70, 24], &device) + 0.5;
+    let layer_norm =
+        |x: &Tensor<4>| burn::tensor::module::layer_norm(x.clone(), gamma.clone(), Some(beta.clone()), 1e-6);
+    let got = |x: &Tensor<4>| kernels::layer_normed(x.clone(), gamma.clone(), Some(beta.clone()), 1e-6);
+    let x = x.detach().require_grad();
+    compare("layer", from_ref(&x), got(&x), layer_norm(&x));
+    compare("layer", &[gamma.clone(), beta.clone()], got(&x), layer_norm(&x));
     let mut norm = RmsNormConfig::new(24).with_epsilon(1e-5).init(&device);
     norm.gamma = burn::module::Param::from_tensor(normal([24], &device).detach());
     let x = normal([3, 70, 24], &device);
@@ -171,5 +206,10 @@ fn swiglu_and_cross_entropy() {
     let logits = normal([2, 30, 301], &device);
     let targets = Tensor::<1, Int>::arange(0..60, &device).reshape([2, 30]) * 5;
     let want = log_softmax(logits.clone(), 2).gather(2, targets.clone().unsqueeze_dim(2)).mean().neg();
-    compare("cross entropy", from_ref(&logits), kernels::cross_entropy(logits.clone(), targets), want);
+    compare("cross entropy", from_ref(&logits), kernels::cross_entropy(logits.clone(), targets.clone()), want);
+    let weights = [0.0, 2.0, 1.0];
+    let shares = Tensor::<1>::from_data(weights, &device).repeat_dim(0, 20).reshape([2, 30, 1]) / 60.0;
+    let want = (log_softmax(logits.clone(), 2).gather(2, targets.clone().unsqueeze_dim(2)) * shares).sum().neg();
+    let got = kernels::weighted_cross_entropy(logits.clone(), targets, &weights);
+    compare("weighted cross entropy", from_ref(&logits), got, want);
 }

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use andamento_model::device::{ChosenDevice, DeviceChoice, choose};
 use andamento_model::library::folder::Trained;
-use andamento_model::picture::Picture;
 use andamento_model::train::data::Data;
 use andamento_model::train::data::crops;
 use andamento_model::train::data::pictures::Pictures;
@@ -16,7 +15,6 @@ use andamento_model::train::data::prefetch::Prefetch;
 use andamento_model::train::metrics::Metrics;
 use andamento_model::train::optimiser::{Curve, Group, Optimiser};
 use andamento_model::train::run::{Folder, Settings, Trainer};
-use andamento_model::train::scenes::scene;
 use andamento_model::train::{Event, Outcome, Run, train, usual_folder};
 use andamento_model::{Error, Result};
 use burn::module::Module;
@@ -24,6 +22,8 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use image::RgbImage;
+
+use crate::recipes::{MULTI_SCALE_VQ, RANDAR, TINY, VAR, VQ, pictures, tiny};
 
 /// A folder of its own for a test, removed afterwards.
 struct Place(PathBuf);
@@ -40,20 +40,6 @@ impl Place {
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(&path, text).expect("written");
         path
-    }
-
-    /// 24 small pictures of three classes, and one that is broken.
-    fn pictures(&self) {
-        for index in 0..24 {
-            let (class, name) = (index % 3, ["forest", "lake", "town"][index % 3]);
-            let folder = self.0.join("pictures").join(name);
-            fs::create_dir_all(&folder).expect("a folder");
-            let picture = scene(8 * class + 1, index as u64, 24);
-            let bytes = Picture::new(picture.into()).png_bytes().expect("a PNG");
-            fs::write(folder.join(format!("{index:02}.png")), bytes).expect("written");
-        }
-        self.write("pictures/lake/broken.png", "this is no picture");
-        self.write("pictures/readme.txt", "nor is this");
     }
 
     /// Carries out a configuration on the processor, and what it noted.
@@ -96,131 +82,12 @@ impl Drop for Place {
     }
 }
 
-/// What all tiny configurations share.
-const SHARED: &str = r#"
-output = "model"
-seed = 3
-steps = 50
-checkpoint_every = 20
-sheet_every = 0
-[data]
-source = "folder"
-folder = "../pictures"
-side = 16
-augment = "flip"
-"#;
-
-const OPTIMISER: &str = "
-[optimiser]
-learning_rate = 3e-3
-warm_up = 4
-clip = 1.0
-";
-
-const VQ: &str = r#"
-[model]
-ch = 32
-encoder_ch_mult = [1, 1]
-decoder_ch_mult = [1, 1]
-num_res_blocks = 1
-z_channels = 32
-codebook_size = 32
-codebook_embed_dim = 4
-[method.vqgan]
-restart_after = 200
-perceptual = { kind = "structure", weight = 0.1 }
-discriminator = { start = 8, weight = 0.1, channels = 8, layers = 1, adaptive = true }
-"#;
-
-const MULTI_SCALE_VQ: &str = r#"
-[model]
-ch = 32
-ch_mult = [1, 1, 1]
-num_res_blocks = 1
-z_channels = 8
-vocab_size = 32
-share_quant_resi = 2
-v_patch_nums = [1, 2, 4]
-[method.vqgan]
-restart_after = 200
-perceptual = { kind = "edges", weight = 0.5 }
-[[method.vqgan.phases]]
-from = 0
-crop = 16
-batch = 2
-halvings = 1
-[[method.vqgan.phases]]
-from = 8
-crop = 8
-batch = 3
-[[method.vqgan.phases]]
-from = 40
-crop = 16
-batch = 2
-"#;
-
-const RANDAR: &str = r#"
-[tokenizer]
-folder = "../vq/model"
-[model]
-dim = 32
-n_layer = 2
-n_head = 2
-multiple_of = 32
-"#;
-
-const RAR: &str = r#"
-[tokenizer]
-folder = "../vq/model"
-[model]
-hidden_size = 32
-num_hidden_layers = 2
-num_attention_heads = 2
-intermediate_size = 64
-"#;
-
-const TENSORAR: &str = r#"
-[tokenizer]
-folder = "../vq/model"
-[model]
-k = 2
-depth = 1
-[method]
-base = "../llamagen/model"
-"#;
-
-const VAR: &str = r#"
-[tokenizer]
-folder = "../multi-scale-vq/model"
-[model]
-depth = 2
-embed_dim = 32
-num_heads = 2
-shared_aln = true
-attn_l2_norm = true
-"#;
-
 /// Coarse scales first, and branches left out.
 const STAGES: &str = "
 [method]
 drop_path = 0.3
 progressive = { until = 0.8, first = 0, warm_up = 3.0 }
 ";
-
-/// Every recipe at a tiny size, those that others stand on first: its folder and name, the batch, and the rest.
-const TINY: &[(&str, usize, &str)] = &[
-    ("vq", 2, VQ),
-    ("randar", 4, RANDAR),
-    ("llamagen", 4, RANDAR),
-    ("rar", 4, RAR),
-    ("tensorar", 4, TENSORAR),
-    ("multi-scale-vq", 2, MULTI_SCALE_VQ),
-    ("var", 4, VAR),
-];
-
-fn tiny(recipe: &str, batch: usize, rest: &str) -> String {
-    format!("recipe = \"{recipe}\"\nbatch = {batch}\n{SHARED}{OPTIMISER}{rest}")
-}
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
@@ -229,7 +96,7 @@ fn mean(values: &[f64]) -> f64 {
 #[test]
 fn every_recipe_learns_from_a_folder_of_24_pictures() {
     let place = Place::new("recipes");
-    place.pictures();
+    pictures(&place.0);
     for (folder, batch, rest) in TINY {
         place.write(&format!("{folder}/train.toml"), &tiny(folder, *batch, rest));
         let (outcome, notes) = place.train(&format!("{folder}/train.toml")).expect("it trains");
@@ -247,7 +114,7 @@ fn every_recipe_learns_from_a_folder_of_24_pictures() {
 #[test]
 fn a_trained_generator_opens_by_its_folder() {
     let place = Place::new("opens");
-    place.pictures();
+    pictures(&place.0);
     for (folder, batch, rest) in &TINY[..2] {
         let rest = rest.replace("folder = \"../vq/model\"", "folder = \"../vq/model\"\ncopy = false");
         let text = tiny(folder, *batch, &rest).replace("steps = 50", "steps = 2").replace("sheet_every = 0", "");
@@ -267,11 +134,39 @@ fn a_trained_generator_opens_by_its_folder() {
     assert_eq!(by_reference.hash, Trained::open(&folder).expect("opens").hash);
 }
 
+/// The weights are those that were named, to the last bit of the file, and no code is put elsewhere for being idle.
+#[test]
+fn training_may_begin_with_trained_weights() {
+    let place = Place::new("init");
+    pictures(&place.0);
+    let short = |recipe: &str, batch, rest: &str| tiny(recipe, batch, rest).replace("steps = 50", "steps = 12");
+    for (recipe, batch, rest) in [("vq", 2, VQ), ("llamagen", 4, RANDAR)] {
+        let text = short(recipe, batch, rest);
+        place.write(&format!("{recipe}/train.toml"), &text);
+        place.train(&format!("{recipe}/train.toml")).expect("it trains");
+        let still = text.replace("steps = 12", "steps = 1").replace("= 3e-3", "= 1e-9");
+        let init = |folder: &str| format!("init = \"../{folder}/model\"\n{still}");
+        place.write("again/train.toml", &init(recipe));
+        place.train("again/train.toml").expect("it trains");
+        let [first, again] =
+            [recipe, "again"].map(|of| fs::read(place.0.join(of).join("model/weights.safetensors")).expect("weights"));
+        assert!(first == again, "{recipe}: the weights are others");
+        fs::remove_dir_all(place.0.join("again")).expect("removed");
+        let other = init(recipe).replace("z_channels = 32", "z_channels = 64").replace("n_layer = 2", "n_layer = 1");
+        for (text, names) in [(other, "other sizes"), (init("nowhere"), "nowhere")] {
+            place.write("again/train.toml", &text);
+            let error = place.train("again/train.toml").expect_err("it does not fit").to_string();
+            assert!(error.contains(names) && error.contains("config.json"), "{error}");
+        }
+        fs::remove_dir_all(place.0.join("again")).expect("removed");
+    }
+}
+
 /// Stopped after every fourth step and started again.
 #[test]
 fn a_run_in_pieces_makes_every_step_once() {
     let place = Place::new("pieces");
-    place.pictures();
+    pictures(&place.0);
     for run in ["whole", "pieces"] {
         let extra = "ema = 0.9\naccumulate = 2\n";
         let vq = format!("{extra}{}", tiny("vq", 2, VQ).replace("steps = 50", "steps = 14"));
@@ -316,7 +211,7 @@ fn is_tokens(entry: &fs::DirEntry) -> bool {
 #[test]
 fn all_runs_go_in_sequence_and_finished_ones_are_skipped() {
     let place = Place::new("all");
-    place.pictures();
+    pictures(&place.0);
     for (folder, batch, rest) in &TINY[..2] {
         let text = tiny(folder, *batch, rest).replace("steps = 50", "steps = 3");
         place.write(&format!("{folder}/train.toml"), &text);
@@ -336,7 +231,7 @@ fn all_runs_go_in_sequence_and_finished_ones_are_skipped() {
 #[test]
 fn another_tokenizer_is_refused_for_a_run_that_has_begun() {
     let place = Place::new("basis");
-    place.pictures();
+    pictures(&place.0);
     let short = |recipe: &str, batch, rest: &str| tiny(recipe, batch, rest).replace("steps = 50", "steps = 2");
     place.write("vq/train.toml", &short("vq", 2, VQ));
     place.write("randar/train.toml", &short("randar", 2, RANDAR));
@@ -351,7 +246,7 @@ fn another_tokenizer_is_refused_for_a_run_that_has_begun() {
 #[test]
 fn configurations_that_mean_nothing_are_refused_with_their_remedy() {
     let place = Place::new("refused");
-    place.pictures();
+    pictures(&place.0);
     let good = tiny("vq", 2, VQ);
     let cases = [
         (good.replace("seed = 3", "sead = 3"), "sead"),
@@ -383,7 +278,7 @@ fn data(text: &str) -> Data {
 #[test]
 fn pictures_do_not_depend_on_the_number_of_threads() {
     let place = Place::new("threads");
-    place.pictures();
+    pictures(&place.0);
     let folder = r#"{"source": "folder", "folder": "pictures", "side": 16, "augment": "random-crop"}"#;
     for settings in [folder, r#"{"source": "scenes", "side": 16, "augment": "flip"}"#] {
         let pictures = Arc::new(Pictures::open(&data(settings), &place.0).expect("opens"));

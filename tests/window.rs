@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use andamento::command::{Command, Dialog, Tool};
+use andamento::command::{Command, Dialog, Selection, Tool};
 use andamento::document::{Document, fresh};
 use andamento::editor::{Editor, Engine};
 use andamento::files::folders::Folders;
@@ -18,7 +18,8 @@ use andamento_model::frame::Extent;
 use andamento_model::lattice::{Grid, Site};
 use andamento_model::ledger::revisions;
 use andamento_model::library::imported::Shelf;
-use andamento_model::library::{self, Card, Defaults, TokenizerCard};
+use andamento_model::library::{self, Card, Defaults, MODELS, TokenizerCard};
+use andamento_model::network::Pace;
 use andamento_model::networks::FAMILIES;
 use andamento_model::networks::llamagen::{TransformerConfig, Trunk};
 use andamento_model::networks::tensorar::base::BaseConfig;
@@ -26,7 +27,7 @@ use andamento_model::networks::tensorar::noise::Noise;
 use andamento_model::networks::tensorar::{TensorAr, TensorArConfig};
 use andamento_model::order;
 use andamento_model::paint::Request;
-use andamento_model::picture::{Mask, Picture, Rect};
+use andamento_model::picture::{Combine, Mask, Picture, Rect};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_tests::goldens;
@@ -538,6 +539,53 @@ fn refused(window: &mut Harness<'_, App>, command: Command, about: &str) {
     assert!(told.bad && told.about == about && !told.cause.is_empty(), "{told:?}");
     assert_eq!(window.state().editor.settings, before, "nothing was set");
     window.state_mut().editor.apply(Command::Dismiss(told.number));
+}
+
+/// A whole picture, a hole and more canvas, by every bundled model.
+#[test]
+fn every_bundled_model_paints_in_the_window() {
+    let folder = std::env::temp_dir().join(format!("andamento-bundled-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder to write to");
+    let file = folder.join("grey.png");
+    let grey = Picture::new(image::RgbImage::from_pixel(96, 96, image::Rgb([90, 120, 150])).into());
+    std::fs::write(&file, grey.png_bytes().expect("a picture")).expect("a file");
+    let mut window = window_with(Some(file), None, &folder);
+    until(&mut window, "the picture is open", |editor| editor.document.name == "grey.png");
+    let start = window.state().editor.document.clone();
+    for model in &MODELS {
+        let card = model.card().expect("a card");
+        let title = &card.title;
+        window.state_mut().editor.apply(Command::ChooseModel(card.id.clone()));
+        until(&mut window, &format!("{title} is ready"), |editor| matches!(editor.engine, Engine::Ready { .. }));
+        if matches!(window.state().editor.abilities.pace, Pace::Free) {
+            window.state_mut().editor.apply(Command::Steps(6));
+        }
+        let commands = [
+            vec![Command::SelectAll],
+            vec![
+                Command::ClearMask,
+                Command::Select(Selection::Rectangle(Rect::new(32, 32, 24, 24)), Combine::Replace),
+            ],
+            vec![Command::ClearMask, Command::ExtendCanvas([0, 0, 32, 0])],
+        ];
+        for commands in commands {
+            commands.into_iter().for_each(|command| window.state_mut().editor.apply(command));
+            let before = window.state().editor.document.clone();
+            let request = run(&mut window);
+            assert_eq!(request.order, card.abilities().expect("abilities").orders.native(), "{title}");
+            let after = &window.state().editor.document;
+            let (old, new) = (before.picture.to_rgb8(), after.picture.to_rgb8());
+            let same = |(x, y, pixel): &(u32, u32, &image::Rgb<u8>)| old.get_pixel(*x, *y) == *pixel;
+            let (masked, rest): (Vec<_>, Vec<_>) =
+                new.enumerate_pixels().partition(|(x, y, _)| before.mask.get(*x, *y) > 0);
+            assert!(!masked.iter().all(same), "{title}: something changed");
+            assert!(rest.iter().all(same), "{title}: pixels outside of the mask");
+        }
+        while window.state().editor.document.picture.width() > start.picture.width() {
+            window.state_mut().editor.apply(Command::Undo);
+        }
+    }
+    std::fs::remove_dir_all(folder).expect("the folder is removed");
 }
 
 /// TensorAR with fresh weights around the golden LlamaGen's sizes, as nobody has published any: its configuration and its

@@ -7,9 +7,10 @@ use andamento_model::device::{self, DeviceChoice};
 use andamento_model::evaluate::features::{Classifier, Extractor};
 use andamento_model::evaluate::held_out::HeldOut;
 use andamento_model::evaluate::inception::Inception;
-use andamento_model::evaluate::{self, PICTURES, Progress, REFERENCE, Report, Settings, card};
+use andamento_model::evaluate::{self, Figure, PICTURES, Progress, REFERENCE, Report, Settings, card};
 use andamento_model::library::imported::Shelf;
-use andamento_model::library::{self, Model, TokenizerCard};
+use andamento_model::library::{self, Entry, Model, TokenizerCard};
+use andamento_model::order;
 use andamento_model::train::config::TokenizerSource;
 use andamento_model::{Error, Result};
 use clap::Args;
@@ -22,7 +23,8 @@ use crate::document::save_atomically;
 ///
 /// Tokenizers: PSNR, SSIM (11 × 11 Gaussian window, mean of the colour channels) and code use. Generators, by the features
 /// of a classifier of the bundled scenes or of an Inception: Fréchet distance, Inception score, precision, recall, density,
-/// coverage, recognised samples; inpainting against the surroundings' mean colour; bits per token in every order.
+/// coverage, recognised samples; inpainting against the surroundings' mean colour; bits per token in every order. With
+/// --against the same of other generators stands beside it, and whether what the papers say of the two holds.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The model (see `andamento models`), or the folder of a trained one. With a generator goes its tokenizer.
@@ -46,6 +48,10 @@ pub struct Options {
     /// Decides pictures and draws.
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
+    /// Another generator to measure beside it under the same conditions, or the same in another order
+    /// (`scenes-randar@raster`); may be given several times.
+    #[arg(long, value_name = "MODEL|DIR[@ORDER]")]
+    against: Vec<String>,
     /// Write the figures into the model's card.md, with the command that makes them again.
     #[arg(long)]
     write_card: bool,
@@ -56,11 +62,15 @@ pub struct Options {
 /// # Errors
 /// Names the model, the file or the option, and the reason.
 pub fn run(options: &Options, choice: DeviceChoice, shelf: &Shelf, as_json: bool) -> Result<()> {
-    let settings = Settings { pictures: options.pictures, reference: options.reference, seed: options.seed };
+    let (pictures, reference, seed) = (options.pictures, options.reference, options.seed);
+    let settings = Settings { pictures, reference, seed, order: None };
     let card = options.write_card.then(|| options.card()).transpose()?;
     let bar = Bar::default();
     let report = &mut |progress: &Progress| bar.show(progress);
     let found = if is_tokenizer(Path::new(&options.model)) {
+        if !options.against.is_empty() {
+            return Err(Error::control("--against", "it compares generators", "Measure each tokenizer on its own"));
+        }
         let device = device::choose(choice)?;
         eprintln!("{}", describe(&device));
         let source = TokenizerSource { folder: options.model.clone().into(), copy: false };
@@ -69,11 +79,21 @@ pub fn run(options: &Options, choice: DeviceChoice, shelf: &Shelf, as_json: bool
         let figures = evaluate::tokenizer(tokenizer.as_ref(), options.side, &data, &settings, report)?;
         Report::of_tokenizer(&options.model, &data, &device.name, &settings, figures)
     } else {
-        let entry = library::find(&options.model, shelf)?;
-        let mut model = load(&entry, choice)?;
+        // Before minutes are spent: whether all that is to be compared is there.
+        let others =
+            options.against.iter().map(|name| Ok((name, contender(name, shelf)?))).collect::<Result<Vec<_>>>()?;
+        let mut model = load(&library::find(&options.model, shelf)?, choice)?;
         let data = options.data(&model.card.subjects)?;
         let extractor = options.extractor(&model)?;
-        evaluate::model(&mut model, &data, extractor.as_ref(), &settings, report)?
+        let mut found = evaluate::model(&mut model, &data, extractor.as_ref(), &settings, report)?;
+        for (name, (entry, order)) in others {
+            let settings = Settings { order, ..settings };
+            eprintln!("against {name}");
+            let mut other = load(&entry, choice)?;
+            let figures = evaluate::model(&mut other, &data, extractor.as_ref(), &settings, report)?;
+            found.compare(&model.card, &other.card, order, figures);
+        }
+        found
     };
     bar.end();
     if let Some(file) = card {
@@ -131,6 +151,7 @@ impl Options {
         for (name, path) in [("--data", &self.data), ("--inception", &self.inception)] {
             words.extend(path.as_ref().map(|path| format!("{name} {}", quoted(&path.display().to_string()))));
         }
+        words.extend(self.against.iter().map(|other| format!("--against {}", quoted(other))));
         if self.side != 256 {
             words.push(format!("--side {}", self.side));
         }
@@ -139,6 +160,18 @@ impl Options {
         }
         words.join(" ")
     }
+}
+
+/// What a generator is compared with: another, or an order of it, `MODEL@ORDER`.
+fn contender(name: &str, shelf: &Shelf) -> Result<(Entry, Option<&'static str>)> {
+    let order = name.rsplit_once('@').and_then(|(model, order)| Some((model, order::by_name(order).ok()?.name)));
+    let (id, order) = order.map_or((name, None), |(id, order)| (id, Some(order)));
+    let entry = library::find(id, shelf)?;
+    if let Some(order) = order {
+        let allowed = entry.card()?.abilities()?.orders.allow(order);
+        allowed.map_err(|reason| Error::control("--against", reason, format!("Leave out @{order}")))?;
+    }
+    Ok((entry, order))
 }
 
 /// Whether a folder holds a tokenizer, by its `config.json`.
@@ -158,17 +191,29 @@ fn print(report: &Report) {
     if let Some(features) = &report.features {
         println!("features: {features}; reference: {} others", report.reference);
     }
-    for (title, figures) in [("generator", &report.generator), ("tokenizer", &report.tokenizer)] {
-        if figures.is_empty() {
-            continue;
-        }
-        println!("\n{title:<66} {:>12} {:>12}", "model", "held-out");
-        for figure in figures {
-            let held_out = figure.held_out.map_or("–".into(), |value| card::number(value, figure.unit));
-            println!("{:<66} {:>12} {held_out:>12}", figure.name, card::number(figure.value, figure.unit));
-        }
+    let head = |title: &str, columns: &[&str]| {
+        println!("\n{title:<66}{}", columns.iter().map(|of| format!(" {of:>WIDTH$}")).collect::<String>());
+    };
+    let line = |of: &Figure, values: &[Option<f64>]| {
+        let cells =
+            values.iter().chain([&of.held_out]).map(|value| format!(" {:>WIDTH$}", card::cell(*value, of.unit)));
+        println!("{:<66}{}", of.name, cells.collect::<String>());
+    };
+    let rows = report.rows();
+    if !rows.is_empty() {
+        let others = report.against.iter().map(|other| other.model.as_str());
+        head("generator", &["model"].into_iter().chain(others).chain(["held-out"]).collect::<Vec<_>>());
+        rows.iter().for_each(|row| line(row.figure, &row.values));
     }
+    if !report.tokenizer.is_empty() {
+        head("tokenizer", &["model", "held-out"]);
+        report.tokenizer.iter().for_each(|figure| line(figure, &[Some(figure.value)]));
+    }
+    card::verdicts(report).iter().for_each(|verdict| println!("\n{verdict}"));
 }
+
+/// Letters of a column.
+const WIDTH: usize = 20;
 
 /// A progress bar that begins anew with every task; where there is no terminal, a line for each.
 #[derive(Default)]

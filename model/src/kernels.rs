@@ -9,11 +9,13 @@ mod attention;
 mod convolution;
 mod elementwise;
 mod norm;
+mod short;
 
 pub use attention::{attention, plain_attention};
 pub use convolution::{Conv2d, conv2d, plain_conv2d};
-pub use elementwise::{cross_entropy, swiglu};
-pub use norm::{group_norm_silu, rms_normed};
+pub use elementwise::{cross_entropy, gelu, gelu_tanh, swiglu, weighted_cross_entropy};
+pub use norm::{group_norm_silu, layer_normed, rms_normed};
+pub use short::{plain_short_attention, short_attention};
 
 use std::fmt;
 use std::sync::Arc;

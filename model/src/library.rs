@@ -167,12 +167,22 @@ pub struct Bundled {
     tokenizer_weights: &'static [u8],
 }
 
+/// A model of `assets/models` and the weights of its tokenizer.
+macro_rules! bundled {
+    ($id:literal, $tokenizer:expr) => {
+        Bundled {
+            config: include_str!(concat!("../../assets/models/", $id, "/config.json")),
+            weights: include_bytes!(concat!("../../assets/models/", $id, "/weights.safetensors")),
+            tokenizer_weights: $tokenizer,
+        }
+    };
+}
+
+/// The weights of the tokenizer that most bundled models stand on.
+const VQ: &[u8] = include_bytes!("../../assets/models/scenes-vq/weights.safetensors");
+
 /// Every bundled model; the first is the one a newcomer meets.
-pub const MODELS: [Bundled; 1] = [Bundled {
-    config: include_str!("../../assets/models/scenes-randar/config.json"),
-    weights: include_bytes!("../../assets/models/scenes-randar/weights.safetensors"),
-    tokenizer_weights: include_bytes!("../../assets/models/scenes-vq/weights.safetensors"),
-}];
+pub static MODELS: [Bundled; 1] = [bundled!("scenes-randar", VQ)];
 
 impl Bundled {
     /// What it is, without loading it.

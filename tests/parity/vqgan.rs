@@ -41,13 +41,33 @@ fn the_quantiser_s_losses_and_the_gradients_of_all() {
         let Some(parameter) = name.strip_prefix("train.grad.") else { continue };
         let want = case.golden.get(name);
         let largest = want.values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-        // The entropy's temperature of 0.01 makes a hundredfold of the codes' rounding.
-        let tolerance = if parameter == "quantize.embedding.weight" { 3e-4 } else { 1e-4 };
+        // The entropy's temperature of 0.01 enlarges rounding: vectors moved by up to 1e-6 of the largest, as convolutions
+        // in another sequence move them, change this gradient in f64 by up to 3.1e-4 of its largest value.
+        let tolerance = if parameter == CODES { 3e-4 } else { 1e-4 };
         want.assert_close(&gradients.get(parameter).values, tolerance * largest, name);
         compared += 1;
     }
     assert_eq!(compared, 10, "gradients in the goldens");
 }
+
+/// Of the golden vectors, whose rounding is that of the goldens, the codebook's gradient is the golden one.
+#[test]
+fn the_codebook_s_gradient_of_golden_vectors() {
+    let device = Device::flex().autodiff();
+    let case = VqCase::read(&device);
+    let z: Tensor<4> = case.image("sq.enc.z_prequant", &device);
+    let [batch, dim, rows, cols] = z.dims();
+    let z = z.permute([0, 2, 3, 1]).reshape([batch * rows * cols, dim]);
+    let z = z.clone() / z.square().sum_dim(1).sqrt();
+    let loss = case.model.quantize.straight_through(z.clone()).codebook + case.model.quantize.entropy(z) * 0.1;
+    let gradients = gradients(&case.model, &loss);
+    let want = case.golden.get(&format!("train.grad.{CODES}"));
+    let largest = want.values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    want.assert_close(&gradients.get(CODES).values, 3e-5 * largest, CODES);
+}
+
+/// The codebook's key.
+const CODES: &str = "quantize.embedding.weight";
 
 /// PatchGAN's keys in the goldens; whether `main.{index}` is a convolution, a norm or an activation follows from its place.
 const PATCH_GAN_KEYS: KeyMap = KeyMap { to_ours: None, to_published: None, leftovers: &["num_batches_tracked"] };
@@ -172,8 +192,10 @@ fn lpips_compares_features() {
     let close = |name: &str, values: Vec<f32>| {
         let want = golden.get(name);
         let largest = want.values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-        // Features of almost equal direction are subtracted: at the deepest layer 3 of the 7 digits are left.
-        want.assert_close(&values, 3e-4 * largest, name);
+        // Features of almost equal direction are subtracted: the deepest layer's golden itself is 1.7e-4 from its value in
+        // f64, all others within 3e-5.
+        let tolerance = if name == "lpips.layer4" { 3e-4 } else { 1e-4 };
+        want.assert_close(&values, tolerance * largest, name);
     };
     let features = lpips.features(a.clone());
     close("lpips.feat4_a", floats(features[4].clone()));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Figure, Report, Unit};
+use super::{Against, FRECHET, Figure, Report, Unit};
 
 /// Where the figures begin and end in a card.
 const MARKERS: [&str; 2] =
@@ -28,17 +28,46 @@ pub fn section(report: &Report, command: &str) -> String {
         let _ = write!(text, ", and as many samples; both {held_against}");
     }
     text.push_str(".\n");
-    for (title, figures) in [("Generator", &report.generator), ("Tokenizer", &report.tokenizer)] {
-        if figures.is_empty() {
-            continue;
-        }
-        let _ = writeln!(text, "\n| {title} | model | real held-out pictures |\n|---|---|---|");
-        for Figure { name, unit, value, held_out } in figures {
-            let held_out = held_out.map_or("–".into(), |value| number(value, *unit));
-            let _ = writeln!(text, "| {name} | {} | {held_out} |", number(*value, *unit));
-        }
+    let others: String = report.against.iter().map(|other| format!(" {} |", other.model)).collect();
+    let rules = "---|".repeat(report.against.len());
+    let table = |title: &str, others: &str, rules: &str| {
+        format!("\n| {title} | model |{others} real held-out pictures |\n|---|---|{rules}---|\n")
+    };
+    let line = |of: &Figure, values: &[Option<f64>]| {
+        let cells = values.iter().chain([&of.held_out]).map(|value| format!(" {} |", cell(*value, of.unit)));
+        format!("| {} |{}\n", of.name, cells.collect::<String>())
+    };
+    let rows = report.rows();
+    if !rows.is_empty() {
+        text += &table("Generator", &others, &rules);
+        rows.iter().for_each(|row| text += &line(row.figure, &row.values));
     }
+    if !report.tokenizer.is_empty() {
+        text += &table("Tokenizer", "", "");
+        report.tokenizer.iter().for_each(|figure| text += &line(figure, &[Some(figure.value)]));
+    }
+    verdicts(report).iter().for_each(|verdict| {
+        let _ = writeln!(text, "\n{verdict}");
+    });
     text
+}
+
+/// Whether what the papers say of the models that were compared holds of these, a sentence for each.
+pub fn verdicts(report: &Report) -> Vec<String> {
+    let distance = |figures: &[Figure]| figures.iter().find(|figure| figure.name == FRECHET).map(|figure| figure.value);
+    let verdict = |other: &Against| {
+        let (ours, theirs) = (distance(&report.generator)?, distance(&other.generator)?);
+        let holds = if ours < theirs { "holds" } else { "does not hold" };
+        let [ours, theirs] = [ours, theirs].map(|value| number(value, Unit::Plain));
+        let of = format!("a {FRECHET} of {ours} against {theirs} of {}", other.model);
+        Some(format!("{}. At this size that {holds}: {of}.", other.claim?))
+    };
+    report.against.iter().filter_map(verdict).collect()
+}
+
+/// A figure of a table, which may be missing.
+pub fn cell(value: Option<f64>, unit: Unit) -> String {
+    value.map_or("–".into(), |value| number(value, unit))
 }
 
 /// A figure as people read it.

@@ -30,7 +30,7 @@ use self::precision_recall::Manifolds;
 use crate::decode::{Decoding, Knobs};
 use crate::frame::Extent;
 use crate::lattice::{Lattice, Token};
-use crate::library::Model;
+use crate::library::{Card, Model};
 use crate::order::{self, ORDERS};
 use crate::paint::{Event, Request, paint};
 use crate::picture::{Mask, Picture, Rect};
@@ -57,6 +57,8 @@ pub struct Settings {
     pub reference: usize,
     /// Decides pictures and draws.
     pub seed: u64,
+    /// The order that samples and holes are made in, where it is not the model's own.
+    pub order: Option<&'static str>,
 }
 
 /// How far an evaluation is.
@@ -128,9 +130,56 @@ pub struct Report {
     pub tokenizer: Vec<Figure>,
     /// The generator's figures; none of a tokenizer alone.
     pub generator: Vec<Figure>,
+    /// What it was compared with.
+    pub against: Vec<Against>,
 }
 
+/// Another model, or the same in another order, under the same conditions.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Against {
+    /// What it is.
+    pub model: String,
+    /// What the paper says of the two, where it compares such.
+    pub claim: Option<&'static str>,
+    /// Its figures.
+    pub generator: Vec<Figure>,
+}
+
+/// A line of a table: a figure, and its values of the model and of all that it was compared with.
+pub struct Row<'a> {
+    /// The figure, of the model or of the first that has it.
+    pub figure: &'a Figure,
+    /// The values, none where a model has no such figure.
+    pub values: Vec<Option<f64>>,
+}
+
+/// The figure that a paper's claim is held against.
+pub const FRECHET: &str = "Fréchet distance";
+
 impl Report {
+    /// The generators' figures side by side.
+    pub fn rows(&self) -> Vec<Row<'_>> {
+        let columns: Vec<&[Figure]> = std::iter::once(&self.generator)
+            .chain(self.against.iter().map(|other| &other.generator))
+            .map(Vec::as_slice)
+            .collect();
+        let value = |column: &[Figure], name: &str| column.iter().find(|of| of.name == name).map(|of| of.value);
+        let mut rows: Vec<Row> = Vec::new();
+        for figure in columns.iter().copied().flatten() {
+            if rows.iter().all(|row| row.figure.name != figure.name) {
+                let values = columns.iter().map(|column| value(column, &figure.name)).collect();
+                rows.push(Row { figure, values });
+            }
+        }
+        rows
+    }
+
+    /// Sets a report of `other`, or of the same model in another `order`, beside this one, which is of `card`.
+    pub fn compare(&mut self, card: &Card, other: &Card, order: Option<&str>, report: Self) {
+        let model = order.map_or(report.model.clone(), |order| format!("{}@{order}", report.model));
+        self.against.push(Against { model, claim: claim(card, other, order), generator: report.generator });
+    }
+
     /// The report of a tokenizer alone.
     pub fn of_tokenizer(model: &str, data: &HeldOut, device: &str, settings: &Settings, figures: Vec<Figure>) -> Self {
         Self {
@@ -143,7 +192,22 @@ impl Report {
             seed: settings.seed,
             tokenizer: figures,
             generator: Vec::new(),
+            against: Vec::new(),
         }
+    }
+}
+
+/// What a paper says of a model beside another, or beside itself in another `order`.
+fn claim(ours: &Card, other: &Card, order: Option<&str>) -> Option<&'static str> {
+    match (ours.family.as_str(), other.family.as_str(), order) {
+        ("RandAR", "RandAR", Some("raster")) => {
+            Some("The paper has random orders ahead of raster order (RandAR, table 3)")
+        }
+        ("RAR", "RAR", None) => Some("The paper has annealed orders ahead of raster order alone (RAR, table 2)"),
+        ("TensorAR", base, None) if ours.network["base"]["family"] == base => Some(
+            "The paper has TensorAR ahead of its base model, also of one trained as long (TensorAR, table 3, figure 6)",
+        ),
+        _ => None,
     }
 }
 
@@ -235,6 +299,7 @@ pub fn model(
     let (count, side, lattice) = (settings.pictures, model.card.side, model.lattice());
     // Before anything is computed: what would be refused after minutes.
     check_pictures(count, Manifolds::FEWEST)?;
+    course(model, settings.order)?;
     frechet::check(count, extractor.width(), "--pictures")?;
     data.check(count)?;
     let wanted = data.reference(count, settings.reference);
@@ -267,7 +332,8 @@ pub fn model(
     for index in 0..count {
         report(&Progress { task: "samples", done: index, of: count });
         let class = index % model.card.subjects.len();
-        let reading = extractor.read(&sample(model, class as u32, draws(settings.seed, index))?)?;
+        let sample = sample(model, class as u32, settings.order, draws(settings.seed, index))?;
+        let reading = extractor.read(&sample)?;
         recognised += usize::from(reading.class() == class);
         samples.push(reading);
     }
@@ -291,6 +357,7 @@ pub fn model(
         seed: settings.seed,
         tokenizer: of_tokenizer,
         generator: figures,
+        against: Vec::new(),
     })
 }
 
@@ -306,7 +373,7 @@ fn compared(reference: &[Reading], real: &[Reading], again: &[Reading], samples:
     let true_ones = Manifolds::of(&real_features, &others);
     let figure = |name: &str, unit, value, held_out| Figure::new(name, unit, value).beside(held_out);
     Ok(vec![
-        figure("Fréchet distance", Unit::Plain, of_samples, of_real),
+        figure(FRECHET, Unit::Plain, of_samples, of_real),
         figure("Fréchet distance of the tokenizer's reconstructions", Unit::Plain, of_again, of_real),
         Figure::new("Fréchet distance, in that of the reconstructions", Unit::Plain, of_samples / of_again),
         figure("Inception score", Unit::Plain, score(samples), score(real)),
@@ -322,17 +389,28 @@ fn draws(seed: u64, index: usize) -> u64 {
     (seed << 32).wrapping_add(index as u64)
 }
 
-/// A whole new picture of a class, with the settings that the model does best with.
+/// The order that a model works in, its own or another, and how the sites are shared out among steps: as the model does
+/// best, but one by one in another order that is fixed (RandAR, table 3).
+fn course(model: &Model, order: Option<&'static str>) -> Result<(&'static str, Schedule)> {
+    let (abilities, steps) = (model.network.spec().abilities, Some(model.card.defaults.steps));
+    let own = abilities.orders.native();
+    let name = order.unwrap_or(own);
+    let steps = steps.filter(|_| name == own || order::by_name(name).is_ok_and(|order| order.random));
+    let schedule = abilities.schedule(steps);
+    abilities.check_course(name, schedule)?;
+    Ok((name, schedule))
+}
+
+/// A whole new picture of a class, in the model's own order or another, with the settings that the model does best with.
 ///
 /// # Errors
-/// If the class does not exist or the device fails.
-pub fn sample(model: &mut Model, class: u32, seed: u64) -> Result<RgbImage> {
+/// If the class does not exist, the model cannot follow the order, or the device fails.
+pub fn sample(model: &mut Model, class: u32, order: Option<&'static str>, seed: u64) -> Result<RgbImage> {
     let (lattice, defaults) = (model.lattice(), model.card.defaults);
     let abilities = model.network.spec().abilities;
-    let name = abilities.orders.native();
+    let (name, schedule) = course(model, order)?;
     let sequence = order::arrange(name, &lattice, seed)?;
     let nothing = vec![None; lattice.len()];
-    let schedule = abilities.schedule(Some(defaults.steps));
     let plan = Plan::new(lattice, &sequence, &nothing, schedule, abilities.orders.given(name))?;
     let plan = Arc::new(match defaults.guidance.dropped() {
         Some(share) => plan.dropping(share, seed),
@@ -362,33 +440,39 @@ fn holes(
     for (index, Reconstruction { picture, class, .. }) in pictures.iter().enumerate() {
         report(&Progress { task: "holes", done: index, of: pictures.len() });
         let class = class.unwrap_or(model.card.subjects.len() as u32);
-        let [filled, mean] = hole(model, picture, class, draws(settings.seed, index))?;
+        let [filled, mean] = hole(model, picture, class, settings.order, draws(settings.seed, index))?;
         (ours, flat) = (ours + filled, flat + mean);
     }
     Ok(Figure::new("squared error in a hole, in that of the surroundings' mean colour", Unit::Plain, ours / flat))
 }
 
 /// Fills a hole in the middle of a picture of the model's own size, half as wide and half as high, with the settings that
-/// the model does best with. The sum of squared errors within, in levels of 8 bits: what the model makes of it, and what
-/// the mean colour of the surroundings would.
+/// the model does best with, in its own order or another. The sum of squared errors within, in levels of 8 bits: what the
+/// model makes of it, and what the mean colour of the surroundings would.
 ///
 /// # Errors
-/// If the class does not exist, or the device fails.
-pub fn hole(model: &mut Model, truth: &RgbImage, class: u32, seed: u64) -> Result<[f64; 2]> {
+/// If the class does not exist, the model cannot follow the order, or the device fails.
+pub fn hole(
+    model: &mut Model,
+    truth: &RgbImage,
+    class: u32,
+    order: Option<&'static str>,
+    seed: u64,
+) -> Result<[f64; 2]> {
     let (width, height) = truth.dimensions();
     let hole = Rect::new(i64::from(width / 4), i64::from(height / 4), width / 2, height / 2);
     let mut mask = Mask::new(width, height);
     mask.fill_rect(hole, 255);
-    let (abilities, defaults) = (model.network.spec().abilities, model.card.defaults);
+    let ((order, schedule), defaults) = (course(model, order)?, model.card.defaults);
     let request = Request {
         picture: Picture::new(truth.clone().into()),
         mask: mask.clone(),
         frames: Vec::new(),
         extent: Extent::Trained,
         seam: Seam::PLAIN,
-        order: abilities.orders.native().into(),
+        order: order.into(),
         order_seed: seed,
-        schedule: abilities.schedule(Some(defaults.steps)),
+        schedule,
         knobs: Knobs { class, guidance: defaults.guidance, sampling: defaults.sampling, seed },
     };
     let mut filled = None;

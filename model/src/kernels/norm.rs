@@ -5,6 +5,7 @@ use burn::backend::flex::FlexTensor;
 use burn::nn::{GroupNorm, RmsNorm};
 use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
+use burn::tensor::module::layer_norm;
 use rayon::prelude::*;
 
 use super::{LANES, differentiable, dispatch, dot, fold, sigmoid, tensor, tracked, untracked};
@@ -88,6 +89,83 @@ pub fn rms_normed(norm: &RmsNorm, x: Tensor<3>) -> Tensor<3> {
         let of_gamma = (0..width).map(|index| of_gamma.iter().map(|part| part[index]).sum()).collect();
         [tensor(grad_x, shape), tensor(of_gamma, [width])]
     })
+}
+
+/// The layer norm of `x` over its last axis.
+pub fn layer_normed<const D: usize>(
+    x: Tensor<D>,
+    gamma: Tensor<1>,
+    beta: Option<Tensor<1>>,
+    epsilon: f64,
+) -> Tensor<D> {
+    let no_beta = || Tensor::zeros(gamma.dims(), &gamma.device());
+    let numbers = tracked(&x).zip(tracked(&gamma)).zip(tracked(&beta.clone().unwrap_or_else(no_beta)));
+    let Some((((x, from_x), (gamma, from_gamma)), (beta, from_beta))) = numbers else {
+        return layer_norm(x, gamma, beta, epsilon);
+    };
+    let (shape, epsilon): ([usize; D], f32) = (x.layout().shape().dims(), epsilon as f32);
+    let width = shape[D - 1];
+    let [x, gamma, beta] = [x, gamma, beta].map(|x| x.to_contiguous());
+    let mut out = vec![0.0; shape.iter().product()];
+    let (gains, shifts): (&[f32], &[f32]) = (gamma.storage(), beta.storage());
+    rows_of(&mut out, x.storage(), width).for_each(|(out, x)| {
+        dispatch(
+            #[inline(always)]
+            || {
+                for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                    let inverse = centred(out, x, epsilon);
+                    let affine = gains.iter().zip(shifts);
+                    out.iter_mut().zip(affine).for_each(|(out, (gain, shift))| *out = *out * inverse * gain + shift);
+                }
+            },
+        );
+    });
+    differentiable([from_x, from_gamma, from_beta], tensor(out, shape), move |grad, _| {
+        let (gains, grad): (&[f32], &[f32]) = (gamma.storage(), grad.storage());
+        let mut grad_x = vec![0.0; grad.len()];
+        let tasks = rows_of(&mut grad_x, x.storage(), width).zip(grad.par_chunks(ROWS * width));
+        let affine = tasks.map(|((grad_x, x), grad)| {
+            let mut affine = [vec![0.0; width], vec![0.0; width]];
+            let [of_gamma, of_beta] = &mut affine;
+            dispatch(
+                #[inline(always)]
+                || {
+                    let mut normal = vec![0.0; width];
+                    let rows = grad_x.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(grad.chunks_exact(width));
+                    for ((grad_x, x), grad) in rows {
+                        let inverse = centred(&mut normal, x, epsilon);
+                        for (index, grad_x) in grad_x.iter_mut().enumerate() {
+                            normal[index] *= inverse;
+                            of_gamma[index] += grad[index] * normal[index];
+                            of_beta[index] += grad[index];
+                            *grad_x = grad[index] * gains[index];
+                        }
+                        let mean = fold(grad_x, 0.0, |a, b| a + b) / width as f32;
+                        let along = dot(grad_x, &normal) / width as f32;
+                        grad_x
+                            .iter_mut()
+                            .zip(&normal)
+                            .for_each(|(x, normal)| *x = (*x - mean - normal * along) * inverse);
+                    }
+                },
+            );
+            affine
+        });
+        let affine = affine.collect::<Vec<_>>();
+        let sum = |which: usize| {
+            let of = |index: usize| affine.iter().map(|part| part[which][index]).sum();
+            tensor((0..width).map(of).collect(), [width])
+        };
+        [tensor(grad_x, shape), sum(0), sum(1)]
+    })
+}
+
+/// Writes a row less its mean, and returns the inverse of its deviation.
+#[inline(always)]
+fn centred(out: &mut [f32], x: &[f32], epsilon: f32) -> f32 {
+    let mean = fold(x, 0.0, |a, b| a + b) / x.len() as f32;
+    out.iter_mut().zip(x).for_each(|(out, x)| *out = x - mean);
+    (dot(out, out) / x.len() as f32 + epsilon).sqrt().recip()
 }
 
 /// Rows that a thread takes at a time.

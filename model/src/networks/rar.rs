@@ -22,7 +22,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{gelu, silu};
+use burn::tensor::activation::silu;
 use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ use crate::bench::Work;
 use crate::checkpoint::RAR_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
-use crate::kernels::{attention, cross_entropy};
+use crate::kernels::{attention, cross_entropy, gelu, layer_normed};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -358,7 +358,7 @@ impl Attention {
     /// Normed queries and keys, and values, of `x`, `[batch, slots, dim]`: `[batch, heads, slots, head_dim]` each.
     fn project(&self, x: Tensor<3>) -> [Tensor<4>; 3] {
         let [q, k, v] = split_heads(self.qkv.forward(x), self.n_head);
-        [self.q_norm.forward(q), self.k_norm.forward(k), v]
+        [normed(&self.q_norm, q), normed(&self.k_norm, k), v]
     }
 
     /// Causal attention over a whole sequence: `x` is `[batch, slots, dim]`, `mask` is `[1, 1, slots, slots]`.
@@ -425,9 +425,9 @@ impl Block {
         dropout: Dropout,
     ) -> Tensor<3> {
         let [shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp] = chunk(modulation);
-        let attended = attention(&self.attn, modulate(self.norm1.forward(x.clone()), shift_msa, scale_msa));
+        let attended = attention(&self.attn, modulate(normed(&self.norm1, x.clone()), shift_msa, scale_msa));
         let x = x + gate_msa * attended;
-        let normed = modulate(self.norm2.forward(x.clone()), shift_mlp, scale_mlp);
+        let normed = modulate(normed(&self.norm2, x.clone()), shift_mlp, scale_mlp);
         x + gate_mlp * self.mlp.forward(normed, dropout.projection)
     }
 }
@@ -640,9 +640,8 @@ fn last_norm(x: Tensor<3>, modulation: &Tensor<3>) -> Tensor<3> {
 
 /// A layer norm without weights: `[batch, slots, dim]`.
 fn normalise(x: Tensor<3>) -> Tensor<3> {
-    let centred = x.clone() - x.mean_dim(2);
-    let variance = centred.clone().square().mean_dim(2);
-    centred / (variance + EPSILON).sqrt()
+    let ones = Tensor::ones([x.dims()[2]], (&x.device(), x.dtype()));
+    layer_normed(x, ones, None, EPSILON)
 }
 
 /// Rows of a table, `[1, rows, dim]`, at indices `[batch, slots]`: `[batch, slots, dim]`.
@@ -666,6 +665,10 @@ fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
 /// A projection that is zero at first: AdaLN-zero.
 fn zero_linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
     LinearConfig::new(inputs, outputs).with_initializer(Initializer::Zeros).init(device)
+}
+
+fn normed<const D: usize>(norm: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
+    layer_normed(x, norm.gamma.val(), norm.beta.as_ref().map(Param::val), EPSILON)
 }
 
 fn layer_norm(dim: usize, device: &Device) -> LayerNorm {

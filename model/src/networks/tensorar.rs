@@ -42,7 +42,6 @@ pub mod noise;
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{gelu, log_softmax, softmax};
 use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +55,7 @@ use crate::bench::Cost;
 use crate::checkpoint::TENSORAR_KEYS;
 use crate::checkpoint::manifest::{Entry, Manifest};
 use crate::checkpoint::recognise::{Layout, Recognised};
+use crate::kernels::{gelu, rms_normed, short_attention, weighted_cross_entropy};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -264,20 +264,17 @@ pub struct QueryAttention {
 
 impl QueryAttention {
     /// `queries` is `[tensors, queries, dim]`, `seen` is `[tensors, slots, dim]`, `mask` is added to the scores,
-    /// `[tensors, 1, 1, slots]`.
-    fn forward(&self, queries: Tensor<3>, seen: Tensor<3>, mask: &Tensor<4>) -> Tensor<3> {
-        let [tensors, count, dim] = queries.dims();
-        let heads = |x: Tensor<3>| {
-            let [tensors, slots, dim] = x.dims();
-            x.reshape([tensors, slots, self.n_head, dim / self.n_head]).swap_dims(1, 2)
-        };
-        let q = heads(self.wq.forward(queries)) * ((dim / self.n_head) as f64).powf(-0.5);
-        let (k, v) = (heads(self.wk.forward(seen.clone())), heads(self.wv.forward(seen)));
-        // The weights are f32 whatever the rest is.
-        let scores = q.matmul(k.swap_dims(2, 3)).cast(DType::F32) + mask.clone();
-        let attended = softmax(scores, 3).cast(v.dtype()).matmul(v);
-        self.wo.forward(attended.swap_dims(1, 2).reshape([tensors, count, dim]))
+    /// `[tensors, slots]`.
+    fn forward(&self, queries: Tensor<3>, seen: Tensor<3>, mask: &Tensor<2>) -> Tensor<3> {
+        let [k, v] = [&self.wk, &self.wv].map(|linear| rowwise(linear, seen.clone()));
+        rowwise(&self.wo, short_attention([rowwise(&self.wq, queries), k, v], self.n_head, mask.clone()))
     }
+}
+
+/// A projection of all rows of `x`, `[tensors, slots, dim]`, in one product instead of one for each tensor.
+fn rowwise(linear: &Linear, x: Tensor<3>) -> Tensor<3> {
+    let [tensors, slots, dim] = x.dims();
+    linear.forward(x.reshape([tensors * slots, dim])).reshape([tensors, slots, linear.weight.dims()[1]])
 }
 
 /// `w2(gelu(w1 x))`.
@@ -312,13 +309,13 @@ impl QueryLayer {
     }
 
     /// `queries` is `[tensors, queries, dim]`, `memory` is `[tensors, slots, dim]`; `mask` is added to the scores of the
-    /// memory and the queries, `[tensors, 1, 1, slots + queries]`.
-    fn forward(&self, queries: Tensor<3>, memory: &Tensor<3>, mask: &Tensor<4>) -> Tensor<3> {
-        let seen = self.attention_norm.forward(Tensor::cat(vec![memory.clone(), queries.clone()], 1));
+    /// memory and the queries, `[tensors, slots + queries]`.
+    fn forward(&self, queries: Tensor<3>, memory: &Tensor<3>, mask: &Tensor<2>) -> Tensor<3> {
+        let seen = rms_normed(&self.attention_norm, Tensor::cat(vec![memory.clone(), queries.clone()], 1));
         let asking = seen.clone().slice(s![.., memory.dims()[1].., ..]);
         let queries = queries + self.attention.forward(asking, seen, mask);
-        let hidden = gelu(self.feed_forward.w1.forward(self.ffn_norm.forward(queries.clone())));
-        queries + self.feed_forward.w2.forward(hidden)
+        let hidden = gelu(rowwise(&self.feed_forward.w1, rms_normed(&self.ffn_norm, queries.clone())));
+        queries + rowwise(&self.feed_forward.w2, hidden)
     }
 }
 
@@ -356,7 +353,6 @@ impl InputEncoder {
         let tensors = vectors.dims()[0];
         let memory = vectors + self.positions.val().unsqueeze();
         let mask = Tensor::cat(vec![mask, Tensor::zeros([tensors, 1], &memory.device())], 1);
-        let mask: Tensor<4> = mask.unsqueeze_dims(&[1, 1]);
         let query = own.clone() + self.query.val().unsqueeze();
         let query = self.layers.iter().fold(query, |query, layer| layer.forward(query, &memory, &mask));
         (own + query * self.gate.val().unsqueeze()).squeeze_dim(1)
@@ -392,7 +388,7 @@ impl OutputDecoder {
             return hidden.unsqueeze_dim(2);
         }
         let memory: Tensor<3> = hidden.reshape([batch * slots, 1, dim]);
-        let mask = Tensor::zeros([1, 1, 1, 1 + k], &memory.device());
+        let mask = Tensor::zeros([batch * slots, 1 + k], &memory.device());
         let queries = memory.clone() + self.positions.val().unsqueeze();
         let queries = self.layers.iter().fold(queries, |queries, layer| layer.forward(queries, &memory, &mask));
         (memory + queries * self.gate.val().unsqueeze()).reshape([batch, slots, k, dim])
@@ -486,7 +482,7 @@ impl<B: Base> TensorAr<B> {
     /// The mean cross entropy, in nats, of [`TensorAr::logits`] over all tokens of all tensors within the picture, those
     /// that are first in their tensor weighing `first` and the others 1; factors add up. `[1]`
     pub fn loss(&self, logits: Vec<Tensor<4>>, tokens: Tensor<2, Int>, first: f32) -> Tensor<1> {
-        let ([batch, sites], k) = (tokens.dims(), self.k());
+        let ([batch, sites], k, device) = (tokens.dims(), self.k(), tokens.device());
         let weights: Vec<f32> = beyond(0..sites, k, sites)
             .into_iter()
             .enumerate()
@@ -500,16 +496,13 @@ impl<B: Base> TensorAr<B> {
                 }
             })
             .collect();
-        let total = batch as f32 * weights.iter().sum::<f32>();
-        let weights = Tensor::<1>::from_data(weights.as_slice(), &tokens.device()).reshape([1, sites, k]);
         let (one, two) = self.base.codes().factors(self.tensors(tokens).reshape([batch, sites * k]));
         let factors = [Some(one), two].into_iter().flatten();
         let surprise = |(logits, factor): (Tensor<4>, Tensor<2, Int>)| {
-            let targets: Tensor<4, Int> = factor.reshape([batch, sites, k, 1]);
-            let log_p: Tensor<3> = log_softmax(logits.cast(DType::F32), 3).gather(3, targets).squeeze_dim(3);
-            (log_p * weights.clone()).sum().neg() / total
+            let logits = logits.cast(DType::F32).flatten(1, 2);
+            weighted_cross_entropy(logits, factor, &weights)
         };
-        let zero = Tensor::zeros([1], &weights.device());
+        let zero = Tensor::zeros([1], &device);
         logits.into_iter().zip(factors).map(surprise).fold(zero, |sum, part| sum + part)
     }
 }

@@ -24,14 +24,13 @@
 
 #![expect(non_snake_case, reason = "the published state dict's keys are field names")]
 
-use std::f64::consts::{FRAC_2_PI, LN_10};
+use std::f64::consts::LN_10;
 use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::nn::activation::SiLU;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::module::layer_norm;
 use burn::tensor::{Distribution, Int, s};
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +40,7 @@ use crate::bench::Work;
 use crate::checkpoint::KeyMap;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
-use crate::kernels::attention;
+use crate::kernels::{attention, gelu_tanh, layer_normed};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{
     Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, check_visit, not_begun,
@@ -366,17 +365,10 @@ impl Ffn {
     }
 }
 
-/// GELU by its approximation with tanh (`nn.GELU(approximate="tanh")`), without a power, which some devices lack for
-/// negative numbers.
-fn gelu_tanh(x: Tensor<3>) -> Tensor<3> {
-    let inner = (x.clone() * x.clone() * x.clone() * 0.044_715 + x.clone()) * FRAC_2_PI.sqrt();
-    x * 0.5 * (inner.tanh() + 1.0)
-}
-
 /// Layer norm without weights: `[batch, slots, dim]`.
 fn plain_norm(x: Tensor<3>) -> Tensor<3> {
     let ones = Tensor::ones([x.dims()[2]], (&x.device(), x.dtype()));
-    layer_norm(x, ones, None, NORM_EPS)
+    layer_normed(x, ones, None, NORM_EPS)
 }
 
 /// SiLU and a projection (`nn.Sequential`).

@@ -517,7 +517,7 @@ impl MultiScaleQuantizer {
     pub fn nearest(&self, map: Tensor<4>) -> Tensor<2, Int> {
         let [batch, channels, rows, cols] = map.dims();
         let z = map.permute([0, 2, 3, 1]).reshape([batch * rows * cols, channels]);
-        let codes = self.embedding.weight.val();
+        let codes = self.embedding.weight.val().detach();
         // |z - e|² without |z|², which is the same for every code.
         let lengths: Tensor<2> = codes.clone().square().sum_dim(1).transpose();
         (lengths - z.matmul(codes.transpose()) * 2.0).argmin(1).reshape([batch, rows * cols])
@@ -591,8 +591,15 @@ impl MultiScaleQuantizer {
     /// Features `[batch, z_channels, rows, cols]`.
     pub fn straight_through(&self, features: Tensor<4>, scales: &[Grid]) -> StraightThrough {
         let fixed = features.clone().detach();
-        let tokens = self.encode(fixed.clone(), scales);
-        let sums = self.accumulate(&tokens, scales);
+        // Both algorithms at once, so that each contribution is computed a single time.
+        let (mut rest, mut tokens, mut sums) = (fixed.clone(), Vec::new(), Vec::<Tensor<4>>::new());
+        for (scale, grid) in scales.iter().enumerate() {
+            let found = self.nearest(self.shrunk(rest.clone(), *grid));
+            let added = self.contribution(self.lookup(found.clone()), scale, scales);
+            rest = rest - added.clone().detach();
+            sums.push(sums.last().map_or(added.clone(), |sum| sum.clone() + added));
+            tokens.push(found);
+        }
         let mean_square = |difference: Tensor<4>| difference.square().mean();
         let losses = sums.iter().map(|sum| {
             let commitment = mean_square(sum.clone().detach() - features.clone());

@@ -75,7 +75,9 @@ pub fn train(path: &Path, run: &mut Run) -> Result<Outcome> {
         ..Settings::new(&config.optimiser, steps)
     };
     let group = |_: &str, dims: usize| Group::by_dims(dims);
-    let mut trainer = Trainer::start(SceneClassifier::new(&sizes, &device), settings, &group);
+    let first = config.first_weights(base, |trained: &ClassifierConfig| *trained == sizes)?;
+    let first = first.fill(SceneClassifier::new(&sizes, &device), &CLASSIFIER_KEYS)?;
+    let mut trainer = Trainer::start(first, settings, &group);
     if let Some(checkpoint) = folder.newest()? {
         trainer.load(&checkpoint, "classifier", &group)?;
     }

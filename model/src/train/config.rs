@@ -54,6 +54,9 @@ pub struct Config<O> {
     pub data: Data,
     /// The trained tokenizer, for generators.
     pub tokenizer: Option<TokenizerSource>,
+    /// A trained model of the same kind and sizes, whose weights training begins with: its folder, relative to the
+    /// configuration. Without it they are fresh.
+    pub init: Option<PathBuf>,
     /// The sizes of what is trained.
     pub model: toml::Table,
     /// How the weights are updated.
@@ -138,6 +141,26 @@ impl<O: DeserializeOwned + Default> Config<O> {
     pub fn tokenizer(&self) -> Result<&TokenizerSource> {
         let remedy = "Add [tokenizer] with folder = \"…\", a folder that a tokenizer's recipe wrote";
         self.tokenizer.as_ref().ok_or_else(|| Error::control("[tokenizer]", "a generator needs one", remedy))
+    }
+
+    /// The weights that training begins with, in a configuration of the folder `base`: fresh ones, or those of the model in
+    /// the folder `init`, whose `config.json` must be one that `fits`.
+    ///
+    /// # Errors
+    /// If there is no model in that folder, or another one.
+    pub fn first_weights<C: DeserializeOwned>(&self, base: &Path, fits: impl FnOnce(&C) -> bool) -> Result<Weights> {
+        let Some(folder) = &self.init else { return Ok(Weights::Fresh) };
+        let file = base.join(folder).join(Trained::CARD);
+        let refused = |cause: String| {
+            Error::file(&file, cause, "Let init name a folder that the same recipe wrote for a model of the same sizes")
+        };
+        let card = fs::read(&file).map_err(|error| refused(error.to_string()))?;
+        let card: C = serde_json::from_slice(&card).map_err(|error| refused(error.to_string()))?;
+        if !fits(&card) {
+            return Err(refused("it is of another family, or of other sizes than [model]".into()));
+        }
+        let path = base.join(folder).join(Trained::WEIGHTS);
+        Ok(Weights::Imported { path, report: Report::new(|_| ()) })
     }
 
     /// The paper's options, or its defaults.

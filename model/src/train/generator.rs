@@ -18,6 +18,7 @@ use super::metrics::Metrics;
 use super::optimiser::Group;
 use super::run::{Folder, Settings, Trainer, make, write, write_json};
 use super::{Event, Outcome, Progress, Run, randomness, sheet, uniform};
+use crate::checkpoint::{KeyMap, export};
 use crate::lattice::Lattice;
 use crate::library::{Card, Defaults};
 use crate::{Error, Result};
@@ -28,6 +29,9 @@ pub trait Method: Sized {
     type Options: DeserializeOwned + Default + Clone;
     /// The network's weights.
     type Model: Module;
+
+    /// The published names of the weights.
+    const KEYS: KeyMap;
 
     /// Takes over a configuration.
     ///
@@ -69,12 +73,6 @@ pub trait Method: Sized {
         let _ = step;
         (model, self.network())
     }
-
-    /// The weights as a safetensors file with the family's published names.
-    ///
-    /// # Errors
-    /// If the weights cannot be read back from the device.
-    fn export(&self, model: &Self::Model) -> Result<Vec<u8>>;
 }
 
 /// What a method stands on: the data and the tokenizer.
@@ -178,7 +176,9 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
         ema: config.ema,
         precision,
     };
-    let mut trainer = Trainer::start(method.init(&device)?, settings, &group);
+    let fits = |card: &Card| card.family == method.family() && card.network == method.network();
+    let first = config.first_weights(&base, fits)?;
+    let mut trainer = Trainer::start(first.fill(method.init(&device)?, &M::KEYS)?, settings, &group);
     if let Some(checkpoint) = folder.newest()? {
         if fs::read_to_string(checkpoint.join(BASIS)).is_ok_and(|key| key != tokens.key()) {
             let cause = "it was trained with another tokenizer or other data";
@@ -268,6 +268,6 @@ fn publish<M: Method>(
         network,
         tokenizer,
     };
-    write(&output.join("weights.safetensors"), &method.export(&model)?)?;
+    write(&output.join("weights.safetensors"), &export(&model, &M::KEYS)?)?;
     write_json(&output.join("config.json"), &card)
 }

@@ -12,7 +12,7 @@ use super::config::{Config, check_shares, sizes};
 use super::data::tokens::Tokens;
 use super::generator::{Ground, Loss, Method, Turn};
 use crate::Result;
-use crate::checkpoint::{LLAMAGEN_KEYS, export};
+use crate::checkpoint::{KeyMap, LLAMAGEN_KEYS};
 use crate::library::Defaults;
 use crate::networks::llamagen::{Dropout, FAMILY, Rope, TransformerConfig, Trunk};
 use crate::networks::to_value;
@@ -36,6 +36,21 @@ impl Default for Options {
     }
 }
 
+/// Refuses shares of drop-out that mean nothing.
+pub(super) fn check_dropouts(class: f64, token: f64, residual: f64) -> Result<()> {
+    check_shares(&[("class_dropout", class), ("token_dropout", token), ("residual_dropout", residual)])
+}
+
+/// The sizes of a transformer of LlamaGen's make, and its rotary table for the pictures of training.
+pub(super) fn transformer<O>(config: &Config<O>, ground: &Ground) -> Result<(TransformerConfig, Rope)> {
+    let known = [("vocab_size", ground.codes()), ("num_classes", ground.classes.len())];
+    let sizes: TransformerConfig = sizes(&config.model, &known)?;
+    sizes.check()?;
+    let (grid, device) = (ground.lattice.finest(), ground.device.clone().autodiff());
+    let rope = Rope::new(grid.rows, grid.cols, sizes.head_dim(), sizes.rope_base, &device);
+    Ok((sizes, rope))
+}
+
 /// LlamaGen as it is trained.
 pub struct TrainLlamaGen {
     sizes: TransformerConfig,
@@ -47,22 +62,13 @@ pub struct TrainLlamaGen {
 impl Method for TrainLlamaGen {
     type Options = Options;
     type Model = Trunk;
+    const KEYS: KeyMap = LLAMAGEN_KEYS;
 
     fn new(config: &Config<Options>, ground: &Ground) -> Result<Self> {
         let options = config.options();
-        let Options { class_dropout, token_dropout, residual_dropout } = options;
-        check_shares(&[
-            ("class_dropout", class_dropout),
-            ("token_dropout", token_dropout),
-            ("residual_dropout", residual_dropout),
-        ])?;
-        let known = [("vocab_size", ground.codes()), ("num_classes", ground.classes.len())];
-        let sizes: TransformerConfig = sizes(&config.model, &known)?;
-        sizes.check()?;
-        let grid = ground.lattice.finest();
-        let device = ground.device.clone().autodiff();
-        let rope = Rope::new(grid.rows, grid.cols, sizes.head_dim(), sizes.rope_base, &device);
-        Ok(Self { sizes, options, rope, sites: grid.len() })
+        check_dropouts(options.class_dropout, options.token_dropout, options.residual_dropout)?;
+        let (sizes, rope) = transformer(config, ground)?;
+        Ok(Self { sizes, options, rope, sites: ground.lattice.finest().len() })
     }
 
     fn family(&self) -> &'static str {
@@ -85,9 +91,5 @@ impl Method for TrainLlamaGen {
         let classes = turn.classes(tokens, self.options.class_dropout, self.sizes.num_classes);
         let dropout = Dropout { token: self.options.token_dropout, residual: self.options.residual_dropout };
         Ok(model.loss(classes, tokens.ids(&turn.device), &self.rope, dropout).into())
-    }
-
-    fn export(&self, model: &Trunk) -> Result<Vec<u8>> {
-        export(model, &LLAMAGEN_KEYS)
     }
 }

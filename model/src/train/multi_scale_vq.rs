@@ -19,7 +19,7 @@ use super::config::{Config, sizes};
 use super::run::cast;
 use super::vqgan::{self, Forward, Method, Usage, Vqgan};
 use super::{Outcome, Run};
-use crate::checkpoint::export;
+use crate::checkpoint::{KeyMap, export};
 use crate::kernels::Conv2d;
 use crate::lattice::Grid;
 use crate::library::TokenizerCard;
@@ -64,6 +64,7 @@ impl Method for MultiScaleVq {
     type Model = VqVae;
 
     const TASK: &'static str = FAMILY.name;
+    const KEYS: KeyMap = VQVAE_KEYS;
 
     fn new(config: &Config<Options>) -> Result<Self> {
         let sizes: VqVaeConfig = sizes(&config.model, &[])?;
@@ -138,7 +139,7 @@ impl Method for MultiScaleVq {
 
     /// With the usage statistics, without which the published code does not load a file.
     fn export(&self, model: &VqVae, usage: &Usage) -> Result<Vec<u8>> {
-        let weights = export(model, &VQVAE_KEYS)?;
+        let weights = export(model, &Self::KEYS)?;
         let failed = |error: safetensors::SafeTensorError| Error::device("weights", error, "Report this");
         let file = SafeTensors::deserialize(&weights).map_err(failed)?;
         let hits: Vec<u8> = usage.hits().iter().flatten().flat_map(|hits| hits.to_le_bytes()).collect();

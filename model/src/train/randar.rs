@@ -7,11 +7,12 @@ use burn::tensor::Int;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::config::{Config, check_shares, sizes};
+use super::config::Config;
 use super::data::tokens::Tokens;
 use super::generator::{Ground, Loss, Method, Turn};
+use super::llamagen::{check_dropouts, transformer};
 use crate::Result;
-use crate::checkpoint::{RANDAR_KEYS, export};
+use crate::checkpoint::{KeyMap, RANDAR_KEYS};
 use crate::library::Defaults;
 use crate::networks::llamagen::{Rope, TransformerConfig};
 use crate::networks::randar::{Dropout, FAMILY, RandAr};
@@ -60,20 +61,12 @@ pub struct TrainRandAr {
 impl Method for TrainRandAr {
     type Options = Options;
     type Model = RandAr;
+    const KEYS: KeyMap = RANDAR_KEYS;
 
     fn new(config: &Config<Options>, ground: &Ground) -> Result<Self> {
         let options = config.options();
-        check_shares(&[
-            ("class_dropout", options.class_dropout),
-            ("token_dropout", options.token_dropout),
-            ("residual_dropout", options.residual_dropout),
-        ])?;
-        let known = [("vocab_size", ground.codes()), ("num_classes", ground.classes.len())];
-        let sizes: TransformerConfig = sizes(&config.model, &known)?;
-        sizes.check()?;
-        let grid = ground.lattice.finest();
-        let device = ground.device.clone().autodiff();
-        let rope = Rope::new(grid.rows, grid.cols, sizes.head_dim(), sizes.rope_base, &device);
+        check_dropouts(options.class_dropout, options.token_dropout, options.residual_dropout)?;
+        let (sizes, rope) = transformer(config, ground)?;
         Ok(Self { sizes, options, rope })
     }
 
@@ -109,9 +102,5 @@ impl Method for TrainRandAr {
         let dropout = Dropout { token: self.options.token_dropout, residual: self.options.residual_dropout };
         let loss = model.loss(classes, ints(ordered), ints(orders), &self.rope, self.sizes.n_head, dropout);
         Ok(loss.into())
-    }
-
-    fn export(&self, model: &RandAr) -> Result<Vec<u8>> {
-        export(model, &RANDAR_KEYS)
     }
 }

@@ -16,7 +16,7 @@ use super::config::{Config, check_shares, sizes};
 use super::data::tokens::Tokens;
 use super::generator::{Ground, Loss, Method, Turn};
 use super::optimiser::Group;
-use crate::checkpoint::{RAR_KEYS, export};
+use crate::checkpoint::{KeyMap, RAR_KEYS};
 use crate::library::Defaults;
 use crate::networks::rar::{Dropout, FAMILY, Rar, RarConfig, Scan};
 use crate::networks::to_value;
@@ -121,6 +121,7 @@ pub struct TrainRar {
 impl Method for TrainRar {
     type Options = Options;
     type Model = Rar;
+    const KEYS: KeyMap = RAR_KEYS;
 
     fn new(config: &Config<Options>, ground: &Ground) -> Result<Self> {
         let options = config.options();
@@ -183,9 +184,5 @@ impl Method for TrainRar {
         }
         let merged = RarConfig { merged: true, ..self.sizes.clone() };
         (model.merge(&self.scan), to_value(&merged))
-    }
-
-    fn export(&self, model: &Rar) -> Result<Vec<u8>> {
-        export(model, &RAR_KEYS)
     }
 }

@@ -15,12 +15,13 @@ use burn::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::config::{Config, check_shares, sizes};
+use super::config::{Config, sizes};
 use super::data::tokens::Tokens;
 use super::generator::{self, Ground, Loss, Method, Turn};
+use super::llamagen::check_dropouts;
 use super::optimiser::Group;
 use super::{Outcome, Run};
-use crate::checkpoint::{KeyMap, LLAMAGEN_KEYS, OPEN_MAGVIT2_KEYS, RAR_KEYS, Report, TENSORAR_KEYS, Weights, export};
+use crate::checkpoint::{KeyMap, LLAMAGEN_KEYS, OPEN_MAGVIT2_KEYS, RAR_KEYS, Report, TENSORAR_KEYS, Weights};
 use crate::lattice::Grid;
 use crate::library::Defaults;
 use crate::library::folder::Trained;
@@ -196,14 +197,11 @@ struct TrainTensorAr<B: Base> {
 impl<B: Trainable> Method for TrainTensorAr<B> {
     type Options = Options;
     type Model = TensorAr<B>;
+    const KEYS: KeyMap = TENSORAR_KEYS;
 
     fn new(config: &Config<Options>, ground: &Ground) -> Result<Self> {
         let options = config.options();
-        check_shares(&[
-            ("class_dropout", options.class_dropout),
-            ("token_dropout", options.token_dropout),
-            ("residual_dropout", options.residual_dropout),
-        ])?;
+        check_dropouts(options.class_dropout, options.token_dropout, options.residual_dropout)?;
         let positive = |name: &str, value: f64| {
             let cause = format!("{name} is {value}");
             if value.is_finite() && value >= 0.0 {
@@ -272,9 +270,5 @@ impl<B: Trainable> Method for TrainTensorAr<B> {
         let hidden = model.hidden(classes, ids.clone(), &conditions, embed, dropout);
         let logits = model.logits(hidden, ids.clone(), &conditions, residual_dropout);
         Ok(model.loss(logits, ids, first_weight).into())
-    }
-
-    fn export(&self, model: &TensorAr<B>) -> Result<Vec<u8>> {
-        export(model, &TENSORAR_KEYS)
     }
 }

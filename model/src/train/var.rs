@@ -18,7 +18,7 @@ use super::data::tokens::Tokens;
 use super::generator::{Ground, Loss, Method, Turn};
 use super::optimiser::Group;
 use super::uniform;
-use crate::checkpoint::{Report, Weights, export};
+use crate::checkpoint::{KeyMap, Report, Weights};
 use crate::kernels::cross_entropy;
 use crate::lattice::Grid;
 use crate::library::Defaults;
@@ -228,6 +228,7 @@ impl TrainVar {
 impl Method for TrainVar {
     type Options = Options;
     type Model = Var;
+    const KEYS: KeyMap = VAR_KEYS;
 
     fn new(config: &Config<Options>, ground: &Ground) -> Result<Self> {
         let card = &ground.tokenizer.card;
@@ -287,9 +288,5 @@ impl Method for TrainVar {
         let scales = self.sizes.scales();
         let loss = loss(model, batch, stage, &scales, drop_path, self.options.label_smoothing);
         Ok(Loss { loss, figures: vec![("scales", stage.scales as f64)] })
-    }
-
-    fn export(&self, model: &Var) -> Result<Vec<u8>> {
-        export(model, &VAR_KEYS)
     }
 }

@@ -17,7 +17,7 @@ use super::run::cast;
 use super::vqgan::{self, Forward, Method, Usage, Vqgan};
 use super::{Outcome, Run};
 use crate::Result;
-use crate::checkpoint::{VQ_KEYS, export};
+use crate::checkpoint::{KeyMap, VQ_KEYS, export};
 use crate::kernels::Conv2d;
 use crate::library::TokenizerCard;
 use crate::networks::to_value;
@@ -60,6 +60,7 @@ impl Method for Vq {
     type Model = VqModel;
 
     const TASK: &'static str = FAMILY.name;
+    const KEYS: KeyMap = VQ_KEYS;
 
     fn new(config: &Config<Options>) -> Result<Self> {
         let sizes: VqConfig = sizes(&config.model, &[])?;
@@ -122,7 +123,7 @@ impl Method for Vq {
     }
 
     fn export(&self, model: &VqModel, _usage: &Usage) -> Result<Vec<u8>> {
-        export(model, &VQ_KEYS)
+        export(model, &Self::KEYS)
     }
 
     fn card(&self) -> TokenizerCard {

@@ -28,7 +28,7 @@ use super::patch_gan::{Discriminator, PatchGan, adversarial};
 use super::perceptual::{Perceptual, Term};
 use super::run::{Folder, Settings, Trainer, make, read_json, write, write_json};
 use super::{Event, HELD_OUT, Outcome, Progress, Run, below, randomness, scenes, sheet};
-use crate::checkpoint::drawn;
+use crate::checkpoint::{KeyMap, drawn};
 use crate::kernels::Conv2d;
 use crate::library::TokenizerCard;
 use crate::order::uniform;
@@ -108,6 +108,8 @@ pub(super) trait Method: Sized {
 
     /// What a run of it is called.
     const TASK: &'static str;
+    /// The published names of the weights.
+    const KEYS: KeyMap;
 
     /// Takes over a configuration.
     fn new(config: &Config<Self::Options>) -> Result<Self>;
@@ -220,10 +222,10 @@ pub(super) struct Usage {
 const REMEMBERED: usize = 65_536;
 
 impl Usage {
-    /// At the start no code is in use.
-    pub(super) fn new(codes: usize, scales: usize) -> Self {
-        let never = vec![usize::MAX / 2; codes];
-        Self { idle: never.clone(), waiting: never, hits: vec![vec![0.0; codes]; scales], recorded: 0 }
+    /// At the start no code is in use, or all are where the weights are `trained`.
+    pub(super) fn new(codes: usize, scales: usize, trained: bool) -> Self {
+        let idle = vec![if trained { 0 } else { usize::MAX / 2 }; codes];
+        Self { idle: idle.clone(), waiting: idle, hits: vec![vec![0.0; codes]; scales], recorded: 0 }
     }
 
     /// Notes the codes that a step took, `[positions]` per scale.
@@ -362,7 +364,9 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
         ema: config.ema,
         precision,
     };
-    let mut trainer = Trainer::start(method.fresh(skipped, &device), settings.clone(), &group);
+    let first = config.first_weights(base, |card: &TokenizerCard| *card == method.card())?;
+    let first = first.fill(method.fresh(skipped, &device), &M::KEYS)?;
+    let mut trainer = Trainer::start(first, settings.clone(), &group);
     let mut judge = vqgan.discriminator.as_ref().map(|sizes| {
         let steps = config.steps.saturating_sub(sizes.start);
         let settings = Settings { steps, ema: None, precision: F32, ..settings };
@@ -371,7 +375,7 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
         Trainer::start(judge, settings, &group)
     });
     let (codes, scales) = method.codes();
-    let mut usage = Usage::new(codes, scales);
+    let mut usage = Usage::new(codes, scales, config.init.is_some());
     if let Some(checkpoint) = folder.newest()? {
         trainer.load(&checkpoint, TOKENIZER, &group)?;
         if let Some(judge) = &mut judge {

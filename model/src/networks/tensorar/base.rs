@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::noise::Codes;
 use crate::bench::{Cost, Work};
+use crate::kernels::rms_normed;
 use crate::lattice::Grid;
 use crate::networks::llamagen::{
     Dropout, KvCache, RasterDecoder, Rope, TransformerConfig, Trunk, drop, slots, through,
@@ -170,7 +171,7 @@ impl Base for Trunk {
 
     fn forward(&self, x: Tensor<3>, rope: &Rope, dropout: Dropout) -> Tensor<3> {
         let angles = rope.at(slots(0..x.dims()[1], &x.device()));
-        self.norm.forward(through(&self.layers, drop(x, dropout.token), &angles, dropout.residual))
+        rms_normed(&self.norm, through(&self.layers, drop(x, dropout.token), &angles, dropout.residual))
     }
 
     fn caches(config: &Self::Config, streams: usize, sites: usize, device: &Device) -> Vec<KvCache> {
