@@ -193,6 +193,38 @@ fn outpainting_grows_the_canvas_and_keeps_the_picture() {
     assert_eq!(kept.as_bytes(), picture.as_bytes(), "the old picture changed");
 }
 
+/// The sample extended by twice its own width: several passes, what was added is made and nothing else, every token that is
+/// announced is made, and the ledger makes it again.
+#[test]
+fn a_long_extension_is_made_in_several_passes() {
+    let folder = Folder::new("long");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/samples/lake-at-dusk.png");
+    std::fs::copy(&sample, folder.file("in.png")).expect("the sample");
+    let arguments = "outpaint --image in.png --right 1024 --seed 3 --steps 6 --json --ledger long.json -o out.png";
+    let report: serde_json::Value = serde_json::from_str(&folder.succeeds(arguments)).expect("JSON");
+    let passes = report["passes"].as_u64().expect("a number");
+    assert!(passes > 2, "{report}");
+    let (sample, out) = (open(&sample), open(&folder.file("out.png")));
+    assert_eq!((out.width(), out.height()), (1536, 512));
+    assert_eq!(out.crop_imm(0, 0, 512, 512).as_bytes(), sample.as_bytes(), "the old picture changed");
+    let added = out.crop_imm(512, 0, 1024, 512).to_rgb8();
+    let columns = (0..1024).filter(|x| (1..512).any(|y| added.get_pixel(*x, y) != added.get_pixel(*x, 0)));
+    assert_eq!(columns.count(), 1024, "something is in every column of what was added");
+    let ledger: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.file("long.json")).expect("a ledger")).expect("JSON");
+    let parts = std::iter::once(&ledger).chain(ledger["later"].as_array().expect("later passes"));
+    let made = |part: &serde_json::Value| -> usize {
+        part["steps"].as_array().expect("steps").iter().map(|step| step["made"].as_array().map_or(0, Vec::len)).sum()
+    };
+    let parts: Vec<usize> = parts.map(made).collect();
+    assert_eq!(
+        (parts.len() as u64, parts.iter().sum::<usize>() as u64),
+        (passes, report["tokens"].as_u64().unwrap_or(0))
+    );
+    folder.succeeds("replay long.json --verify -o again.png");
+    assert_eq!(open(&folder.file("again.png")).as_bytes(), out.as_bytes());
+}
+
 /// Pixels along the side of a token of the usual model.
 fn stride(folder: &Folder) -> u64 {
     let models: serde_json::Value = serde_json::from_str(&folder.succeeds("models --json")).expect("JSON");

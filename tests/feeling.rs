@@ -5,6 +5,7 @@ mod keys;
 mod legible;
 mod models;
 mod monkey;
+mod notices;
 
 use std::path::{Path, PathBuf};
 use std::thread::sleep;

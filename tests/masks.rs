@@ -1,7 +1,7 @@
 //! Masks: their algebra, the brush, selections and edges, and the frames in which a large one is painted; each against the
 //! plainest way of saying the same.
 
-use andamento_model::frame::{Extent, sequence};
+use andamento_model::frame::{Extent, Frame, sequence, shared};
 use andamento_model::lattice::Lattice;
 use andamento_model::picture::{Combine, MOST_EDGE, Mask, Picture, Rect};
 use image::{DynamicImage, Luma, Rgb, RgbImage, Rgba, RgbaImage};
@@ -233,7 +233,9 @@ proptest! {
     #[test]
     fn passes_share_out_the_mask_and_go_on_from_what_is_known(
         width in 40..1300_u32, height in 40..1300_u32, given in (0.0..1.0_f32, 0.0..1.0_f32, 0.1..1.0_f32, 0.1..1.0_f32),
-        marks in prop::collection::vec(mark(1300), 0..3), outpaint in any::<bool>(), chosen in prop::option::of((0.0..1.0_f32, 0.0..1.0_f32, 40..700_u32)),
+        marks in prop::collection::vec(mark(1300), 0..3), outpaint in any::<bool>(),
+        overlap in prop_oneof![Just(0_u32), 1..40_u32],
+        chosen in prop::option::of((0.0..1.0_f32, 0.0..1.0_f32, 40..700_u32)),
     ) {
         let mut mask = Mask::new(width, height);
         let share = |share: f32, of: u32| (share * of as f32) as u32;
@@ -246,32 +248,79 @@ proptest! {
         }
         let chosen = chosen.map(|(x, y, side)| Rect::new(share(x, width).into(), share(y, height).into(), side, side));
         let trained = Lattice::grid(8, 8);
-        let (passes, lattice) = sequence(Extent::Trained, &mask, &trained, 16, chosen).expect("it can be planned");
+        let planned = sequence(Extent::Trained, &mask, &trained, 16, overlap, chosen);
+        let (passes, lattice) = planned.expect("it can be planned");
         prop_assert_eq!(&lattice, &trained);
-        let mut rest = mask.clone();
+        let (mut unmade, mut made, mut rims) = (mask.clone(), Mask::new(width, height), Mask::new(width, height));
         for (index, pass) in passes.iter().enumerate() {
             let frame = pass.frame.rect;
             prop_assert_eq!((frame.width, pass.frame.size), (frame.height, [128; 2]));
-            // Its part of the mask is what lies in its frame and was not made before, byte for byte.
-            prop_assert_eq!(&pass.mask, &rest.within(frame));
-            prop_assert!(!pass.mask.is_empty());
+            // Its part of the mask is what lies in its frame and was not made before, byte for byte, and beside it nothing
+            // but rims of earlier passes.
+            let new = unmade.within(frame);
+            prop_assert!(!new.is_empty(), "pass {} makes nothing new", index);
+            let part = |of: &Mask| pass.mask.combined(of, Combine::Intersect).expect("of one size");
+            prop_assert_eq!(&part(&made.inverted()), &new);
+            let again = part(&made);
+            let within = |of: &Mask| again.combined(of, Combine::Intersect).expect("of one size") == again;
+            prop_assert!(again == again.within(frame) && within(&mask) && within(&rims), "pass {} beyond rims", index);
             let first = index == 0 && chosen.is_some();
             let side = frame.width;
             if passes.len() > 1 && !first && side <= width.min(height) {
                 prop_assert!(mask.rect().contains(frame), "{:?} on {} × {}", frame, width, height);
             }
-            if passes.len() > 1 && outpaint && !first && !content.is_empty() && content.width >= side && content.height >= side {
+            let sees_given = outpaint && !content.is_empty() && content.width >= side && content.height >= side;
+            if passes.len() > 1 && !first && (sees_given || (index > 0 && chosen.is_none())) {
                 let seen = frame.intersect(mask.rect());
-                let known = rest.copied(seen).iter().filter(|byte| **byte == 0).count();
+                let known = pass.mask.copied(seen).iter().filter(|byte| **byte == 0).count();
                 prop_assert!(known > 0, "pass {} of {} at {:?} sees nothing that is known", index, passes.len(), frame);
             }
-            rest.fill_rect(frame, 0);
+            unmade.fill_rect(frame, 0);
+            made.fill_rect(frame, 255);
+            let rim = (overlap as f32 * pass.frame.scale()).ceil() as i64;
+            let inner = i64::from(frame.width) - 2 * rim;
+            let inner = Rect::new(frame.x + rim, frame.y + rim, inner.max(0) as u32, inner.max(0) as u32);
+            let mut edge = Mask::new(width, height);
+            edge.fill_rect(frame, 255);
+            edge.fill_rect(inner, 0);
+            rims = rims.combined(&edge, Combine::Add).expect("of one size");
         }
-        prop_assert!(rest.is_empty(), "everything is made");
+        prop_assert!(unmade.is_empty(), "everything is made");
         if let (Some(chosen), Some(pass)) = (chosen, passes.first()) {
             prop_assert!(!mask.touches(chosen) || pass.frame.rect == chosen, "the chosen frame comes first");
         }
     }
+}
+
+/// Where passes meet the earlier one leaves a rim of one token to the later one; where nothing comes after it, none.
+#[test]
+fn a_rim_is_made_again_by_the_pass_that_sees_both_sides() {
+    let frame = |x, y| Frame { rect: Rect::new(x, y, 256, 256), size: [128; 2] };
+    let mut mask = Mask::new(600, 256);
+    mask.fill_rect(Rect::new(100, 0, 500, 256), 255);
+    let bounds = |frames: &[Frame], overlap| {
+        shared(&mask, frames, overlap).iter().map(|pass| pass.mask.bounds().expect("a part")).collect::<Vec<_>>()
+    };
+    let frames = [frame(0, 0), frame(150, 0), frame(344, 0)];
+    assert_eq!(
+        bounds(&frames, 0),
+        [Rect::new(100, 0, 156, 256), Rect::new(256, 0, 150, 256), Rect::new(406, 0, 194, 256)]
+    );
+    // 16 of the model's pixels are 32 of the canvas's here.
+    let parts = [Rect::new(100, 0, 156, 256), Rect::new(224, 0, 182, 256), Rect::new(374, 0, 226, 256)];
+    assert_eq!(bounds(&frames, 16), parts);
+    assert_eq!(bounds(&frames[..1], 16), parts[..1], "a pass alone has no rim");
+    // One that lies within the others makes nothing new, and is left out.
+    assert_eq!(bounds(&[frames[0], frames[1], frame(20, 0), frames[2]], 16), parts);
+    // Around a corner.
+    let mut mask = Mask::new(400, 400);
+    mask.fill_rect(mask.rect(), 255);
+    let corners = [frame(0, 0), frame(144, 0), frame(0, 144), frame(144, 144)];
+    let passes = shared(&mask, &corners, 16);
+    let settled = |pass: usize, x: u32, y: u32| passes[pass + 1..].iter().all(|later| later.mask.get(x, y) == 0);
+    assert!(settled(0, 223, 223) && !settled(0, 224, 10) && !settled(0, 10, 224) && !settled(0, 255, 255));
+    assert!(settled(1, 300, 223) && !settled(1, 300, 224) && settled(1, 399, 0));
+    assert!(passes[3].mask.get(399, 399) == 255 && passes[3].mask.get(223, 223) == 0);
 }
 
 #[test]
@@ -280,7 +329,7 @@ fn the_usual_passes() {
     let frames = |width, height, masked: Rect, chosen| {
         let mut mask = Mask::new(width, height);
         mask.fill_rect(masked, 255);
-        let (passes, _) = sequence(Extent::Trained, &mask, &trained, 16, chosen).expect("it can be planned");
+        let (passes, _) = sequence(Extent::Trained, &mask, &trained, 16, 0, chosen).expect("it can be planned");
         passes.into_iter().map(|pass| pass.frame.rect).collect::<Vec<_>>()
     };
     assert_eq!(frames(512, 512, Rect::default(), None), []);
@@ -301,7 +350,7 @@ fn the_usual_passes() {
     let mut mask = Mask::new(300, 300);
     mask.fill_rect(Rect::new(0, 0, 50, 50), 255);
     for rect in [Rect::new(0, 0, 4, 4), Rect::new(0, 0, 100, 90), Rect::new(0, 0, 9000, 9000)] {
-        let error = sequence(Extent::Trained, &mask, &trained, 16, Some(rect)).expect_err("it is of no use");
+        let error = sequence(Extent::Trained, &mask, &trained, 16, 0, Some(rect)).expect_err("it is of no use");
         assert!(error.to_string().starts_with("frame: "), "{error}");
     }
 }
@@ -368,7 +417,7 @@ fn times_of_large_masks() {
         timed("growing by the most", &mut || drop(mask.grown(MOST_EDGE)));
         timed("shrinking by 20", &mut || drop(mask.shrunk(20)));
         timed("feathering by 40", &mut || drop(mask.feathered(40)));
-        timed("planning passes", &mut || drop(sequence(Extent::Trained, &mask, &Lattice::grid(16, 16), 16, None)));
+        timed("planning passes", &mut || drop(sequence(Extent::Trained, &mask, &Lattice::grid(16, 16), 16, 16, None)));
         timed("a polygon", &mut || drop(Mask::polygon(width, height, &[(9.0, 9.0), (x, 2.0 * y), (2.0 * x, 5.0)])));
         let picture =
             Picture::new(RgbImage::from_fn(width, height, |x, y| Rgb([(x / 9) as u8, (y / 7) as u8, 90])).into());

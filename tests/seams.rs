@@ -192,11 +192,14 @@ proptest! {
             let mut mask = Mask::new(width, height);
             mask.fill_rect(Rect::new(x, y, w, h), value);
             touched.fill_rect(Rect::new(x, y, w, h), 255);
-            let seam = Seam { grow, feather, blend, matched };
+            let seam = Seam { grow, feather, blend, matched, overlap: 0 };
             let frame = Frame { rect: Rect::new(left, top, side, side), size: [size; 2] };
             let decoded = photograph(seed % 97, size, size);
             now = seam.join(&now, &seam.shares(&mask), &seam.made(&mask), &frame, &decoded).packed();
         }
+        let (whole, now) = (now.image().clone(), now.packed());
+        now.shrink();
+        prop_assert!(now.packed().image() == &whole, "kept as a PNG it is another picture");
         prop_assert_eq!((now.width(), now.height(), now.image().color()), (width, height, TYPES[kind]));
         for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
             if touched.get(x, y) == 0 {
@@ -320,6 +323,60 @@ fn several_passes_are_one_run() {
     let mut foreign = steps[..3].to_vec();
     foreign[1].made.pop();
     assert!(paint(&mut model, &asked, &foreign).is_err(), "steps of another run");
+}
+
+/// How much larger the steps from pixel to pixel are over the upright lines where passes meet than elsewhere in what was
+/// made; the first column of what was added tells nothing of passes.
+fn join(picture: &RgbImage, lines: &[u32], made: std::ops::Range<u32>) -> f64 {
+    let step = |x: u32| {
+        let pairs = (0..picture.height()).map(|y| (picture.get_pixel(x - 1, y).0, picture.get_pixel(x, y).0));
+        let pairs = pairs.map(|(a, b)| a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>() / 3.0);
+        pairs.sum::<f64>() / f64::from(picture.height())
+    };
+    let mean = |columns: &mut dyn Iterator<Item = u32>| {
+        let (sum, count) = columns.fold((0.0, 0), |(sum, count), x| (sum + step(x), count + 1));
+        sum / f64::from(count)
+    };
+    let beside = |x: u32| (x - 1)..=(x + 1);
+    let at_lines = mean(&mut lines.iter().flat_map(|x| beside(*x)));
+    let elsewhere =
+        mean(&mut (made.start + 2..made.end).filter(|x| !lines.iter().any(|line| beside(*line).contains(x))));
+    at_lines / elsewhere
+}
+
+/// Where the passes of a long strip meet.
+fn lines(passes: &[andamento_model::frame::Pass]) -> Vec<u32> {
+    passes.iter().skip(1).map(|pass| pass.mask.bounds().expect("a part").x as u32).collect()
+}
+
+/// Over several pictures the line at which passes meet is not seen: it is less of a step with a rim that is made again.
+#[test]
+fn passes_meet_where_both_have_seen_what_is_there() {
+    let mut model = model();
+    let mut means = [0.0; 2];
+    let classes = [0, 6, 11];
+    for class in classes {
+        let scene = scenes::scene(class, HELD_OUT + 7, 256);
+        let picture = Picture::new(scene.into()).extended(0, 0, 400, 0).expect("it grows");
+        let mask = Mask::new(256, 256).extended(0, 0, 400, 0, 255).expect("it grows");
+        let mut here = [0.0; 2];
+        for (index, overlap) in [0, Seam::default().overlap].into_iter().enumerate() {
+            let asked = request(picture.clone(), mask.clone(), class as u32, 6, Seam { overlap, ..Seam::default() });
+            let (passes, _) = asked.passes(&model.lattice(), model.card.stride()).expect("passes");
+            let lines = lines(&passes);
+            assert!(lines.len() > 1);
+            let result = done(&mut paint(&mut model, &asked, &[]).expect("starts")).to_rgb8();
+            if let Some(folder) = std::env::var_os("ANDAMENTO_JOINS") {
+                let name = format!("{class}-{overlap}.png");
+                result.save(std::path::Path::new(&folder).join(name)).expect("a file");
+            }
+            here[index] = join(&result, &lines, 256..656);
+            println!("{class} overlapped by {overlap}: {:.2} times the usual step at {lines:?}", here[index]);
+        }
+        means.iter_mut().zip(here).for_each(|(mean, here)| *mean += here / classes.len() as f64);
+    }
+    println!("steps where passes meet, by those elsewhere: {:.2} without a rim, {:.2} with one", means[0], means[1]);
+    assert!(means[1] <= 1.5 && 2.0 * means[1] < means[0], "{means:?}");
 }
 
 /// Growing makes tokens anew around the mask, and leaves the pixels there.

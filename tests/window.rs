@@ -653,6 +653,7 @@ fn a_trained_model_opens_from_its_folder() {
         assert_eq!(revisions(first, Site(0)).len(), 1);
     };
     painted(&mut window);
+    look_at_revisions(&mut window);
     let first = window.state().editor.offers[0].card.id.clone();
     for way in [folder.clone(), folder.join("config.json"), folder.join("weights.safetensors")] {
         window.state_mut().editor.apply(Command::ChooseModel(first.clone()));
@@ -663,6 +664,36 @@ fn a_trained_model_opens_from_its_folder() {
     painted(&mut window);
     drop(window);
     std::fs::remove_dir_all(home).expect("the folder is removed");
+}
+
+/// The pointer rests on a token that was drafted three times: each draft is told with its step, code and probability, and
+/// shown as a small picture, the final one last.
+fn look_at_revisions(window: &mut Harness<'_, App>) {
+    let track = window.state().editor.document.track.clone().expect("a run");
+    // In the last pass, whose tokens no other covers.
+    let leg = track.legs.last().expect("a pass");
+    let steps = &track.steps[leg.plan.first..];
+    let site =
+        leg.plan.lattice.sites().find(|site| revisions(steps, *site).len() == 4).expect("a token of four drafts");
+    let drafts = revisions(steps, site);
+    let rect = leg.rect(site).intersect(window.state().editor.document.picture.rect());
+    let at = on_screen(window, rect.x as f32 + rect.width as f32 / 2.0, rect.y as f32 + rect.height as f32 / 2.0);
+    window.hover_at(at);
+    until(window, "the drafts are decoded", |editor| editor.closeups.shown.is_some());
+    window.run_steps(2);
+    let (spot, pictures) = window.state().editor.closeups.shown.clone().expect("pictures");
+    assert_eq!((spot.site, spot.run, pictures.len()), (site, track.number, drafts.len()));
+    let different = drafts.windows(2).position(|pair| pair[0].1.token != pair[1].1.token).expect("they were revised");
+    assert!(pictures[different] != pictures[different + 1], "another code looks another way");
+    // Three by three tokens of 16 pixels, or fewer at an edge.
+    assert!(pictures.iter().all(|picture| [32, 48].contains(&picture.width()) && [32, 48].contains(&picture.height())));
+    let told = window.get_by_label("Canvas").accesskit_node().description().unwrap_or_default();
+    assert!(told.contains(&format!("token {} · 4 revisions", site.0)), "{told}");
+    for (step, made) in drafts {
+        assert!(told.contains(&format!("step {} code {}", step + 1, made.token)), "{told}");
+    }
+    window.event(egui::Event::PointerGone);
+    window.step();
 }
 
 /// Every family is imported, chosen and painted with, in its own way; the window knows none of them by name.

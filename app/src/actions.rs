@@ -1,6 +1,6 @@
 //! Everything that a person can ask for by name: the one table of which menus, keys, palette and the sheet of keys are made.
 
-use andamento_model::picture::Combine;
+use andamento_model::picture::{Combine, Rect};
 
 use crate::command::{Adjustment, Command, Dialog, Heat, Tool};
 use crate::editor::{Editor, cause};
@@ -197,6 +197,14 @@ fn follows_no_path(editor: &Editor) -> Option<String> {
     editor.abilities.check_path().err().map(cause)
 }
 
+/// The frame, moved by so many of its tokens.
+fn move_frame(editor: &Editor, right: i64, down: i64) -> Command {
+    let Some(aim) = &editor.aim else { return Command::FrameAutomatic };
+    let rect = aim.frame.rect;
+    let token = (i64::from(rect.width) / aim.grid.cols.max(1) as i64).max(1);
+    Command::PlaceFrame(Rect { x: rect.x + right * token, y: rect.y + down * token, ..rect })
+}
+
 fn heat(editor: &Editor, heat: Heat) -> Command {
     Command::ShowHeat((editor.show.heat != Some(heat)).then_some(heat))
 }
@@ -239,6 +247,7 @@ pub static ACTIONS: &[Action] = &[
     Action::new(Menu::Edit, "paste", "Paste as a new document", |_| Command::Paste).keys_are("Ctrl+V"),
     Action::new(Menu::Edit, "restore-request", "Restore its request", |_| Command::RestoreRequest)
         .unless(|editor| editor.document.record.is_none().then(|| "The file does not say how it was made".into())),
+    Action::new(Menu::Edit, "extend-canvas", "Extend canvas…", |_| Command::Ask(Dialog::Extend)).apart(),
     Action::new(Menu::Edit, "history", "History", |editor| Command::ShowHistory(!editor.show.history))
         .ticked(|editor| editor.show.history)
         .apart(),
@@ -319,11 +328,26 @@ pub static ACTIONS: &[Action] = &[
     })
     .unless(has_no_run_of_its_own),
     Action::new(Menu::Generate, "smaller-frame", "Smaller frame", |_| Command::ScaleFrame(1.0 / FRAME))
+        .keys_are("Alt+-")
         .unless(has_no_aim)
         .apart(),
-    Action::new(Menu::Generate, "larger-frame", "Larger frame", |_| Command::ScaleFrame(FRAME)).unless(has_no_aim),
+    Action::new(Menu::Generate, "larger-frame", "Larger frame", |_| Command::ScaleFrame(FRAME))
+        .keys_are("Alt+= Alt++")
+        .unless(has_no_aim),
     Action::new(Menu::Generate, "frame-automatic", "Place frame by itself", |_| Command::FrameAutomatic)
         .unless(|editor| editor.frame.is_none().then(|| "It is placed by itself already".into())),
+    Action::new(Menu::Tools, "frame-left", "Move frame left", |editor| move_frame(editor, -1, 0))
+        .keys_are("Alt+ArrowLeft")
+        .unless(has_no_aim),
+    Action::new(Menu::Tools, "frame-right", "Move frame right", |editor| move_frame(editor, 1, 0))
+        .keys_are("Alt+ArrowRight")
+        .unless(has_no_aim),
+    Action::new(Menu::Tools, "frame-up", "Move frame up", |editor| move_frame(editor, 0, -1))
+        .keys_are("Alt+ArrowUp")
+        .unless(has_no_aim),
+    Action::new(Menu::Tools, "frame-down", "Move frame down", |editor| move_frame(editor, 0, 1))
+        .keys_are("Alt+ArrowDown")
+        .unless(has_no_aim),
     Action::new(Menu::Generate, "new-seed", "New seed", |_| Command::RollSeed).apart(),
     Action::new(Menu::Generate, "lock-seed", "Lock seed", |editor| Command::LockSeed(!editor.settings.seed_locked))
         .ticked(|editor| editor.settings.seed_locked),
@@ -425,7 +449,8 @@ pub static ACTIONS: &[Action] = &[
 ];
 
 /// What the pointer and held keys do, for the sheet of keys: they are what they are.
-pub const HELD: [(&str, &str); 10] = [
+pub const HELD: [(&str, &str); 11] = [
+    ("Arrows, Space, Enter", "a cross on the canvas: paint, select, extend; Shift goes further"),
     ("Shift, Alt, both", "a selection is added, taken away, or only what is common stays"),
     ("Alt+right-drag", "brush size and hardness"),
     ("Right-drag", "erase for a moment; with the order brush, take tokens out of the path"),

@@ -394,7 +394,13 @@ impl Run {
         abilities.check(&sampling)?;
         let knobs = Knobs { class, guidance, sampling, seed: self.seed.unwrap_or_else(fresh_seed) };
         let (order, order_seed) = (order.name.into(), knobs.seed);
-        let seam = Seam { grow: self.grow, feather: self.feather, blend: self.blend, matched: !self.no_colour_match };
+        let seam = Seam {
+            grow: self.grow,
+            feather: self.feather,
+            blend: self.blend,
+            matched: !self.no_colour_match,
+            ..Seam::default()
+        };
         seam.check()?;
         Ok(Request { picture, mask, frames: Vec::new(), extent, seam, order, order_seed, path, schedule, knobs })
     }

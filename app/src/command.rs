@@ -6,6 +6,7 @@ use andamento_model::frame::Extent;
 use andamento_model::picture::{Combine, Rect};
 use andamento_model::seam::Seam;
 use andamento_model::turn::Choice;
+use serde::{Deserialize, Serialize};
 
 use crate::keymap::{Chord, Preset};
 use crate::preferences::{Appearance, Hint};
@@ -67,7 +68,7 @@ pub enum Adjustment {
 }
 
 /// How the mask is shown; the mask itself stays as it is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Overlay {
     /// Red, green and blue.
     pub colour: [u8; 3],
@@ -92,6 +93,8 @@ pub enum Dialog {
     ImportMask,
     /// Asks where to write the mask.
     ExportMask,
+    /// Asks by how much the canvas is extended on each side.
+    Extend,
     /// Asks how far the edges of the mask are moved or softened.
     Adjust(Adjustment),
     /// Shows the keys.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use andamento_model::device::{self, DeviceChoice};
+use andamento_model::library::fit::Memory;
 use andamento_model::{Error, Result, library, self_test};
 use serde_json::json;
 
@@ -24,7 +25,7 @@ pub fn run(choice: DeviceChoice, as_json: bool) -> Result<()> {
     }
     if as_json {
         let adapters = adapters.iter().enumerate().map(|(number, adapter)| {
-            json!({ "device": format!("wgpu:{number}"), "name": adapter.name, "backend": adapter.backend, "software": adapter.software })
+            json!({ "device": format!("wgpu:{number}"), "name": adapter.name, "backend": adapter.backend, "software": adapter.software, "memory": Memory::of(&adapter.place()).map(|memory| memory.all) })
         });
         let models = models.iter().map(|(id, hash, loads)| {
             json!({ "id": id, "hash": hash, "parameters": loads.as_ref().ok(), "error": loads.as_ref().err().map(ToString::to_string) })
@@ -43,7 +44,11 @@ pub fn run(choice: DeviceChoice, as_json: bool) -> Result<()> {
         }
         for (number, adapter) in adapters.iter().enumerate() {
             let kind = if adapter.software { "software" } else { "GPU" };
-            println!("adapter wgpu:{number}: {} · {} ({kind})", adapter.backend, adapter.name);
+            let memory = match Memory::of(&adapter.place()) {
+                Some(memory) => format!("{:.1} GB", memory.all as f64 / 1e9),
+                None => "how much memory it has is not known".into(),
+            };
+            println!("adapter wgpu:{number}: {} · {} ({kind}, {memory})", adapter.backend, adapter.name);
         }
         println!("device: {}: {}", chosen.name, chosen.reason);
         for (id, hash, loads) in &models {

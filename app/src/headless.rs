@@ -10,7 +10,7 @@ use andamento_model::library::MODELS;
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::Picture;
 use andamento_model::seam::Seam;
-use andamento_model::{Error, Result};
+use andamento_model::{Error, OUR_MISTAKE, Result};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame};
 
@@ -85,7 +85,7 @@ pub fn run(choice: DeviceChoice, why: &str) -> Result<()> {
 
 /// The steps as a GIF that repeats.
 fn animation(steps: &[Picture]) -> Result<Vec<u8>> {
-    let failed = |error: image::ImageError| Error::file(ANIMATION, error, "Report this");
+    let failed = |error: image::ImageError| Error::file(ANIMATION, error, OUR_MISTAKE);
     let mut bytes = Vec::new();
     let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);
     encoder.set_repeat(Repeat::Infinite).map_err(failed)?;

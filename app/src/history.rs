@@ -15,6 +15,9 @@ const LIMIT: usize = 500;
 /// So many entries on either side of the present one are ready to be shown; others are put together first.
 const READY: usize = 1;
 
+/// Entries further away than this are kept as small as can be: it takes a moment to look at them again.
+const FAR: usize = 24;
+
 /// What tells a state of the history from all others.
 pub type State = [u64; 5];
 
@@ -166,6 +169,11 @@ impl History {
     fn pack(&mut self) {
         let at = self.at;
         let far = self.entries.iter_mut().enumerate().filter(|(index, _)| index.abs_diff(at) > READY);
-        far.for_each(|(_, entry)| entry.document = entry.document.packed());
+        far.for_each(|(index, entry)| {
+            entry.document = entry.document.packed();
+            if index.abs_diff(at) > FAR {
+                entry.document.picture.shrink_in_time();
+            }
+        });
     }
 }

@@ -4,18 +4,23 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use andamento_model::picture::Combine;
 use andamento_model::{Error, Result};
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use serde::{Deserialize, Serialize};
 
-use crate::command::{Command, Tool};
+use crate::command::{Command, Overlay, Tool};
 use crate::document::save_atomically;
+use crate::editor::Wand;
+use crate::files::export::QUALITY;
 use crate::keymap::Keymap;
 
 /// The file's name.
 const FILE: &str = "settings.json";
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
+/// The largest brush, as a share of a picture's longer side.
+const MOST_BRUSH: f32 = 16.0;
 
 /// Light or dark.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,8 +87,58 @@ impl Hint {
     }
 }
 
+/// How the person works: what was set last is found so at the next start.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Habits {
+    /// How the mask is shown.
+    pub overlay: Overlay,
+    /// The brush's diameter as a share of the picture's longer side: every picture is opened with one that suits it.
+    pub brush: f32,
+    /// The edge of the brush: 0 soft, 1 hard.
+    pub hardness: f32,
+    /// How selections change the mask when no key says otherwise.
+    pub combine: Combine,
+    /// How the wand selects.
+    pub wand: Wand,
+    /// Whether the canvas is extended by whole tokens.
+    pub snap: bool,
+    /// Quality of JPEGs, from 1 to 100.
+    pub jpeg_quality: u8,
+    /// Whether exported pictures say how they were made, and keep what the camera wrote.
+    pub metadata: bool,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            overlay: Overlay { colour: [0xf2, 0xa6, 0x3b], opacity: 0.26, hatch: false },
+            brush: 0.125,
+            hardness: 0.7,
+            combine: Combine::Add,
+            wand: Wand { tolerance: 24, contiguous: true },
+            snap: true,
+            jpeg_quality: QUALITY,
+            metadata: true,
+        }
+    }
+}
+
+impl Habits {
+    /// The same within the limits of the controls: files can be written by hand.
+    fn within_limits(self) -> Self {
+        Self {
+            overlay: Overlay { opacity: self.overlay.opacity.clamp(0.05, 1.0), ..self.overlay },
+            brush: self.brush.clamp(1e-4, MOST_BRUSH),
+            hardness: self.hardness.clamp(0.0, 1.0),
+            jpeg_quality: self.jpeg_quality.clamp(1, 100),
+            ..self
+        }
+    }
+}
+
 /// What the person prefers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Preferences {
     /// Light or dark.
@@ -92,6 +147,8 @@ pub struct Preferences {
     pub keys: Keymap,
     /// Hints that are known or were closed.
     pub hints_done: BTreeSet<Hint>,
+    /// How tools and export are set.
+    pub habits: Habits,
 }
 
 /// Preferences and the file in which they are kept, if in one.
@@ -130,7 +187,10 @@ impl Kept {
             Err(error) => Err(error.to_string()),
         };
         match read {
-            Ok(now) => Self { now, file: Some(file), damage: None },
+            Ok(now) => {
+                let now = Preferences { habits: now.habits.within_limits(), ..now };
+                Self { now, file: Some(file), damage: None }
+            }
             Err(cause) => Self { damage: Some(set_aside(&file, &cause)), file: Some(file), ..Self::default() },
         }
     }

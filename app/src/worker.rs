@@ -10,10 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use andamento_model::checkpoint::Report;
+use andamento_model::closeup::closeup;
 use andamento_model::decode::Step;
-use andamento_model::device::{self, DeviceChoice};
+use andamento_model::device::{self, DeviceChoice, Place};
 use andamento_model::frame::{Frame, Pass};
 use andamento_model::lattice::{Site, Token};
+use andamento_model::ledger::revisions;
+use andamento_model::library::fit::Memory;
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, Model};
 use andamento_model::network::Abilities;
@@ -23,9 +26,10 @@ use andamento_model::seam::Seam;
 use andamento_model::tokenizer::{Tokenizer, to_picture};
 use andamento_model::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
-use image::{Rgba, RgbaImage};
+use image::{RgbImage, Rgba, RgbaImage};
 
 use crate::document::{Leg, Track};
+use crate::editor::Spot;
 
 /// A preview is decoded when so many times its own cost has passed since the last one.
 const PREVIEW_REST: u32 = 4;
@@ -86,6 +90,13 @@ pub enum Job {
     },
     /// Decodes the surroundings of a token with another code in its place. Done between two steps of a run that is paused.
     Glimpse(Box<Glimpse>),
+    /// Decodes the revisions of a token, each in its surroundings.
+    Closeups {
+        /// The run.
+        track: Arc<Track>,
+        /// The token.
+        spot: Spot,
+    },
     /// Waits before the next step.
     Pause,
     /// Goes on.
@@ -152,6 +163,8 @@ pub enum Event {
         device: String,
         /// Why that device was taken.
         reason: String,
+        /// Whose memory it computes in, and how much that is where somebody tells.
+        memory: (Place, Option<Memory>),
     },
     /// The plan of a run's next pass is laid.
     Planned {
@@ -188,6 +201,13 @@ pub enum Event {
         token: Token,
         /// The pixels.
         picture: RgbaImage,
+    },
+    /// The revisions of a token as small pictures, the first one first.
+    Closeups {
+        /// The token.
+        spot: Spot,
+        /// The pictures.
+        pictures: Vec<RgbImage>,
     },
     /// A run is finished, or was stopped and keeps what was decoded.
     Done {
@@ -286,6 +306,7 @@ impl Bench {
                 self.report.send(event);
                 Ok(())
             }
+            Job::Closeups { track, spot } => self.closeups(&track, spot),
             Job::Pause | Job::Resume | Job::Stop => Ok(()),
         }
     }
@@ -297,7 +318,9 @@ impl Bench {
         let model = self.model.insert((self.source)(id, device, told)?);
         let (card, device) = (Box::new(model.card.clone()), &model.device);
         let abilities = model.network.spec().abilities;
-        self.report.send(Event::Loaded { card, abilities, device: device.name.clone(), reason: device.reason.clone() });
+        let memory = (device.place.clone(), Memory::of(&device.place));
+        let (device, reason) = (device.name.clone(), device.reason.clone());
+        self.report.send(Event::Loaded { card, abilities, device, reason, memory });
         Ok(())
     }
 
@@ -359,6 +382,23 @@ impl Bench {
         report.send(Event::Preview { run: track.number, steps, picture });
         Ok(())
     }
+
+    /// Every revision among the tokens as they were when it was made.
+    fn closeups(&mut self, track: &Track, spot: Spot) -> Result<()> {
+        let report = self.report.clone();
+        let model = self.model()?;
+        let Some(leg) = track.leg(spot.first) else { return Ok(()) };
+        let end = (spot.first + leg.plan.visits.len()).min(spot.steps).min(track.steps.len());
+        let steps = track.steps.get(spot.first..end).unwrap_or_default();
+        let mut pictures = Vec::new();
+        for (step, made) in revisions(steps, spot.site) {
+            let tokens = track.tokens(leg, step + 1);
+            let picture = closeup(model.tokenizer.as_ref(), &leg.plan.lattice, &tokens, spot.site, made.token)?;
+            pictures.push(track.request.picture.matched(&picture));
+        }
+        report.send(Event::Closeups { spot, pictures });
+        Ok(())
+    }
 }
 
 /// Between two steps: whether to stop; while paused, waits here.
@@ -372,7 +412,7 @@ fn told_to_stop(inbox: &Receiver<Job>, show: impl Fn(&Glimpse)) -> bool {
             Ok(Job::Resume) => paused = false,
             Ok(Job::Glimpse(glimpse)) if paused => show(&glimpse),
             // The window asks for nothing else while a run is on; what it asked for before the run began is outdated.
-            Ok(Job::Load { .. } | Job::Paint { .. } | Job::Redraw { .. } | Job::Glimpse(_)) => {}
+            Ok(Job::Load { .. } | Job::Paint { .. } | Job::Redraw { .. } | Job::Closeups { .. } | Job::Glimpse(_)) => {}
             Err(TryRecvError::Empty) => return false,
         }
     }

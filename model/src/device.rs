@@ -60,6 +60,20 @@ pub struct Adapter {
     kind: wgpu::DeviceType,
     /// Its number among the adapters of its kind.
     index: usize,
+    /// Its address on the PCI bus; empty where that is not known.
+    address: String,
+}
+
+impl Adapter {
+    /// Whose memory it computes in. wgpu tells how much there is of no card, only of what kind it is.
+    pub fn place(&self) -> Place {
+        match self.kind {
+            wgpu::DeviceType::IntegratedGpu | wgpu::DeviceType::Cpu => Place::Computer,
+            wgpu::DeviceType::DiscreteGpu | wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => {
+                Place::Card(self.address.clone())
+            }
+        }
+    }
 }
 
 /// Every adapter, in the order in which `wgpu:N` counts them: those of the first graphics interface that has a GPU, or
@@ -91,6 +105,7 @@ fn adapters_of(interface: wgpu::Backends) -> Vec<Adapter> {
             software: info.device_type == wgpu::DeviceType::Cpu,
             kind: info.device_type,
             index,
+            address: info.device_pci_bus_id,
         });
     }
     adapters
@@ -107,6 +122,15 @@ fn interface_name(backend: wgpu::Backend) -> &'static str {
     }
 }
 
+/// Where a device keeps what it computes with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the computer's memory, as the processor does and graphics that are part of it.
+    Computer,
+    /// In the memory of a card, which is at this address of the PCI bus; empty where that is not known.
+    Card(String),
+}
+
 /// The device that was taken.
 #[derive(Debug, Clone)]
 pub struct ChosenDevice {
@@ -118,6 +142,8 @@ pub struct ChosenDevice {
     pub reason: String,
     /// Whether it is a GPU that runs our own kernels.
     pub gpu: bool,
+    /// Whose memory it computes in.
+    pub place: Place,
 }
 
 /// Takes the device that was asked for.
@@ -130,6 +156,7 @@ pub fn choose(choice: DeviceChoice) -> Result<ChosenDevice> {
         name: "Processor".into(),
         reason: reason.into(),
         gpu: false,
+        place: Place::Computer,
     };
     if choice == DeviceChoice::Cpu {
         return Ok(processor("asked for"));
@@ -166,5 +193,6 @@ fn on_adapter(adapter: &Adapter, reason: &str) -> ChosenDevice {
         name: format!("{} · {}", adapter.backend, adapter.name),
         reason: reason.into(),
         gpu: true,
+        place: adapter.place(),
     }
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// What to do about something that no file and no setting can lead to.
+pub const OUR_MISTAKE: &str = "This is a mistake in Andamento, not yours: please report it with these words";
+
 /// What went wrong, and what to do next.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 mod sequence;
 
-pub use sequence::{Pass, sequence};
+pub use sequence::{Pass, sequence, shared};
 
 /// A canvas up to this much longer than wide (or wider than long) may be seen whole...
 const SQUARISH: f64 = 1.35;

@@ -20,7 +20,7 @@ use crate::schedule::Schedule;
 use crate::seam::Seam;
 use crate::tokenizer::to_picture;
 use crate::turn::Turns;
-use crate::{Error, Result};
+use crate::{Error, OUR_MISTAKE, Result};
 
 /// The format's version. Ledgers of version 3 have no painted order and nothing chosen by hand; those of version 2 have one
 /// frame as well, and plain seams.
@@ -190,7 +190,7 @@ impl Ledger {
             given: plan.given_tokens().collect(),
             steps: steps.iter().skip(plan.first).take(plan.visits.len()).map(written).collect(),
         });
-        let nothing = || Error::control("ledger", "no pass was begun", "Report this");
+        let nothing = || Error::control("ledger", "no pass was begun", OUR_MISTAKE);
         Ok(Self {
             version: VERSION,
             model: model.into(),
@@ -240,8 +240,7 @@ impl Ledger {
     /// # Errors
     /// If a number cannot be written, such as NaN.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self)
-            .map_err(|error| Error::control("ledger", error, "Report this: a ledger must always be writable"))
+        serde_json::to_string_pretty(self).map_err(|error| Error::control("ledger", error, OUR_MISTAKE))
     }
 
     /// From JSON; `file` is named when it is not a ledger.

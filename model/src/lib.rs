@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod checkpoint;
+pub mod closeup;
 pub mod composite;
 pub mod decode;
 pub mod device;
@@ -31,4 +32,4 @@ pub mod tokenizers;
 pub mod train;
 pub mod turn;
 
-pub use error::{Error, Result};
+pub use error::{Error, OUR_MISTAKE, Result};

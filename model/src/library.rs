@@ -22,7 +22,7 @@ use crate::networks::{self, Parts, Preset};
 use crate::sample::{Guidance, Sampling};
 use crate::tokenizer::Tokenizer;
 use crate::tokenizers;
-use crate::{Error, Result};
+use crate::{Error, OUR_MISTAKE, Result};
 
 /// A generator and the tokenizer it stands on, on a device.
 pub struct Model {
@@ -119,7 +119,7 @@ impl Card {
         let Preset { name, config, grid, side, tokenizer: (kind, of_kind), steps, guidance, sampling } = preset;
         let found = (tokenizers::by_name(kind)?.presets)().into_iter().find(|(name, _)| name == of_kind);
         let Some((_, tokenizer)) = found else {
-            return Err(Error::control("tokenizer", format!("{kind} has no “{of_kind}”"), "Report this"));
+            return Err(Error::control("tokenizer", format!("{kind} has no “{of_kind}”"), OUR_MISTAKE));
         };
         Ok(Self {
             id: format!("{}-{name}", family.name).to_lowercase(),
@@ -366,7 +366,7 @@ fn card(generator: &Record, tokenizer: &Record) -> Result<Card> {
     let presets = (networks::by_name(&generator.family)?.presets)();
     let preset = presets.iter().find(|preset| preset.name == generator.size).or(presets.first());
     let Some(Preset { steps, guidance, sampling, .. }) = preset else {
-        return Err(Error::control("model", format!("{} has no published size", generator.family), "Report this"));
+        return Err(Error::control("model", format!("{} has no published size", generator.family), OUR_MISTAKE));
     };
     let names: Vec<_> = IMAGENET.lines().map(str::to_string).collect();
     let numbered = || (0..*classes).map(|class| format!("class {class}")).collect();

@@ -11,7 +11,7 @@ use burn::prelude::Device;
 use image::RgbImage;
 
 use crate::decode::{Decoding, Knobs, Step};
-use crate::frame::{Extent, Frame, Pass, sequence};
+use crate::frame::{Extent, Frame, Pass, sequence, shared};
 use crate::lattice::{Lattice, Token};
 use crate::ledger::{Ledger, Source};
 use crate::library::Model;
@@ -66,25 +66,18 @@ impl Request {
         if self.mask.is_empty() {
             return Err(Error::control("mask", "it is empty: nothing may change", "Paint white what should change"));
         }
-        let mut rest = self.seam.made(&self.mask);
+        let made = self.seam.made(&self.mask);
         if self.frames.is_empty() {
-            return sequence(self.extent, &rest, trained, stride, None);
+            return sequence(self.extent, &made, trained, stride, self.seam.overlap, None);
         }
         let lattice = self.extent.lattice(trained, width, height)?;
         let grid = lattice.finest();
         let size = [grid.cols as u32 * stride, grid.rows as u32 * stride];
-        let mut passes = Vec::new();
-        for frame in &self.frames {
-            if frame.size != size {
-                let cause = format!("it is seen at {:?}, and the model's tokens cover {size:?}", frame.size);
-                return Err(Error::control("frame", cause, "Place it again"));
-            }
-            let mask = rest.within(frame.rect);
-            rest.fill_rect(frame.rect, 0);
-            if !mask.is_empty() {
-                passes.push(Pass { frame: *frame, mask });
-            }
+        if let Some(frame) = self.frames.iter().find(|frame| frame.size != size) {
+            let cause = format!("it is seen at {:?}, and the model's tokens cover {size:?}", frame.size);
+            return Err(Error::control("frame", cause, "Place it again"));
         }
+        let passes = shared(&made, &self.frames, self.seam.overlap);
         if passes.is_empty() {
             return Err(Error::control("frame", "it shows nothing of the mask", "Place it where the mask is"));
         }

@@ -274,6 +274,17 @@ impl Picture {
         Self { pixels: self.pixels.packed(), origin: self.origin.clone() }
     }
 
+    /// Keeps a [`packed`](Self::packed) picture that is seldom looked at in less memory still: what it is put together from
+    /// becomes a PNG. Nothing else about it changes.
+    pub fn shrink(&self) {
+        self.pixels.shrink();
+    }
+
+    /// The same in good time, beside what this thread does.
+    pub fn shrink_in_time(&self) {
+        self.pixels.shrink_in_time();
+    }
+
     /// The picture with other pixels within a rectangle; `image` is all of it.
     pub(crate) fn changed(&self, image: DynamicImage, at: Rect) -> Self {
         Self { pixels: self.pixels.changed(image, at), origin: self.origin.clone() }

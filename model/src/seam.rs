@@ -30,24 +30,34 @@ pub struct Seam {
     /// Whether colours are corrected at the edge: the difference between the picture and what the tokenizer makes of it
     /// just outside of the mask is carried into it by a membrane, the smoothest surface with those values at the edge.
     pub matched: bool,
+    /// Where several passes meet, so many of the model's own pixels at the rim of a pass are made again by the next one, which
+    /// sees what lies on both sides of them (see [`shared`](crate::frame::shared)). Runs that were written down before this
+    /// was known have none.
+    #[serde(default)]
+    pub overlap: u32,
 }
+
+/// As many pixels as the tokenizers' strides: one token.
+const OVERLAP: u32 = 16;
 
 impl Default for Seam {
     fn default() -> Self {
-        Self { grow: 0, feather: 0, blend: 0, matched: true }
+        Self { grow: 0, feather: 0, blend: 0, matched: true, overlap: OVERLAP }
     }
 }
 
 impl Seam {
     /// Nothing is done to the edge.
-    pub const PLAIN: Self = Self { grow: 0, feather: 0, blend: 0, matched: false };
+    pub const PLAIN: Self = Self { grow: 0, feather: 0, blend: 0, matched: false, overlap: 0 };
 
     /// Refuses lengths that are too large.
     ///
     /// # Errors
     /// Names the control.
     pub fn check(&self) -> Result<()> {
-        for (control, length) in [("grow", self.grow), ("feather", self.feather), ("blend", self.blend)] {
+        let lengths =
+            [("grow", self.grow), ("feather", self.feather), ("blend", self.blend), ("overlap", self.overlap)];
+        for (control, length) in lengths {
             if length > MOST_EDGE {
                 let cause = format!("{length} pixels are more than {MOST_EDGE}");
                 return Err(Error::control(control, cause, format!("Use 0 to {MOST_EDGE}")));

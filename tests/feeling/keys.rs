@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use andamento::actions::{ACTIONS, by_id};
-use andamento::command::{Command, Dialog, Tool};
+use andamento::command::{Command, Dialog, Overlay, Tool};
+use andamento::editor::Wand;
 use andamento::fuzzy::Search;
 use andamento::keymap::{Chord, Keymap, Preset};
-use andamento::preferences::{Appearance, Hint, Kept, Preferences};
+use andamento::preferences::{Appearance, Habits, Hint, Kept, Preferences};
+use andamento_model::picture::Combine;
 use egui::{Event, Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
@@ -119,6 +121,65 @@ fn preferences_outlive_the_window_and_a_damaged_file_is_set_aside() {
     std::fs::write(&file, "{\"appearance\": \"light\", \"autosave\": 5}").expect("a file");
     let kept = Kept::open(Some(folder.as_ref()));
     assert!(kept.damage.is_none() && kept.now.appearance == Appearance::Light);
+}
+
+#[test]
+fn tools_and_export_are_found_as_they_were_left() {
+    let folder = Folder::new("habits");
+    let mut first = window(Kept::open(Some(folder.as_ref())), SIZE);
+    let longer = |window: &Harness<'_, andamento::ui::App>| {
+        let picture = &window.state().editor.document.picture;
+        picture.width().max(picture.height()) as f32
+    };
+    assert_eq!(first.state().editor.brush.size, longer(&first) / 8.0);
+    let overlay = Overlay { colour: [1, 2, 250], opacity: 0.45, hatch: true };
+    let commands = [
+        Command::Overlay(overlay),
+        Command::BrushSize(longer(&first) / 4.0),
+        Command::BrushHardness(0.25),
+        Command::CombineBy(Combine::Subtract),
+        Command::Tolerance(77),
+        Command::Contiguous(false),
+        Command::SnapToTokens(false),
+        Command::JpegQuality(61),
+        Command::Metadata(false),
+    ];
+    commands.into_iter().for_each(|command| first.state_mut().editor.apply(command));
+    let expected = Habits {
+        overlay,
+        brush: 0.25,
+        hardness: 0.25,
+        combine: Combine::Subtract,
+        wand: Wand { tolerance: 77, contiguous: false },
+        snap: false,
+        jpeg_quality: 61,
+        metadata: false,
+    };
+    until(&mut first, "they are written", |_| Kept::open(Some(folder.as_ref())).now.habits == expected);
+
+    let mut again = window(Kept::open(Some(folder.as_ref())), SIZE);
+    let editor = &again.state().editor;
+    assert_eq!((editor.show.overlay, editor.brush.hardness, editor.combine), (overlay, 0.25, Combine::Subtract));
+    assert_eq!((editor.wand, editor.snap), (expected.wand, false));
+    assert_eq!((editor.desk.quality, editor.desk.metadata), (61, false));
+    assert_eq!(editor.brush.size, longer(&again) / 4.0);
+    // Another picture gets a brush to match, which is no new habit.
+    again.state_mut().editor.apply(Command::Open(folder.picture("small.png")));
+    until(&mut again, "it is open", |editor| editor.document.name == "small.png");
+    assert_eq!(again.state().editor.brush.size, 40.0);
+    again.run_steps(2);
+    assert_eq!(again.state().editor.preferences().habits, expected);
+
+    // Files of earlier versions know of none of it, and what no control allows is brought within its limits.
+    let file = folder.as_ref().join("settings.json");
+    std::fs::write(&file, "{\"appearance\": \"light\"}").expect("a file");
+    let old = Kept::open(Some(folder.as_ref()));
+    assert!(old.damage.is_none() && old.now.appearance == Appearance::Light && old.now.habits == Habits::default());
+    std::fs::write(&file, "{\"habits\": {\"hardness\": 7, \"brush\": -3, \"jpeg_quality\": 0}}").expect("a file");
+    let odd = Kept::open(Some(folder.as_ref()));
+    assert!(odd.damage.is_none());
+    assert_eq!((odd.now.habits.hardness, odd.now.habits.jpeg_quality), (1.0, 1));
+    assert!(window(odd, SIZE).state().editor.brush.size >= 1.0);
 }
 
 fn letters(window: &mut Harness<'_, andamento::ui::App>, text: &str) {

@@ -5,11 +5,11 @@
 //! the shapes say exactly which text lies where, in which colour, on what.
 
 use andamento::actions::Menu;
-use andamento::command::{Adjustment, Command, Dialog};
+use andamento::command::{Adjustment, Command, Dialog, Tool};
 use andamento::preferences::{Appearance, Kept};
 use andamento::ui::App;
 use egui::epaint::{RectShape, Shape, TextShape};
-use egui::{Color32, Rect, vec2};
+use egui::{Color32, Key, Modifiers, Rect, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 
@@ -174,6 +174,21 @@ fn the_start_a_run_and_its_result() {
     window.state_mut().editor.apply(Command::ShowMore(true));
     check(&mut window, "start with more");
     window.state_mut().editor.apply(Command::ShowMore(false));
+    window.state_mut().editor.apply(Command::Choose(Tool::Rectangle));
+    for (modifiers, key) in
+        [(Modifiers::NONE, Key::ArrowUp), (Modifiers::NONE, Key::Space), (Modifiers::SHIFT, Key::ArrowRight)]
+    {
+        window.key_press_modifiers(modifiers, key);
+        window.run_steps(2);
+    }
+    check(&mut window, "a rectangle by the keyboard");
+    window.state_mut().editor.apply(Command::Choose(Tool::Extend));
+    window.key_press(Key::ArrowRight);
+    window.run_steps(2);
+    check(&mut window, "an extension by the keyboard");
+    window.key_press(Key::Escape);
+    window.state_mut().editor.apply(Command::Choose(Tool::Brush));
+    window.run_steps(2);
     window.state_mut().editor.apply(Command::Steps(12));
     window.state_mut().editor.apply(Command::Generate);
     until(&mut window, "it decodes", |editor| editor.run.as_ref().is_some_and(|run| run.track.is_some()));
@@ -203,6 +218,7 @@ fn dialogs_settings_and_palette() {
         (Dialog::Keys, "sheet of keys"),
         (Dialog::About, "about"),
         (Dialog::Leave, "leave"),
+        (Dialog::Extend, "extend"),
         (Dialog::Adjust(Adjustment::Grow), "grow"),
         (Dialog::Weights(vec!["some.ckpt".into()]), "weights"),
         (Dialog::MaskOrPicture("some.png".into()), "mask or picture"),

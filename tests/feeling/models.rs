@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use andamento::command::{Command, Dialog};
 use andamento::preferences::Kept;
 use andamento_model::checkpoint::import::has_both_weights;
-use andamento_model::library::fit::{Fit, Memory};
+use andamento_model::device::Place;
+use andamento_model::library::fit::{Fit, Memory, of_nvidia};
 use andamento_model::library::imported::Shelf;
 use andamento_tests::goldens;
 use egui::{Event, Key};
@@ -55,4 +56,16 @@ fn what_fits_is_told_from_what_does_not() {
     fits.into_iter().for_each(|(bytes, fit)| assert_eq!(memory.fits(bytes), fit, "{bytes}"));
     let now = Memory::now();
     assert!(now.free <= now.all && now.fits(1 << 20) == Fit::Fits, "{now:?}");
+    // Graphics that share the computer's memory have as much; of a card only its driver knows.
+    assert_eq!(Memory::of(&Place::Computer).map(|memory| memory.all), Some(now.all));
+    assert_eq!(Memory::of(&Place::Card("ffff:ff:1f.7".into())), None);
+    let table = "00000000:01:00.0, 24564, 23000\n00000000:C1:00.0, 81559, 400\n";
+    let card = |all: u64, free: u64| Some(Memory { all: all << 20, free: free << 20 });
+    assert_eq!(of_nvidia(table, "0000:01:00.0"), card(24564, 23000));
+    assert_eq!(of_nvidia(table, "0000:c1:00.0"), card(81559, 400));
+    for unknown in ["0000:02:00.0", ""] {
+        assert_eq!(of_nvidia(table, unknown), None);
+    }
+    assert_eq!(of_nvidia("00000000:01:00.0, 24564, 23000\n", ""), card(24564, 23000), "the only card");
+    assert_eq!(of_nvidia("No devices were found\n", ""), None);
 }

@@ -116,7 +116,7 @@ fn monkey(seed: u64, events: usize) {
     let mut dice = Dice(seed);
     let (mut at, mut held, mut slowest) = (pos2(400.0, 300.0), None::<PointerButton>, (Duration::ZERO, String::new()));
     let mut size = vec2(1024.0, 700.0);
-    let mut done = 0;
+    let (mut done, mut times) = (0, Vec::new());
     while done < events {
         let mut told = String::new();
         // A frame takes in some events at once, as a slow one does.
@@ -212,12 +212,17 @@ fn monkey(seed: u64, events: usize) {
         window.step();
         window.input_mut().dropped_files.clear();
         let took = watch.elapsed();
+        times.push(took);
         assert!(took < FRAME, "seed {seed}, event {done}: a frame took {took:.1?} after {told}");
         if took > slowest.0 {
             slowest = (took, told);
         }
     }
-    println!("seed {seed}: {events} events, the slowest frame {:.1?} after {}", slowest.0, slowest.1);
+    times.sort_unstable();
+    let (frames, all): (_, Duration) = (times.len(), times.iter().sum());
+    println!("seed {seed}: {events} events in {frames} frames, {all:.1?} of computing in all");
+    println!("median {:.1?}, 95 % within {:.1?}", times[frames / 2], times[frames * 95 / 100]);
+    println!("the slowest frame took {:.1?}, after {}", slowest.0, slowest.1);
     // It still works.
     let editor = &mut window.state_mut().editor;
     editor.apply(Command::CloseDialog);

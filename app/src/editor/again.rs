@@ -83,7 +83,8 @@ impl Editor {
             sampling: knobs.sampling,
             seed: knobs.seed,
             seed_locked: true,
-            seam: request.seam,
+            // The rim where passes meet is nothing that the panel says.
+            seam: Seam { overlap: Seam::default().overlap, ..request.seam },
             ..self.settings
         };
         self.aim();

@@ -4,7 +4,7 @@ use super::*;
 
 use crate::errands::{Loaded, Order};
 use crate::files::autosave::{Autosave, Orphan, orphans};
-use crate::files::export::{Format, QUALITY};
+use crate::files::export::Format;
 use crate::files::folders::Folders;
 use crate::files::project::Snapshot;
 use crate::files::recent::Recent;
@@ -41,11 +41,11 @@ pub struct Desk {
 
 impl Desk {
     pub(super) fn new(folders: &Folders, history: &History, errands: &Errands) -> Self {
-        let list = Recent::in_folder(folders.state());
+        let (list, habits) = (Recent::in_folder(folders.state()), Habits::default());
         Self {
             project: None,
-            quality: QUALITY,
-            metadata: true,
+            quality: habits.jpeg_quality,
+            metadata: habits.metadata,
             recent: list.list(),
             orphans: orphans(folders.state()),
             busy: 0,

@@ -20,8 +20,9 @@ impl Editor {
     /// Where the model looks with this mask; nowhere when nothing may change, or it cannot be seen.
     fn aim_at(&self, mask: &Mask, chosen: Option<Rect>) -> Option<Aim> {
         let (extent, stride) = (self.settings.extent, self.card.stride());
+        let seam = self.settings.seam;
         let (passes, lattice) =
-            frame::sequence(extent, &self.settings.seam.made(mask), &self.trained(), stride, chosen).ok()?;
+            frame::sequence(extent, &seam.made(mask), &self.trained(), stride, seam.overlap, chosen).ok()?;
         let grid = lattice.finest();
         let sites = |pass: &Pass| pass.frame.masked_sites(&pass.mask, grid.rows, grid.cols);
         let first = passes.first()?;
@@ -38,7 +39,8 @@ impl Editor {
             return Err(Error::control("frame", "the model sees the whole canvas", remedy));
         }
         let (mask, lattice) = (&self.document.mask, self.trained());
-        frame::sequence(self.settings.extent, mask, &lattice, self.card.stride(), Some(rect))?;
+        let (extent, overlap) = (self.settings.extent, self.settings.seam.overlap);
+        frame::sequence(extent, mask, &lattice, self.card.stride(), overlap, Some(rect))?;
         self.frame = Some(rect);
         self.aim();
         Ok(())

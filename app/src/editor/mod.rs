@@ -1,6 +1,7 @@
 //! The state of the editor, and what every command does to it. Nothing here draws, and nothing here waits.
 
 mod again;
+mod closeups;
 mod desk;
 mod files;
 mod mask;
@@ -11,6 +12,7 @@ mod preferences;
 mod runs;
 mod variations;
 
+pub use closeups::{Closeups, Spot};
 pub use desk::Desk;
 pub use models::Offer;
 pub use path::OrderBrush;
@@ -24,9 +26,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use andamento_model::decode::{Knobs, Step};
-use andamento_model::device::DeviceChoice;
+use andamento_model::device::{DeviceChoice, Place};
 use andamento_model::frame::{Extent, Frame, Pass};
 use andamento_model::lattice::{Grid, Lattice, Token};
+use andamento_model::library::fit::Memory;
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, MODELS, folder};
 use andamento_model::network::Abilities;
@@ -38,6 +41,7 @@ use andamento_model::schedule::Schedule;
 use andamento_model::seam::Seam;
 use andamento_model::{Error, Result};
 use image::RgbaImage;
+use serde::{Deserialize, Serialize};
 
 use crate::actions;
 use crate::command::{Adjustment, Command, Dialog, Heat, Overlay, Selection, Tool, View};
@@ -45,14 +49,12 @@ use crate::document::{Document, Leg, Track, fresh};
 use crate::errands::{Errand, Errands};
 use crate::files::folders::Folders;
 use crate::history::History;
-use crate::preferences::{Hint, Kept};
+use crate::preferences::{Habits, Hint, Kept};
 use crate::worker::{self, Job, Source, Waker, Worker};
 use variations::Batch;
 
 /// The largest brush, in canvas pixels across.
 pub const MAX_BRUSH: f32 = 2000.0;
-/// The brush for a picture that was just opened, as a share of its longer side.
-const BRUSH: f32 = 0.125;
 /// The limits of the zoom, in screen points per canvas pixel.
 pub const ZOOMS: (f32, f32) = (0.02, 40.0);
 /// The strongest spatial contextual guidance.
@@ -82,7 +84,7 @@ pub struct Brush {
 }
 
 /// How the wand selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wand {
     /// By how much colours differ, in levels of 0 to 255.
     pub tolerance: u8,
@@ -314,6 +316,8 @@ pub struct Editor {
     pub importing: Option<String>,
     shelf: Shelf,
     device: DeviceChoice,
+    /// Whose memory models compute in, and how much that was when one was loaded; none before.
+    memory: Option<(Place, Option<Memory>)>,
     /// Whether it is ready.
     pub engine: Engine,
     /// Where it will look; none when nothing may change.
@@ -322,6 +326,8 @@ pub struct Editor {
     pub run: Option<Run>,
     /// The last preview of a run.
     pub preview: Option<Preview>,
+    /// The revisions of the token that is looked at.
+    pub closeups: Closeups,
     /// Where on the timeline one looks.
     pub timeline: Timeline,
     /// The token that is looked at.
@@ -346,8 +352,8 @@ pub struct Editor {
     /// What to do once the run has stopped.
     after_stop: Option<Command>,
     kept: Kept,
-    /// Whether preferences changed since they were last written,
-    unkept: bool,
+    /// When preferences changed that are not written yet,
+    unkept: Option<Instant>,
     /// and whether they are being written.
     keeping: bool,
     worker: Worker,
@@ -384,14 +390,15 @@ impl Editor {
         settings.subject = card.subjects.iter().position(dusk).unwrap_or(0) as u32;
         let (history, errands) = (History::new(&document), Errands::new(wake));
         let desk = Desk::new(folders, &history, &errands);
+        let habits = Habits::default();
         let mut editor = Self {
             history,
-            brush: Brush { tool: Tool::Brush, size: 64.0, hardness: 0.7 },
+            brush: Brush { tool: Tool::Brush, size: 64.0, hardness: habits.hardness },
             order_brush: OrderBrush::new(),
             pressure: 1.0,
-            combine: Combine::Add,
-            wand: Wand { tolerance: 24, contiguous: true },
-            snap: true,
+            combine: habits.combine,
+            wand: habits.wand,
+            snap: habits.snap,
             frame: None,
             waiting: 0,
             settings,
@@ -401,7 +408,7 @@ impl Editor {
                 image: true,
                 tokens: true,
                 mask: true,
-                overlay: Overlay { colour: [0xf2, 0xa6, 0x3b], opacity: 0.26, hatch: false },
+                overlay: habits.overlay,
                 pixel_grid: true,
                 heat: None,
                 more: false,
@@ -414,10 +421,12 @@ impl Editor {
             shelf,
             importing: None,
             device,
+            memory: None,
             engine: Engine::Loading(0),
             aim: None,
             run: None,
             preview: None,
+            closeups: Closeups::default(),
             timeline: Timeline::default(),
             picker: None,
             results: Vec::new(),
@@ -432,7 +441,7 @@ impl Editor {
             quit_once_saved: false,
             after_stop: None,
             kept: Kept::default(),
-            unkept: false,
+            unkept: None,
             keeping: false,
             worker,
             errands,
@@ -501,12 +510,11 @@ impl Editor {
             Command::RunAgain { entry, new_seed } => return self.run_again(entry, new_seed),
             Command::UseSettings(entry) => return self.use_settings(entry),
             Command::Choose(tool) => return self.take_tool(tool),
-            Command::BrushSize(size) => self.brush.size = size.clamp(1.0, MAX_BRUSH),
+            Command::BrushSize(size) => self.take_brush_size(size),
             Command::BrushHardness(hardness) => self.brush.hardness = hardness.clamp(0.0, 1.0),
             Command::SwapErase if self.brush.tool == Tool::Order => self.order_brush.erase = !self.order_brush.erase,
-            Command::SwapErase => {
-                self.brush.tool = if self.brush.tool == Tool::Eraser { Tool::Brush } else { Tool::Eraser };
-            }
+            Command::SwapErase if self.brush.tool == Tool::Eraser => return self.take_tool(Tool::Brush),
+            Command::SwapErase => return self.take_tool(Tool::Eraser),
             Command::EraseOrder(erase) => self.order_brush.erase = erase,
             Command::ClearOrder => self.clear_order(),
             Command::BeginStroke { at, erase } if self.brush.tool == Tool::Order => self.begin_path(at, erase),
@@ -645,7 +653,7 @@ impl Editor {
         self.ask_for_glimpse();
         self.keep_preferences();
         self.keep();
-        self.timeline.playing || self.is_decoding()
+        self.timeline.playing || self.is_decoding() || self.unkept.is_some()
     }
 
     /// The run that is shown: the one being carried out, or else the one that made the picture, if the present model did.

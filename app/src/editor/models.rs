@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use andamento_model::library::fit::{Fit, Memory};
+use andamento_model::library::fit::Fit;
 use andamento_model::library::{self, Card, Entry};
 
 use super::*;
@@ -19,9 +19,9 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Whether it fits into the memory of this computer as it is now.
-    pub fn fit(&self, memory: &Memory) -> Fit {
-        memory.fits(self.needs.unwrap_or(0))
+    /// Whether it fits into memory as it is now; none where it is not said how much it needs, or how much there is.
+    pub fn fit(&self, memory: Option<&Memory>) -> Option<Fit> {
+        Some(memory?.fits(self.needs?))
     }
 
     fn of(entry: &Entry) -> Result<Self> {
@@ -78,6 +78,15 @@ pub(super) fn usual(card: &Card, abilities: &Abilities, before: Option<(&Setting
 }
 
 impl Editor {
+    /// The memory in which models compute, as far as it is known, and what it is called.
+    pub fn memory(&self) -> (Option<Memory>, &'static str) {
+        match &self.memory {
+            None => (None, "the device"),
+            Some((Place::Computer, _)) => (Some(Memory::now()), "this computer"),
+            Some((Place::Card(_), memory)) => (*memory, "the graphics card"),
+        }
+    }
+
     /// Has the models of some folders, as training writes them, at hand, and takes the last.
     pub(super) fn open_trained(&mut self, folders: &[PathBuf]) -> Result<()> {
         let ids: Vec<String> = folders.iter().map(|folder| folder.to_string_lossy().into_owned()).collect();

@@ -2,6 +2,7 @@
 
 use andamento_model::order::{OrderPath, Stroke};
 
+use super::preferences::longer_side;
 use super::*;
 
 /// The order brush for a picture that was just opened, as a share of its longer side: about a token of a picture that is seen
@@ -52,8 +53,8 @@ impl Editor {
 
     /// Brushes that fit the picture, which was just opened.
     pub(super) fn size_brushes(&mut self) {
-        let longer = self.document.picture.width().max(self.document.picture.height()) as f32;
-        let sizes = [BRUSH, SIZE].map(|share| (longer * share).round().clamp(1.0, MAX_BRUSH));
+        let longer = longer_side(&self.document);
+        let sizes = [self.preferences().habits.brush, SIZE].map(|share| (longer * share).round().clamp(1.0, MAX_BRUSH));
         let [mask, order] = sizes;
         (self.brush.size, self.order_brush.other_size) =
             if self.brush.tool == Tool::Order { (order, mask) } else { (mask, order) };

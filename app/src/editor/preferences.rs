@@ -5,6 +5,9 @@ use crate::actions::by_id;
 use crate::keymap::Chord;
 use crate::preferences::Preferences;
 
+/// Preferences are written once they have stayed the same for so long: a slider is many changes.
+const SETTLED: Duration = Duration::from_millis(300);
+
 impl Editor {
     /// What the person prefers.
     pub fn preferences(&self) -> &Preferences {
@@ -16,7 +19,36 @@ impl Editor {
         if let Some(damage) = &kept.damage {
             self.complain(damage);
         }
+        let Habits { overlay, hardness, combine, wand, snap, jpeg_quality, metadata, .. } = kept.now.habits;
+        self.show.overlay = overlay;
+        self.brush.hardness = hardness;
+        (self.combine, self.wand, self.snap) = (combine, wand, snap);
+        (self.desk.quality, self.desk.metadata) = (jpeg_quality, metadata);
         self.kept = kept;
+        self.size_brushes();
+    }
+
+    /// How the person works now.
+    fn habits(&self) -> Habits {
+        Habits {
+            overlay: self.show.overlay,
+            brush: self.kept.now.habits.brush,
+            hardness: self.brush.hardness,
+            combine: self.combine,
+            wand: self.wand,
+            snap: self.snap,
+            jpeg_quality: self.desk.quality,
+            metadata: self.desk.metadata,
+        }
+    }
+
+    /// Takes another brush; with other pictures it is of a size to match.
+    pub(super) fn take_brush_size(&mut self, size: f32) {
+        self.brush.size = size.clamp(1.0, MAX_BRUSH);
+        let share = self.brush.size / longer_side(&self.document);
+        if self.brush.tool != Tool::Order {
+            self.prefer(|now| now.habits.brush = share);
+        }
     }
 
     /// The hint that is due.
@@ -41,7 +73,7 @@ impl Editor {
 
     pub(super) fn prefer(&mut self, change: impl FnOnce(&mut Preferences)) {
         change(&mut self.kept.now);
-        self.unkept = self.kept.file.is_some();
+        self.unkept = self.kept.file.is_some().then(Instant::now);
     }
 
     pub(super) fn bind_key(&mut self, id: &'static str, chord: Option<Chord>) -> Result<()> {
@@ -59,10 +91,20 @@ impl Editor {
         }
     }
 
-    /// Writes changed preferences beside the window, one state after the other.
+    /// Takes down how the person works now.
+    fn take_down_habits(&mut self) {
+        let habits = self.habits();
+        if habits != self.kept.now.habits {
+            self.prefer(|now| now.habits = habits);
+        }
+    }
+
+    /// Writes changed preferences beside the window once they have settled, one state after the other.
     pub(super) fn keep_preferences(&mut self) {
-        if let Some(file) = self.kept.file.clone().filter(|_| self.unkept && !self.keeping) {
-            (self.unkept, self.keeping) = (false, true);
+        self.take_down_habits();
+        let settled = self.unkept.is_some_and(|since| since.elapsed() >= SETTLED) && !self.keeping;
+        if let Some(file) = self.kept.file.clone().filter(|_| settled) {
+            (self.unkept, self.keeping) = (None, true);
             self.errands.keep_preferences(self.kept.now.clone(), file);
         }
     }
@@ -76,11 +118,17 @@ impl Editor {
 
     /// Writes what is not written yet, before the window closes.
     pub(crate) fn keep_preferences_now(&mut self) {
-        if let Some(file) = self.kept.file.clone().filter(|_| self.unkept || self.keeping)
+        self.take_down_habits();
+        if let Some(file) = self.kept.file.clone().filter(|_| self.unkept.is_some() || self.keeping)
             && let Err(error) = self.kept.now.write(&file)
         {
             eprintln!("andamento: {error}");
         }
-        self.unkept = false;
+        self.unkept = None;
     }
+}
+
+/// The longer side of a picture, in pixels.
+pub(super) fn longer_side(document: &Document) -> f32 {
+    document.picture.width().max(document.picture.height()).max(1) as f32
 }

@@ -111,6 +111,7 @@ impl Editor {
         self.timeline = Timeline::default();
         self.picker = None;
         self.preview = None;
+        self.closeups = Closeups::default();
         self.generated = true;
         // As long as the passes are the same ones, looking back shows the same guesses.
         let same = |leg: &&Leg| leg.plan.first <= steps.len();
@@ -212,7 +213,8 @@ impl Editor {
             }
             // Another one was chosen meanwhile, and is on its way.
             worker::Event::Loaded { card, .. } if card.id != self.card.id => {}
-            worker::Event::Loaded { card, abilities, device, reason } => {
+            worker::Event::Loaded { card, abilities, device, reason, memory } => {
+                self.memory = Some(memory);
                 self.abilities = abilities;
                 self.card = *card;
                 self.engine = Engine::Ready { device, reason };
@@ -232,6 +234,7 @@ impl Editor {
                 }
             }
             worker::Event::Glimpse { number, token, picture } => self.take_glimpse(number, token, picture),
+            worker::Event::Closeups { spot, pictures } => self.closeups.shown = Some((spot, pictures)),
             worker::Event::Done { run, result } => self.done(run, result),
             worker::Event::Failed { run, error } => self.failed(run, &error),
         }

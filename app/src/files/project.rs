@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use andamento_model::order::OrderPath;
 use andamento_model::picture::{Kind, Mask, Notes, Picture, Rect};
-use andamento_model::{Error, Result};
+use andamento_model::{Error, OUR_MISTAKE, Result};
 use serde::{Deserialize, Serialize};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -277,8 +277,7 @@ fn path_name(id: u64) -> String {
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value)
-        .map_err(|error| Error::control("project", error, "Report this: it must always be writable"))
+    serde_json::to_vec(value).map_err(|error| Error::control("project", error, OUR_MISTAKE))
 }
 
 /// Saves a project file. Beside what the program reads there are `picture.png`, `mask.png` and a small `thumbnail.png`, for

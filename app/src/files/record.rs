@@ -9,7 +9,7 @@ use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card};
 use andamento_model::order::OrderPath;
 use andamento_model::picture::{DigitalSource, Notes};
-use andamento_model::{Error, Result};
+use andamento_model::{Error, OUR_MISTAKE, Result};
 use serde::{Deserialize, Serialize};
 
 use super::project::Snapshot;
@@ -55,8 +55,7 @@ impl Record {
     /// # Errors
     /// If a number cannot be written, such as NaN.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self)
-            .map_err(|error| Error::control("record", error, "Report this: a record must always be writable"))
+        serde_json::to_string(self).map_err(|error| Error::control("record", error, OUR_MISTAKE))
     }
 
     /// From JSON.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use andamento_model::decode::{Knobs, Step};
-use andamento_model::frame::{Extent, Frame};
+use andamento_model::frame::{Extent, Frame, shared};
 use andamento_model::lattice::{Lattice, Site, Token};
 use andamento_model::order::OrderPath;
 use andamento_model::paint::{Outline, Request};
@@ -91,13 +91,15 @@ impl Run {
         if (mask.width(), mask.height()) != (picture.width(), picture.height()) {
             return Err("its mask has another size than its picture");
         }
-        let mut rest = self.seam.made(&mask);
-        let mut leg = |pass: Pass| {
-            let mask = rest.within(pass.frame.rect);
-            rest.fill_rect(pass.frame.rect, 0);
-            Leg { plan: Arc::new(pass.plan), frame: pass.frame, mask, guess: Arc::new(pass.guess) }
+        let begun: Vec<Frame> = self.passes.iter().map(|pass| pass.frame).collect();
+        let asked = if self.frames.is_empty() { &begun } else { &self.frames };
+        let mut shared = shared(&self.seam.made(&mask), asked, self.seam.overlap).into_iter();
+        let leg = |pass: Pass| {
+            let mask = shared.find(|shared| shared.frame == pass.frame)?.mask;
+            Some(Leg { plan: Arc::new(pass.plan), frame: pass.frame, mask, guess: Arc::new(pass.guess) })
         };
-        let legs = self.passes.into_iter().map(&mut leg).collect();
+        let legs = self.passes.into_iter().map(leg).collect::<Option<Vec<Leg>>>();
+        let legs = legs.ok_or("its passes are not those that were asked for")?;
         let request = Request {
             picture: picture.packed(),
             mask,

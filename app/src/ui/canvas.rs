@@ -5,11 +5,13 @@ use egui::{
     Align2, Color32, EventFilter, Key, Painter, Pos2, Response, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, vec2,
 };
 
+use super::cursor::Cursor;
 use super::frames::Frames;
 use super::gestures::Gestures;
 use super::handles::{self, Handles};
 use super::overlay::{MaskLooks, pixel_grid};
 use super::path::PathLooks;
+use super::revisions::Revisions;
 use super::screen::Screen;
 use super::textures::{PictureTexture, PreviewTexture};
 use super::widgets::{tag, tag_rect};
@@ -27,6 +29,7 @@ const REST: f32 = 0.35;
 #[derive(Default)]
 pub(super) struct Canvas {
     gestures: Gestures,
+    cursor: Cursor,
     handles: Handles,
     frames: Frames,
     picture: PictureTexture,
@@ -37,6 +40,10 @@ pub(super) struct Canvas {
     mask: MaskLooks,
     path: PathLooks,
     preview: PreviewTexture,
+    revisions: Revisions,
+    /// Whether the canvas had the keyboard in the last frame, and whether a dialog has it from there.
+    had_focus: bool,
+    lent: bool,
     id: Option<egui::Id>,
 }
 
@@ -47,7 +54,7 @@ impl Canvas {
         response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, "Canvas"));
         let size = (editor.document.picture.width(), editor.document.picture.height());
         let mut screen = Screen::new(editor.view, viewport, size.0, size.1);
-        self.keep_focus(ui, &response);
+        self.keep_focus(ui, &response, editor.dialog.is_some());
         if let Some(view) = self.look(ui, &response, &screen) {
             editor.apply(Command::Look(view));
             screen = Screen::new(editor.view, viewport, size.0, size.1);
@@ -65,11 +72,15 @@ impl Canvas {
             painter.rect_filled(viewport, 0.0, Color32::from_black_alpha(120));
             tag(&painter, viewport.center(), Align2::CENTER_CENTER, "drop the picture to open it", viewport);
         }
-        let at = response.hover_pos().filter(|_| !on_handle || !self.gestures.are_idle());
+        let keyed = self.cursor.at(&screen);
+        let at = response.hover_pos().filter(|_| keyed.is_none() && (!on_handle || !self.gestures.are_idle()));
         self.gestures.paint(ui, &painter, &screen, editor, at);
         picker::outline(&painter, &screen, editor, at.filter(|_| editor.brush.tool == Tool::Picker));
-        if let Some(at) = at {
-            self.explain(ui, &painter, &screen, editor, at);
+        self.cursor.paint(ui, &painter, &screen, editor, &self.gestures, response.id);
+        // Below the pointer, or what is said at the cross.
+        let below = if keyed.is_some() { 44.0 } else { 16.0 };
+        if let Some(at) = at.or(keyed) {
+            self.explain(ui, &painter, &screen, editor, (at, at + vec2(14.0, below)));
         }
         screen
     }
@@ -79,6 +90,8 @@ impl Canvas {
         if !ctx.text_edit_focused() && editor.dialog.is_none() {
             self.gestures.take_keys(ctx, editor);
             self.handles.take_keys(ctx);
+            let focused = self.has_focus(ctx);
+            self.cursor.take_keys(ctx, editor, (&mut self.gestures, &mut self.handles), focused);
         }
     }
 
@@ -87,12 +100,15 @@ impl Canvas {
         self.id.is_some_and(|id| ctx.memory(|memory| memory.has_focus(id)))
     }
 
-    /// The canvas has the keyboard from the start, and keeps Tab to show the original.
-    fn keep_focus(&mut self, ui: &Ui, response: &Response) {
+    /// The canvas has the keyboard from the start and again after a dialog, and keeps Tab to show the original.
+    fn keep_focus(&mut self, ui: &Ui, response: &Response, asked: bool) {
         let first = self.id.replace(response.id).is_none() && ui.memory(|memory| memory.focused().is_none());
         let pressed = response.is_pointer_button_down_on() && !response.has_focus();
         let handed_over = ui.input(|input| input.key_pressed(Key::F6));
-        if first || pressed || (handed_over && !response.has_focus()) {
+        let back = self.lent && !asked;
+        self.lent = asked && (self.lent || self.had_focus);
+        self.had_focus = response.has_focus();
+        if first || pressed || back || (handed_over && !response.has_focus()) {
             response.request_focus();
         } else if handed_over {
             response.surrender_focus();
@@ -244,14 +260,30 @@ impl Canvas {
         }
     }
 
-    /// Explains the token on which the pointer rests.
-    fn explain(&self, ui: &Ui, painter: &Painter, screen: &Screen, editor: &Editor, at: Pos2) {
+    /// Explains the token on which the pointer rests, to programs that read the window aloud too.
+    fn explain(&mut self, ui: &Ui, painter: &Painter, screen: &Screen, editor: &mut Editor, (at, place): (Pos2, Pos2)) {
         let rested = ui.input(|input| input.pointer.time_since_last_movement());
         let Some(track) = editor.track().filter(|_| editor.show.tokens && self.gestures.are_idle()) else { return };
-        if rested >= REST {
-            tokens::explain(painter, screen, track, editor.head(), at);
-        } else {
+        if rested < REST {
             ui.ctx().request_repaint_after_secs(REST - rested + 0.01);
+            return;
+        }
+        let Some((step, site, made)) = tokens::find(screen, track, editor.head(), at) else { return };
+        let revised = made.filter(|_| track.request.schedule.revises());
+        let revised = revised.and_then(|_| self.revisions.show(painter, screen, editor, (track, step, site), place));
+        let text = match &revised {
+            Some((_, text)) => text.clone(),
+            None => {
+                let text = tokens::in_words(step, site, made);
+                tag(painter, place, Align2::LEFT_TOP, &text, screen.viewport);
+                text
+            }
+        };
+        if let Some(id) = self.id {
+            ui.ctx().accesskit_node_builder(id, |node| node.set_description(text));
+        }
+        if let Some((spot, _)) = revised {
+            editor.look_closely(spot);
         }
     }
 }

@@ -16,6 +16,7 @@ use egui::{
 };
 use rfd::AsyncFileDialog;
 
+use super::extend::Extend;
 use super::palette::Palette;
 use super::settings::Settings;
 use super::theme;
@@ -49,6 +50,7 @@ pub(super) struct Dialogs {
     system: Option<System>,
     radius: Option<u32>,
     palette: Palette,
+    extend: Extend,
     settings: Settings,
 }
 
@@ -101,6 +103,7 @@ impl Dialogs {
             Dialog::Import => self.ask(ui, editor, "Import checkpoints", "Import", commands),
             Dialog::ImportMask => self.ask(ui, editor, "Import a mask", "Import", commands),
             Dialog::ExportMask => self.ask(ui, editor, "Export the mask", "Export", commands),
+            Dialog::Extend => self.extend.show(ui, editor, commands),
             Dialog::Adjust(adjustment) => adjust(ui, &mut self.radius, adjustment, commands),
             Dialog::Weights(files) => weights(ui, files, commands),
             Dialog::Keys => keys(ui, editor, commands),
@@ -133,6 +136,7 @@ impl Dialogs {
     fn opened(&mut self, ctx: &Context, editor: &Editor) {
         self.system = None;
         self.palette.clear();
+        self.extend.clear();
         self.settings.clear();
         let name = editor.document.next_name();
         let folder = editor.document.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
@@ -177,6 +181,7 @@ impl Dialogs {
             Some(Dialog::Export) => self.path = name.display().to_string(),
             Some(
                 Dialog::Adjust(_)
+                | Dialog::Extend
                 | Dialog::Weights(_)
                 | Dialog::Keys
                 | Dialog::Palette
@@ -341,6 +346,7 @@ fn answered(dialog: &Dialog, mut paths: Vec<PathBuf>) -> Option<Command> {
         Dialog::ImportMask => paths.pop().map(Command::ImportMask),
         Dialog::ExportMask => paths.pop().map(Command::ExportMask),
         Dialog::Adjust(_)
+        | Dialog::Extend
         | Dialog::Weights(_)
         | Dialog::Keys
         | Dialog::Palette
@@ -384,13 +390,13 @@ fn adjust(ui: &mut Ui, last: &mut Option<u32>, adjustment: Adjustment, commands:
     }
 }
 
-fn heading(ui: &mut Ui, text: &str) {
+pub(super) fn heading(ui: &mut Ui, text: &str) {
     ui.label(RichText::new(text).size(18.0).color(theme::text()));
     ui.add_space(6.0);
 }
 
 /// Cancel on the left of what `main` shows, both at the right. Returns what `main` returned.
-fn buttons<R>(ui: &mut Ui, commands: &mut Vec<Command>, main: impl FnOnce(&mut Ui) -> R) -> R {
+pub(super) fn buttons<R>(ui: &mut Ui, commands: &mut Vec<Command>, main: impl FnOnce(&mut Ui) -> R) -> R {
     let layout = egui::Layout::right_to_left(egui::Align::Center);
     let size = vec2(ui.available_width(), 34.0);
     let row = ui.allocate_ui_with_layout(size, layout, |ui| {
@@ -403,7 +409,7 @@ fn buttons<R>(ui: &mut Ui, commands: &mut Vec<Command>, main: impl FnOnce(&mut U
     row.inner
 }
 
-fn main_button(ui: &mut Ui, text: &str, enabled: bool) -> egui::Response {
+pub(super) fn main_button(ui: &mut Ui, text: &str, enabled: bool) -> egui::Response {
     let text = RichText::new(text).color(theme::on_accent());
     ui.add_enabled(enabled, egui::Button::new(text).fill(theme::accent()).min_size(vec2(100.0, 32.0)))
 }
@@ -430,7 +436,7 @@ fn keys(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             cell(ui, RichText::new(about), ui.available_width());
         });
     };
-    ScrollArea::vertical().max_height(room.height() - 190.0).show(ui, |ui| {
+    ScrollArea::vertical().max_height(room.height() - 216.0).show(ui, |ui| {
         ui.columns(3, |columns| {
             for menu in menus.filter(|menu| bound(*menu).next().is_some()) {
                 let ui = &mut columns[match menu {

@@ -7,6 +7,7 @@ use egui::{
     Vec2, WidgetInfo, vec2,
 };
 
+use super::cursor::direction;
 use super::screen::Screen;
 use super::theme;
 use super::widgets::{focus_ring, tag};
@@ -72,7 +73,7 @@ impl Frames {
         if fixed {
             return false;
         }
-        let mut taken = self.handle_label(ui, screen, editor, place, aim.frame, commands);
+        let mut taken = self.handle_label(ui, screen, place, aim.frame, commands);
         // On a picture that is seen whole the corners would be in the way of the brush.
         let roams = aim.frame.rect != canvas;
         if roams || matches!(editor.brush.tool, Tool::Hand | Tool::Extend) {
@@ -88,7 +89,6 @@ impl Frames {
         &mut self,
         ui: &Ui,
         screen: &Screen,
-        editor: &Editor,
         place: egui::Rect,
         frame: Frame,
         commands: &mut Vec<Command>,
@@ -104,18 +104,8 @@ impl Frames {
         if response.double_clicked() {
             commands.push(Command::FrameAutomatic);
         }
-        if response.has_focus() {
-            let filter = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..EventFilter::default() };
-            ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
-            let step = frame.rect.width as f32 / editor.aim.as_ref().map_or(16, |aim| aim.grid.cols.max(1)) as f32;
-            let presses = |key: Key| ui.input(|input| input.num_presses(key)) as f32;
-            let by = vec2(
-                presses(Key::ArrowRight) - presses(Key::ArrowLeft),
-                presses(Key::ArrowDown) - presses(Key::ArrowUp),
-            );
-            if by != Vec2::ZERO {
-                commands.push(Command::PlaceFrame(moved(by * step, frame.rect)));
-            }
+        if let Some(by) = nudged(ui, &response, frame) {
+            commands.push(Command::PlaceFrame(moved(by, frame.rect)));
         }
         let hovered = response.hovered() || response.dragged();
         let tip = "The square that the model sees, and its scale.\nDrag to move it, its corners to size it; double-click to \
@@ -145,6 +135,14 @@ impl Frames {
         if let Some((from, by)) = self.drag(ui, &response, screen, frame.rect) {
             commands.push(Command::PlaceFrame(sized(from, corner, by)));
         }
+        if let Some(by) = nudged(ui, &response, frame) {
+            commands.push(Command::PlaceFrame(sized(
+                frame.rect,
+                corner,
+                Vec2::splat((by * corner).x + (by * corner).y) * corner,
+            )));
+        }
+        focus_ring(ui, &response, grasp, 4);
         let cursor = if corner.x * corner.y > 0.0 { CursorIcon::ResizeNwSe } else { CursorIcon::ResizeNeSw };
         let hovered = response.hovered() || response.dragged();
         response.on_hover_and_drag_cursor(cursor);
@@ -160,6 +158,21 @@ impl Frames {
         let start = ui.input(|input| input.pointer.press_origin())?;
         Some((from, (response.interact_pointer_pos()? - start) / screen.zoom))
     }
+}
+
+/// How far arrow keys push a handle that has the keyboard, in canvas pixels: by sixteenths of the frame's side, as many as
+/// there commonly are tokens.
+fn nudged(ui: &Ui, response: &Response, frame: Frame) -> Option<Vec2> {
+    if !response.has_focus() {
+        return None;
+    }
+    let filter = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..EventFilter::default() };
+    ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
+    let keys = [Key::ArrowLeft, Key::ArrowRight, Key::ArrowUp, Key::ArrowDown];
+    let by: Vec2 = ui.input(|input| {
+        keys.iter().map(|key| direction(*key) * input.num_presses(*key) as f32).fold(Vec2::ZERO, |sum, by| sum + by)
+    });
+    (by != Vec2::ZERO).then(|| by * frame.rect.width as f32 / 16.0)
 }
 
 /// A square with one corner moved.

@@ -220,6 +220,16 @@ impl Gestures {
         }
     }
 
+    /// Sets a corner of a polygon, which the first one begins.
+    pub(super) fn corner(&mut self, at: (f32, f32), how: Combine) {
+        self.polygon.get_or_insert_with(|| (Vec::new(), how)).0.push(at);
+    }
+
+    /// The corner of the polygon that was set last.
+    pub(super) fn polygon_end(&self) -> Option<(f32, f32)> {
+        self.polygon.as_ref().and_then(|(points, _)| points.last().copied())
+    }
+
     /// Closes the polygon.
     fn close(&mut self, editor: &mut Editor) {
         if let Some((points, how)) = self.polygon.take().filter(|(points, _)| points.len() > 2) {
@@ -307,7 +317,7 @@ fn how(chosen: Combine, button: PointerButton, modifiers: Modifiers) -> Combine 
 }
 
 /// Whole pixels between two canvas points.
-fn rectangle(from: (f32, f32), to: (f32, f32)) -> Rect {
+pub(super) fn rectangle(from: (f32, f32), to: (f32, f32)) -> Rect {
     let span = |from: f32, to: f32| {
         let (low, high) = (from.min(to).round() as i64, from.max(to).round() as i64);
         (low, (high - low) as u32)
@@ -317,7 +327,7 @@ fn rectangle(from: (f32, f32), to: (f32, f32)) -> Rect {
 }
 
 /// The brush as a ring; while it is being shaped with its hardness, and in words.
-fn draw_brush(painter: &Painter, screen: &Screen, brush: Brush, at: Pos2, shaping: bool) {
+pub(super) fn draw_brush(painter: &Painter, screen: &Screen, brush: Brush, at: Pos2, shaping: bool) {
     let radius = (brush.size / 2.0 * screen.zoom).max(1.5);
     if shaping {
         // Rings of the same strength on top of each other fall off as the brush does.

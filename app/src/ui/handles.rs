@@ -5,6 +5,7 @@ use egui::{
     WidgetInfo, vec2,
 };
 
+use super::cursor::direction;
 use super::screen::Screen;
 use super::widgets::{focus_ring, tag};
 use super::{frames, theme};
@@ -13,6 +14,9 @@ use crate::editor::{Aim, Editor};
 
 /// The furthest a handle is drawn out in one go, in longer sides of the canvas.
 const REACH: f32 = 4.0;
+
+/// So many steps at once.
+const FAR: i64 = 4;
 
 /// One handle, and which way is out.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,6 +74,8 @@ impl Handle {
 pub(super) struct Handles {
     /// Which, and how far in canvas pixels.
     drawn: Option<(Handle, Vec2)>,
+    /// How far the keyboard has drawn out the canvas, in pixels to the right and downwards; to the left and upwards below 0.
+    keyed: [i64; 2],
     /// What would be made with these margins and this mask.
     forecast: Option<([u32; 4], u64, Option<Aim>)>,
 }
@@ -88,7 +94,7 @@ impl Handles {
         let cell = cell(editor);
         let snap = if editor.snap != ui.input(|input| input.modifiers.command) { cell } else { 1 };
         let added = self.drawn.map_or([0, 0], |(_, by)| [snapped(by.x, snap), snapped(by.y, snap)]);
-        let margins = self.drawn.map_or([0; 4], |(handle, _)| handle.margins(added));
+        let margins = self.drawn.map_or(self.keyed_margins(), |(handle, _)| handle.margins(added));
         let grown = grown(canvas, margins, screen.zoom);
         if margins != [0; 4] {
             self.ghost(painter, screen, editor, margins, cell);
@@ -107,6 +113,42 @@ impl Handles {
             ));
         }
         taken
+    }
+
+    /// Whether the keyboard has drawn something out.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.keyed != [0; 2]
+    }
+
+    /// Leaves what the keyboard has drawn out.
+    pub(super) fn put_back(&mut self) {
+        self.keyed = [0; 2];
+    }
+
+    /// An arrow key draws out the edge to which it points by a row of tokens, with `far` by four of them, or takes back what
+    /// was drawn out on the other side; Enter and Space extend the canvas, Escape leaves it.
+    pub(super) fn press(&mut self, key: Key, far: bool, editor: &mut Editor) {
+        let step = i64::from(if editor.snap { cell(editor) } else { 1 }) * if far { FAR } else { 1 };
+        let (width, height) = (editor.document.picture.width(), editor.document.picture.height());
+        let furthest = (width.max(height) as f32 * REACH) as i64;
+        let by = direction(key);
+        match key {
+            Key::Escape => self.put_back(),
+            Key::Enter | Key::Space => {
+                let margins = self.keyed_margins();
+                self.put_back();
+                editor.apply(Command::ExtendCanvas(margins));
+            }
+            _ => {
+                self.keyed[0] = (self.keyed[0] + by.x as i64 * step).clamp(-furthest, furthest);
+                self.keyed[1] = (self.keyed[1] + by.y as i64 * step).clamp(-furthest, furthest);
+            }
+        }
+    }
+
+    fn keyed_margins(&self) -> [u32; 4] {
+        let [x, y] = self.keyed;
+        [-x, -y, x, y].map(|pixels| pixels.max(0) as u32)
     }
 
     /// Escape leaves a handle where it was, and means nothing else then.
@@ -183,13 +225,16 @@ impl Handles {
             };
             frames::sequence(painter, &shifted, &passes, after);
         }
-        let text = added_text(margins, cell, aim);
+        let mut text = added_text(margins, cell, aim);
+        if self.is_keyed() {
+            text += " · Enter extends, Esc leaves";
+        }
         tag(painter, grown.center_bottom() + vec2(0.0, 14.0), Align2::CENTER_TOP, &text, screen.viewport);
     }
 }
 
 /// What is added, in words: pixels, tokens, passes.
-fn added_text(margins: [u32; 4], cell: u32, aim: Option<&Aim>) -> String {
+pub(super) fn added_text(margins: [u32; 4], cell: u32, aim: Option<&Aim>) -> String {
     let (across, down) = (margins[0] + margins[2], margins[1] + margins[3]);
     let plural = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let tokens =
@@ -264,7 +309,7 @@ pub(super) fn dashes(painter: &Painter, area: Rect) {
 }
 
 /// Canvas pixels along a side of a token, as the frame lies now.
-fn cell(editor: &Editor) -> u32 {
+pub(super) fn cell(editor: &Editor) -> u32 {
     let (width, height) = (editor.document.picture.width(), editor.document.picture.height());
     let (side, tokens) = match (&editor.aim, editor.lattice()) {
         (Some(aim), _) => (aim.frame.rect.width, aim.grid.cols),

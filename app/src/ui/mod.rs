@@ -1,7 +1,9 @@
 //! The window: reads the editor's state, shows it, and collects commands, which are carried out at the end of the frame.
 
 mod canvas;
+mod cursor;
 mod dialogs;
+mod extend;
 mod frames;
 mod gestures;
 mod handles;
@@ -20,6 +22,7 @@ mod palette;
 mod panel;
 mod path;
 mod picker;
+mod revisions;
 mod screen;
 mod seam;
 mod settings;

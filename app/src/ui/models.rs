@@ -30,7 +30,7 @@ pub(super) struct Chooser {
     wanted: String,
     at: usize,
     search: Search,
-    memory: Option<Memory>,
+    memory: Option<(Option<Memory>, &'static str)>,
 }
 
 impl Chooser {
@@ -57,7 +57,7 @@ impl Chooser {
         if response.clicked() {
             self.wanted.clear();
             let own = editor.offers.iter().position(|offer| offer.card.id == card.id);
-            (self.at, self.memory) = (own.unwrap_or(0), Some(Memory::now()));
+            (self.at, self.memory) = (own.unwrap_or(0), Some(editor.memory()));
         }
         let popup = Popup::menu(&response).close_behavior(PopupCloseBehavior::CloseOnClickOutside).width(rect.width());
         popup.show(|ui| {
@@ -84,11 +84,11 @@ impl Chooser {
         if found.is_empty() {
             ui.label(RichText::new("No model is called so, or paints such a subject").size(13.0).color(theme::dim()));
         }
-        let memory = *self.memory.get_or_insert_with(Memory::now);
+        let (memory, whose) = *self.memory.get_or_insert_with(|| editor.memory());
         let mut chosen = found.get(self.at).filter(|_| entered).copied();
         ScrollArea::vertical().max_height(300.0).show(ui, |ui| {
             for (place, (offer, subject)) in found.iter().enumerate() {
-                let fit = offer.needs.map(|_| offer.fit(&memory));
+                let fit = (offer.fit(memory.as_ref()), whose);
                 let response = entry(ui, offer, *subject, fit, offer.card.id == editor.card.id);
                 place_in_list(ui, &response, (place == self.at, moved));
                 if response.clicked() {
@@ -156,7 +156,13 @@ fn families(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
 }
 
 /// One model of the list, or one of its subjects.
-fn entry(ui: &mut Ui, offer: &Offer, subject: Option<usize>, fit: Option<Fit>, chosen: bool) -> Response {
+fn entry(
+    ui: &mut Ui,
+    offer: &Offer,
+    subject: Option<usize>,
+    (fit, whose): (Option<Fit>, &str),
+    chosen: bool,
+) -> Response {
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ENTRY), Sense::click());
     let title = match subject.and_then(|class| offer.card.subjects.get(class)) {
         Some(subject) => format!("{subject} — {}", offer.card.title),
@@ -169,11 +175,13 @@ fn entry(ui: &mut Ui, offer: &Offer, subject: Option<usize>, fit: Option<Fit>, c
         (false, false) => Color32::TRANSPARENT,
     };
     ui.painter().rect_filled(rect, theme::RADIUS, fill);
+    let unknown = (fit.is_none() && offer.needs.is_some()).then_some(("fit not known", theme::dim()));
     let badge = fit.map(|fit| match fit {
         Fit::Fits => ("fits", theme::good()),
         Fit::Tight => ("tight", theme::busy()),
         Fit::TooLarge => ("too large", theme::bad()),
     });
+    let badge = badge.or(unknown);
     let left = rect.left_top() + vec2(9.0, 4.0);
     let right = match badge {
         Some((word, colour)) => {
@@ -186,9 +194,10 @@ fn entry(ui: &mut Ui, offer: &Offer, subject: Option<usize>, fit: Option<Fit>, c
     write(ui, left + vec2(0.0, 18.0), rect.width() - 18.0, &about(offer), (theme::SMALL, theme::dim()));
     focus_ring(ui, &response, rect, 6);
     let fits = match fit {
-        None | Some(Fit::Fits) => "It fits into this computer's memory",
-        Some(Fit::Tight) => "It needs more memory than is free: close other programs",
-        Some(Fit::TooLarge) => "It needs more memory than this computer has",
+        None if offer.needs.is_some() => format!("Whether it fits is not known: {whose} does not tell its memory"),
+        None | Some(Fit::Fits) => format!("It fits into the memory of {whose}"),
+        Some(Fit::Tight) => format!("It needs more memory than {whose} has free: close other programs"),
+        Some(Fit::TooLarge) => format!("It needs more memory than {whose} has"),
     };
     let card = &offer.card;
     let about =

@@ -7,6 +7,9 @@ use super::{icons, theme};
 use crate::command::Command;
 use crate::editor::Editor;
 
+/// The letters of a line.
+const LONG: usize = 42;
+
 /// Shows the notices in the upper right corner of the canvas.
 pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut Vec<Command>) {
     if editor.notices.is_empty() {
@@ -26,10 +29,14 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
                     ui.label(theme::icon(icon, 18.0).color(colour));
                     ui.vertical(|ui| {
                         ui.set_width(ui.available_width() - 32.0);
-                        ui.label(RichText::new(&notice.about).color(theme::text()));
-                        ui.label(RichText::new(sentence(&notice.cause)).size(13.0).color(theme::dim()));
+                        let about = ui.label(RichText::new(elided(&notice.about)).color(theme::text()));
+                        if elided(&notice.about) != notice.about {
+                            about.on_hover_text(notice.about.as_str());
+                        }
+                        let (cause, remedy) = (shortened(&notice.cause), shortened(&notice.remedy));
+                        ui.label(RichText::new(sentence(&cause)).size(13.0).color(theme::dim()));
                         if !notice.remedy.is_empty() {
-                            ui.label(RichText::new(sentence(&notice.remedy)).size(13.0).color(theme::text()));
+                            ui.label(RichText::new(sentence(&remedy)).size(13.0).color(theme::text()));
                         }
                     });
                     let name = format!("Dismiss: {}", notice.about);
@@ -41,6 +48,23 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
         }
     });
     ctx.request_repaint_after_secs(0.5);
+}
+
+/// The same with every long path in it shortened.
+fn shortened(text: &str) -> String {
+    let is_path = |word: &str| word.contains(['/', '\\']);
+    let words = text.split(' ').map(|word| if is_path(word) { elided(word) } else { word.to_owned() });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What is too long for a line, without its middle: of a path the file's name tells most.
+fn elided(text: &str) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= LONG {
+        return text.to_owned();
+    }
+    let (first, last) = (&letters[..LONG / 3], &letters[letters.len() - (LONG - LONG / 3 - 1)..]);
+    first.iter().chain(&['…']).chain(last).collect()
 }
 
 /// A text as a sentence.

@@ -3,11 +3,11 @@
 use andamento_model::lattice::{Grid, Site};
 use andamento_model::picture::Rect;
 use andamento_model::sample::Made;
-use egui::{Align2, Mesh, Painter, Shape, Stroke, StrokeKind, Vec2};
+use egui::{Mesh, Painter, Shape, Stroke, StrokeKind};
 
 use super::screen::Screen;
 use super::theme;
-use super::widgets::{tag, white};
+use super::widgets::white;
 use crate::command::Heat;
 use crate::document::{Leg, Track};
 use crate::editor::Editor;
@@ -92,40 +92,49 @@ pub(super) fn show_heat(painter: &Painter, screen: &Screen, editor: &Editor, tra
     }
 }
 
-/// Says what is known of the token under the pointer. Returns whether there is one.
-pub(super) fn explain(painter: &Painter, screen: &Screen, track: &Track, head: usize, at: egui::Pos2) -> bool {
+/// The token under the pointer: the last one that was made there in the first `head` steps, with its step, or else the first
+/// one that will be.
+pub(super) fn find<'a>(
+    screen: &Screen,
+    track: &'a Track,
+    head: usize,
+    at: egui::Pos2,
+) -> Option<(usize, Site, Option<&'a Made>)> {
     let (x, y) = screen.canvas(at);
     let here = |step: usize, site: Site| {
         let rect: Rect = track.rect(step, site);
         rect.contains_pixel(x.floor() as i64, y.floor() as i64)
     };
-    // The last token that was made here, or else the first one that will be.
     let made =
         track.steps.iter().take(head).rev().flat_map(|step| step.made.iter().map(move |made| (step.index, made)));
     let made =
         made.filter(|(step, made)| here(*step, made.site)).map(|(step, made)| (step, made.site, Some(made))).next();
-    let Some(leg) = track.leg(head) else { return false };
+    let leg = track.leg(head)?;
     let (first, steps) = (leg.plan.first, head - leg.plan.first..leg.plan.visits.len());
     let later = || steps.flat_map(|step| leg.plan.made_by(step).map(move |site| (first + step, site, None)));
-    let found: Option<(usize, Site, Option<&Made>)> =
-        made.or_else(|| later().find(|(step, site, _)| here(*step, *site)));
-    let Some((step, site, made)) = found else { return false };
-    let text = match made {
+    made.or_else(|| later().find(|(step, site, _)| here(*step, *site)))
+}
+
+/// What is known of a token.
+pub(super) fn in_words(step: usize, site: Site, made: Option<&Made>) -> String {
+    match made {
         Some(made) => {
             let likelier = if made.rank == 0 { "the likeliest".into() } else { format!("{} likelier", made.rank) };
-            let probability = match made.probability {
-                p if p < 0.001 => "p < 0.001".into(),
-                p if p < 0.1 => format!("p = {p:.3}"),
-                p => format!("p = {p:.2}"),
-            };
-            let first = format!("token {} · {probability} · {:.1} bits", site.0, made.bits);
+            let first = format!("token {} · {} · {:.1} bits", site.0, probability(made.probability), made.bits);
             let likelier = if made.by_hand { "chosen by hand".into() } else { likelier };
             format!("{first}\nstep {} · code {} · {likelier}", step + 1, made.token)
         }
         None => format!("token {} · to be made in step {}", site.0, step + 1),
-    };
-    tag(painter, at + Vec2::new(14.0, 16.0), Align2::LEFT_TOP, &text, screen.viewport);
-    true
+    }
+}
+
+/// A probability in as many digits as mean something.
+pub(super) fn probability(probability: f32) -> String {
+    match probability {
+        p if p < 0.001 => "p < 0.001".into(),
+        p if p < 0.1 => format!("p = {p:.3}"),
+        p => format!("p = {p:.2}"),
+    }
 }
 
 fn line(strength: f32) -> Stroke {

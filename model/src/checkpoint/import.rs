@@ -18,7 +18,7 @@ use super::recognise::{Recognised, recognise};
 use super::summary;
 use crate::library::hex;
 use crate::library::imported::{Origin, Record, Shelf};
-use crate::{Error, Result};
+use crate::{Error, OUR_MISTAKE, Result};
 
 /// How an import is done.
 #[derive(Debug, Clone, Default)]
@@ -260,7 +260,7 @@ impl Writer<'_> {
             at = data_offsets.1;
             ((*name).clone(), TensorInfo { dtype: entry.dtype, shape: entry.shape.clone(), data_offsets })
         });
-        let failed = |error: String| Error::file("weights.safetensors", error, "Report this");
+        let failed = |error: String| Error::file("weights.safetensors", error, OUR_MISTAKE);
         let metadata = Metadata::new(None, infos.collect()).map_err(|error| failed(error.to_string()))?;
         let mut text = serde_json::to_vec(&metadata).map_err(|error| failed(error.to_string()))?;
         text.resize(text.len().next_multiple_of(8), b' ');

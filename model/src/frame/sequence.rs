@@ -15,12 +15,16 @@ const CELLS: u32 = 32;
 /// The least side of a frame, in canvas pixels.
 const LEAST_SIDE: u32 = 16;
 
+/// The rim of a frame that the next pass makes again is at most one part in so many of its side: the rest of what they share
+/// is what the next pass goes on from.
+const RIM: u32 = 8;
+
 /// One look of the model at the canvas.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pass {
     /// What it sees.
     pub frame: Frame,
-    /// What it may change: the part of the mask within the frame that no earlier pass has made.
+    /// What it may change: the part of the mask within the frame that no earlier pass has settled.
     pub mask: Mask,
 }
 
@@ -32,7 +36,8 @@ pub struct Pass {
 ///   side; otherwise in several frames of the largest such size.
 /// - A chosen frame comes first and gives the size of the others.
 /// - The frames lie on the canvas where it is not smaller than them, share at least a quarter of their side with their
-///   neighbours, and the next is always the one of which most is known: given pixels, or made ones.
+///   neighbours beside what both make, and the next is always the one of which most is known: given pixels, or made ones.
+/// - Where they meet, `overlap` of the model's own pixels are made twice, see [`shared`].
 ///
 /// `trained` is the lattice of the model's own picture and `stride` its pixels per token.
 ///
@@ -44,6 +49,7 @@ pub fn sequence(
     mask: &Mask,
     trained: &Lattice,
     stride: u32,
+    overlap: u32,
     chosen: Option<Rect>,
 ) -> Result<(Vec<Pass>, Lattice)> {
     let canvas = (mask.width(), mask.height());
@@ -65,8 +71,10 @@ pub fn sequence(
         return Ok((single(frame), lattice));
     }
     let side = if first.is_some() { frame.rect.width } else { most };
-    let frames = places(bounds, side, canvas).into_iter().map(|rect| Frame { rect, ..around });
-    Ok((in_sequence(mask, first, frames.collect(), bounds), lattice))
+    let rim = rim(&Frame { rect: Rect { width: side, ..around.rect }, ..around }, overlap);
+    let frames = places(bounds, side, rim, canvas).into_iter().map(|rect| Frame { rect, ..around });
+    let frames = in_sequence(mask, first, frames.collect(), bounds);
+    Ok((shared(mask, &frames, overlap), lattice))
 }
 
 /// Refuses a chosen frame that is of no use.
@@ -83,15 +91,15 @@ fn check(rect: Rect, (width, height): (u32, u32)) -> Result<Rect> {
 }
 
 /// Squares of one side that cover `bounds`, and some of the canvas around it.
-fn places(bounds: Rect, side: u32, (width, height): (u32, u32)) -> Vec<Rect> {
-    let columns = along(bounds.x, bounds.width, side, width);
-    let rows = along(bounds.y, bounds.height, side, height);
+fn places(bounds: Rect, side: u32, rim: u32, (width, height): (u32, u32)) -> Vec<Rect> {
+    let columns = along(bounds.x, bounds.width, side, rim, width);
+    let rows = along(bounds.y, bounds.height, side, rim, height);
     let row = |y: i64| columns.iter().map(move |x| Rect::new(*x, y, side, side));
     rows.into_iter().flat_map(row).collect()
 }
 
 /// Where squares begin in one direction: as few as reach over all of it with their overlap, evenly spread.
-fn along(start: i64, length: u32, side: u32, canvas: u32) -> Vec<i64> {
+fn along(start: i64, length: u32, side: u32, rim: u32, canvas: u32) -> Vec<i64> {
     let (side, canvas, context) = (i64::from(side), i64::from(canvas), i64::from(side / OVERLAP));
     if side >= canvas {
         return vec![(canvas - side).div_euclid(2)];
@@ -102,16 +110,16 @@ fn along(start: i64, length: u32, side: u32, canvas: u32) -> Vec<i64> {
     if rest <= 0 {
         return vec![place(from, (to - from) as u32, side as u32, canvas as u32)];
     }
-    let gaps = (rest as u64).div_ceil((side - context).max(1) as u64) as i64;
+    let gaps = (rest as u64).div_ceil((side - context - i64::from(rim)).max(1) as u64) as i64;
     (0..=gaps).map(|index| from + rest * index / gaps).collect()
 }
 
 /// Takes the frames one by one, always the one with the smallest part that is unknown, nearest to the mask's middle.
-fn in_sequence(mask: &Mask, first: Option<Frame>, mut frames: Vec<Frame>, bounds: Rect) -> Vec<Pass> {
+fn in_sequence(mask: &Mask, first: Option<Frame>, mut frames: Vec<Frame>, bounds: Rect) -> Vec<Frame> {
     let side = frames.first().map_or(1, |frame| frame.rect.width);
     let mut unknown = Unknown::new(mask, bounds, (side / CELLS).max(1));
     let mut open: Vec<usize> = frames.iter().map(|frame| unknown.within(frame.rect)).collect();
-    let (mut passes, mut rest, mut next) = (Vec::new(), mask.clone(), first);
+    let (mut sequence, mut next) = (Vec::new(), first);
     let middle = (2 * bounds.x + i64::from(bounds.width), 2 * bounds.y + i64::from(bounds.height));
     let away = |frame: &Frame| {
         let (x, y) = (2 * frame.rect.x + i64::from(side) - middle.0, 2 * frame.rect.y + i64::from(side) - middle.1);
@@ -123,24 +131,65 @@ fn in_sequence(mask: &Mask, first: Option<Frame>, mut frames: Vec<Frame>, bounds
             None => {
                 let wanted = (0..frames.len()).filter(|index| open[*index] > 0);
                 let Some(best) = wanted.min_by_key(|index| (open[*index], away(&frames[*index]))) else {
-                    return passes;
+                    return sequence;
                 };
                 open.swap_remove(best);
                 frames.swap_remove(best)
             }
         };
-        let part = rest.within(frame.rect);
-        rest.fill_rect(frame.rect, 0);
         unknown.close(frame.rect);
         for (frame, open) in
             frames.iter().zip(&mut open).filter(|(other, _)| !other.rect.intersect(frame.rect).is_empty())
         {
             *open = unknown.within(frame.rect);
         }
-        if !part.is_empty() {
-            passes.push(Pass { frame, mask: part });
-        }
+        sequence.push(frame);
     }
+}
+
+/// Shares a mask out among frames that follow each other: each makes what lies in it and was not made before, and those with
+/// nothing to make are left out.
+///
+/// A tokenizer is at its weakest at the rim of what it sees. So where a later frame goes on beyond an edge, `overlap` of the
+/// model's own pixels along it stay open: they are made, so that the frame is whole, and made again by the later pass, which
+/// has what lies on both sides of them in its sight. With 0 frames meet where the earlier one ends.
+pub fn shared(mask: &Mask, frames: &[Frame], overlap: u32) -> Vec<Pass> {
+    let (mut unmade, mut open, mut passes) = (mask.clone(), mask.clone(), Vec::new());
+    for (index, frame) in frames.iter().enumerate() {
+        if !unmade.touches(frame.rect) {
+            continue;
+        }
+        let part = open.within(frame.rect);
+        unmade.fill_rect(frame.rect, 0);
+        open.fill_rect(frame.rect, 0);
+        for (inside, outside) in edges(frame.rect, rim(frame, overlap)) {
+            let goes_on = |later: &&Frame| unmade.touches(outside.intersect(later.rect));
+            for later in frames[index + 1..].iter().filter(goes_on) {
+                let strip = inside.intersect(later.rect);
+                open.paste(strip, &part.copied(strip));
+            }
+        }
+        passes.push(Pass { frame: *frame, mask: part });
+    }
+    passes
+}
+
+/// The rim of a frame in canvas pixels.
+fn rim(frame: &Frame, overlap: u32) -> u32 {
+    ((overlap as f32 * frame.scale()).ceil() as u32).min(frame.rect.width / RIM)
+}
+
+/// Strips of some width along the four edges of a rectangle: within, and beyond.
+fn edges(rect: Rect, width: u32) -> [(Rect, Rect); 4] {
+    let by = i64::from(width);
+    let upright = |x: i64| Rect { x, width, ..rect };
+    let level = |y: i64| Rect { y, height: width, ..rect };
+    [
+        (upright(rect.x), upright(rect.x - by)),
+        (upright(rect.right() - by), upright(rect.right())),
+        (level(rect.y), level(rect.y - by)),
+        (level(rect.bottom() - by), level(rect.bottom())),
+    ]
 }
 
 /// Which cells of the canvas hold a pixel that is still to be made.

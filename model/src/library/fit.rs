@@ -1,12 +1,14 @@
 //! Whether a model fits into memory, said before it is loaded.
 
 use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use sysinfo::{CGroupLimits, System};
 
 use super::imported::Record;
 use crate::checkpoint::recognise::Role;
-use crate::device::ChosenDevice;
+use crate::device::{ChosenDevice, Place};
 use crate::{Error, Result};
 
 /// Bytes of one number: everything is computed in f32.
@@ -14,7 +16,7 @@ const F32: u64 = 4;
 /// Guidance runs a second stream beside the first.
 const STREAMS: u64 = 2;
 
-/// The memory of this computer, or of the container that it is, in bytes.
+/// The memory of this computer, or of the container that it is, or of a graphics card, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
     /// All of it.
@@ -35,6 +37,14 @@ impl Memory {
         let left = |limits: &CGroupLimits| limits.total_memory.saturating_sub(limits.rss);
         let free = limits.as_ref().map_or(u64::MAX, left).min(system.available_memory());
         Self { all, free }
+    }
+
+    /// That in which a device computes, as it is now; none where nobody tells: neither wgpu nor the card's driver.
+    pub fn of(place: &Place) -> Option<Self> {
+        match place {
+            Place::Computer => Some(Self::now()),
+            Place::Card(address) => told_by_kernel(address).or_else(|| told_by_nvidia(address)),
+        }
     }
 
     /// Whether so many bytes fit.
@@ -94,12 +104,12 @@ impl Needs {
     /// # Errors
     /// If it needs more than the computer has.
     pub fn on(&self, device: &ChosenDevice) -> Result<String> {
-        if device.gpu {
-            return Ok(format!("It needs {self}; {} does not say how much of its memory is free", device.name));
-        }
-        let Memory { all, free } = Memory::now();
+        let Some(Memory { all, free }) = Memory::of(&device.place) else {
+            return Ok(format!("It needs {self}; how much memory {} has is not known", device.name));
+        };
         if all > 0 && self.total() > all {
-            let cause = format!("the model needs {self}, and this computer has {}", gigabytes(all));
+            let whose = if device.place == Place::Computer { "this computer" } else { &device.name };
+            let cause = format!("the model needs {self}, and {whose} has {}", gigabytes(all));
             return Err(Error::device(&device.name, cause, "Choose a smaller one"));
         }
         let fits = if self.total() <= free { "it fits" } else { "it will be slow, or fail: close other programs" };
@@ -113,6 +123,41 @@ impl fmt::Display for Needs {
         let parts = [*weights, *cache, *activations].map(gigabytes);
         let total = gigabytes(self.total());
         write!(out, "{total} of memory ({} weights, {} cache, {} intermediate results)", parts[0], parts[1], parts[2])
+    }
+}
+
+/// What the kernel says of a card, which it does where AMD's driver runs it (Linux, `amdgpu`).
+fn told_by_kernel(address: &str) -> Option<Memory> {
+    let device = Path::new("/sys/bus/pci/devices").join(address);
+    let number = |file: &str| std::fs::read_to_string(device.join(file)).ok()?.trim().parse::<u64>().ok();
+    let (all, used) = (number("mem_info_vram_total")?, number("mem_info_vram_used")?);
+    (!address.is_empty()).then(|| Memory { all, free: all.saturating_sub(used) })
+}
+
+/// What NVIDIA's driver says of a card, through the program that comes with it.
+fn told_by_nvidia(address: &str) -> Option<Memory> {
+    let asked = ["--query-gpu=pci.bus_id,memory.total,memory.free", "--format=csv,noheader,nounits"];
+    let told = Command::new("nvidia-smi").args(asked).stdin(Stdio::null()).output().ok()?;
+    of_nvidia(&String::from_utf8_lossy(&told.stdout), address)
+}
+
+/// Finds a card in a table of bus addresses, all memory and what is free of it, in MiB. The driver writes addresses with a
+/// longer domain than wgpu. A card alone needs no address.
+pub fn of_nvidia(table: &str, address: &str) -> Option<Memory> {
+    let cards: Vec<(&str, Memory)> = table
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.split(',').map(str::trim);
+            let (bus, all, free) =
+                (cells.next()?, cells.next()?.parse::<u64>().ok()?, cells.next()?.parse::<u64>().ok()?);
+            Some((bus, Memory { all: all << 20, free: free << 20 }))
+        })
+        .collect();
+    let bus = |address: &str| address.split_once(':').map(|(_, bus)| bus.to_ascii_lowercase());
+    let same = |card: &&(&str, Memory)| bus(address).is_some() && bus(card.0) == bus(address);
+    match cards.as_slice() {
+        [(_, memory)] if address.is_empty() => Some(*memory),
+        cards => cards.iter().find(same).map(|(_, memory)| *memory),
     }
 }
 

@@ -32,7 +32,8 @@ pub(super) enum Tile {
 }
 
 /// How a selection changes a mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Combine {
     /// It takes the mask's place.
     Replace,
@@ -272,7 +273,7 @@ impl Mask {
     }
 
     /// Puts bytes, row by row from the top, into a rectangle, which must lie in the mask.
-    pub(super) fn paste(&mut self, rect: Rect, bytes: &[u8]) {
+    pub(crate) fn paste(&mut self, rect: Rect, bytes: &[u8]) {
         self.edit(rect, |tile, place, part| {
             tile.change(place, part, |x, y, row| {
                 let start = (y - rect.y) as usize * rect.width as usize + (x - rect.x) as usize;

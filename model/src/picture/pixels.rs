@@ -1,10 +1,13 @@
 //! Pixels that pictures share. A picture that came of another by a change within a rectangle can be kept as that rectangle
-//! alone: a long history of edits of a large picture takes little more memory than what was changed.
+//! alone: a long history of edits of a large picture takes little more memory than what was changed. What is not looked at for
+//! long becomes a PNG in memory.
 
+use std::io::Cursor;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use image::{DynamicImage, imageops};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{DynamicImage, ImageFormat, ImageReader, ImageResult, imageops};
 
 use super::Rect;
 
@@ -20,11 +23,11 @@ pub(super) struct Pixels {
 
 /// How pixels are kept.
 enum Kept {
-    Whole(Arc<DynamicImage>),
+    Whole(Stored),
     Changed {
         before: Arc<Kept>,
         at: Rect,
-        pixels: DynamicImage,
+        pixels: Stored,
         /// Bytes of all changes since the last picture that is kept whole, and their number.
         since: (usize, usize),
     },
@@ -33,7 +36,7 @@ enum Kept {
 impl Pixels {
     pub(super) fn new(image: DynamicImage) -> Self {
         let whole = Arc::new(image);
-        Self { kept: Arc::new(Kept::Whole(whole.clone())), whole: whole.into() }
+        Self { kept: Arc::new(Kept::Whole(Stored::new(whole.clone()))), whole: whole.into() }
     }
 
     /// The pixels `image`, which differ from these within a rectangle only, and are of the same size and type.
@@ -49,6 +52,7 @@ impl Pixels {
             return Self::new(image);
         }
         let pixels = image.crop_imm(at.x as u32, at.y as u32, at.width, at.height);
+        let pixels = Stored::new(Arc::new(pixels));
         let kept = Arc::new(Kept::Changed { before: self.kept.clone(), at, pixels, since });
         Self { whole: Arc::new(image).into(), kept }
     }
@@ -56,6 +60,22 @@ impl Pixels {
     /// The same pixels, put together only when they are looked at.
     pub(super) fn packed(&self) -> Self {
         Self { whole: OnceLock::new(), kept: self.kept.clone() }
+    }
+
+    /// Keeps what tells these pixels from those before as a PNG, if that is worth it.
+    pub(super) fn shrink(&self) {
+        match &*self.kept {
+            Kept::Whole(stored) | Kept::Changed { pixels: stored, .. } => stored.shrink(),
+        }
+    }
+
+    /// The same beside what this thread does.
+    pub(super) fn shrink_in_time(&self) {
+        let (Kept::Whole(stored) | Kept::Changed { pixels: stored, .. }) = &*self.kept;
+        if stored.is_plain() {
+            let packed = self.packed();
+            rayon::spawn(move || packed.shrink());
+        }
     }
 }
 
@@ -73,20 +93,75 @@ impl Kept {
         let (mut kept, mut changes) = (self, Vec::new());
         let whole = loop {
             match kept {
-                Self::Whole(image) => break image,
+                Self::Whole(image) => break image.pixels(),
                 Self::Changed { before, at, pixels, .. } => {
-                    changes.push((*at, pixels));
+                    changes.push((*at, pixels.pixels()));
                     kept = before;
                 }
             }
         };
         if changes.is_empty() {
-            return whole.clone();
+            return whole;
         }
-        let mut image = DynamicImage::clone(whole);
-        changes.into_iter().rev().for_each(|(at, pixels)| put(&mut image, at, pixels));
+        let mut image = DynamicImage::clone(&whole);
+        drop(whole);
+        changes.into_iter().rev().for_each(|(at, pixels)| put(&mut image, at, &pixels));
         Arc::new(image)
     }
+}
+
+/// Pixels as they are, or as a PNG.
+struct Stored(RwLock<Form>);
+
+enum Form {
+    Plain(Arc<DynamicImage>),
+    /// A PNG would not be much smaller.
+    Dense(Arc<DynamicImage>),
+    Png(Arc<[u8]>),
+}
+
+impl Stored {
+    fn new(pixels: Arc<DynamicImage>) -> Self {
+        Self(RwLock::new(Form::Plain(pixels)))
+    }
+
+    fn pixels(&self) -> Arc<DynamicImage> {
+        let png = match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Form::Plain(pixels) | Form::Dense(pixels) => return pixels.clone(),
+            Form::Png(png) => png.clone(),
+        };
+        Arc::new(read(&png).unwrap_or_else(|_| unreachable!("it was read when it was written")))
+    }
+
+    /// Whether they could be kept in less memory. Those that others look at would be in memory all the same.
+    fn is_plain(&self) -> bool {
+        let form = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*form, Form::Plain(pixels) if Arc::strong_count(pixels) == 1)
+    }
+
+    fn shrink(&self) {
+        if !self.is_plain() {
+            return;
+        }
+        let pixels = self.pixels();
+        let worth = |png: &Vec<u8>| png.len() < pixels.as_bytes().len() / 8 * 7;
+        let png = written(&pixels).ok().filter(worth);
+        let png = png.filter(|png| read(png).is_ok_and(|again| again == *pixels));
+        let form = png.map_or(Form::Dense(pixels), |png| Form::Png(png.into()));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = form;
+    }
+}
+
+fn written(pixels: &DynamicImage) -> ImageResult<Vec<u8>> {
+    let mut png = Vec::new();
+    pixels.write_with_encoder(PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::Adaptive))?;
+    Ok(png)
+}
+
+fn read(png: &[u8]) -> ImageResult<DynamicImage> {
+    let mut reader = ImageReader::with_format(Cursor::new(png), ImageFormat::Png);
+    reader.no_limits();
+    reader.decode()
 }
 
 /// Puts pixels of the same type in their place, sample by sample.

@@ -91,7 +91,11 @@ pub fn train(path: &Path, run: &mut Run) -> Result<Outcome> {
         let (mut nats, mut right) = (0.0, 0.0);
         for part in 0..config.accumulate {
             let Some(batch) = pixels.next() else {
-                return Err(Error::control("[data]", "no picture could be made", "Report this"));
+                return Err(Error::control(
+                    "[data]",
+                    "it holds no picture that can be read",
+                    "Name a folder with pictures",
+                ));
             };
             pictures.take_broken().into_iter().for_each(|text| (run.report)(Event::Note(text)));
             let number = trainer.step() * config.accumulate + part;
