@@ -457,7 +457,7 @@ fn bad_input_is_named() {
         ("bench --size huge".into(), 2, "huge"),
         ("bench --family nothing".into(), 2, "RandAR, LlamaGen"),
         ("bench --family rar --size huge".into(), 2, "RAR has no “huge”. Choose one of S, B"),
-        ("bench --family var --size bundled".into(), 2, "d16"),
+        ("bench --family open-magvit2 --size bundled".into(), 2, "B, L, XL"),
         ("bench --family llamagen --steps 5".into(), 2, "--steps"),
         ("bench --steps 0".into(), 2, "--steps"),
         ("bench --seconds nan".into(), 2, "--seconds"),

@@ -424,7 +424,7 @@ fn the_order_brush_paints_takes_out_and_is_followed() {
     // A model with an order of its own has no such tool, and leaves the path alone.
     let greyed = |window: &Harness<'_, App>| window.get_by_label("Order brush").accesskit_node().is_disabled();
     assert!(!greyed(&window));
-    let abilities = Card::published("LlamaGen", "B").expect("a card").abilities().expect("abilities");
+    let abilities = Card::published("LlamaGen", "B-256").expect("a card").abilities().expect("abilities");
     window.state_mut().editor.abilities = abilities;
     window.run_steps(2);
     assert!(greyed(&window));

@@ -403,7 +403,7 @@ fn the_popover_has_a_name_for_everything_and_swaps() {
     window.run_steps(2);
     assert_eq!(window.state().editor.brush.tool, Tool::Picker);
     let made = track(&window.state().editor);
-    let (x, y) = middle(made.rect(1, made.steps[1].made[0].site));
+    let (x, y) = middle(made.rect(0, made.steps[0].made[0].site));
     let view = window.state().editor.view;
     let centre = window.get_by_label("Canvas").rect().center();
     let at = centre + vec2(x - view.centre.0, y - view.centre.1) * view.zoom;
@@ -422,10 +422,16 @@ fn the_popover_has_a_name_for_everything_and_swaps() {
     assert!(window.state().editor.picker.is_some(), "a click opens it");
     let disabled = |window: &Harness<'_, App>, label: &str| window.get_by_label(label).accesskit_node().is_disabled();
     assert!(disabled(&window, "Swap") && disabled(&window, "Swap and redo later ones"), "it is that token already");
+    let first = made.steps[0].made[0].site;
+    let site = |window: &Harness<'_, App>| window.state().editor.picker.as_ref().map(|picker| picker.made.site);
+    let next = window.get_by_label("Next token").rect();
     window.get_by_label("Next token").click();
     window.run_steps(2);
+    assert_eq!(site(&window), Some(made.steps[1].made[0].site));
+    assert_eq!(window.get_by_label("Next token").rect(), next, "its buttons stay under the pointer");
     window.get_by_label("Previous token").click();
     window.run_steps(2);
+    assert_eq!(site(&window), Some(first));
     let (token, name) = {
         let picker = window.state().editor.picker.as_ref().expect("it is open");
         let place = picker.alternatives.iter().position(|other| other.token != picker.made.token).expect("another");
@@ -441,7 +447,7 @@ fn the_popover_has_a_name_for_everything_and_swaps() {
     window.run_steps(2);
     wait(&mut window, "it is swapped", &|editor| editor.run.is_none());
     let swapped = track(&window.state().editor);
-    assert_eq!(swapped.steps[1].made[0].token, token);
+    assert_eq!(swapped.steps[0].made[0].token, token);
     window.state_mut().editor.apply(Command::PickLast);
     window.run_steps(2);
     window.get_by_label("Close alternatives").click();

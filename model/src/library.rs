@@ -178,11 +178,18 @@ macro_rules! bundled {
     };
 }
 
-/// The weights of the tokenizer that most bundled models stand on.
+/// The weights of the bundled tokenizers: LlamaGen's, and VAR's of several scales.
 const VQ: &[u8] = include_bytes!("../../assets/models/scenes-vq/weights.safetensors");
+const MULTI_SCALE_VQ: &[u8] = include_bytes!("../../assets/models/scenes-msvq/weights.safetensors");
 
 /// Every bundled model; the first is the one a newcomer meets.
-pub static MODELS: [Bundled; 1] = [bundled!("scenes-randar", VQ)];
+pub static MODELS: [Bundled; 5] = [
+    bundled!("scenes-randar", VQ),
+    bundled!("scenes-rar", VQ),
+    bundled!("scenes-tensorar", VQ),
+    bundled!("scenes-var", MULTI_SCALE_VQ),
+    bundled!("scenes-llamagen", VQ),
+];
 
 impl Bundled {
     /// What it is, without loading it.

@@ -432,11 +432,11 @@ fn keys(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
                     ui.add(label);
                 });
             };
-            cell(ui, RichText::new(keys).color(theme::accent_text()), 122.0);
+            cell(ui, RichText::new(keys).color(theme::accent_text()), 132.0);
             cell(ui, RichText::new(about), ui.available_width());
         });
     };
-    ScrollArea::vertical().max_height(room.height() - 216.0).show(ui, |ui| {
+    ScrollArea::vertical().max_height(room.height() - 252.0).show(ui, |ui| {
         ui.columns(3, |columns| {
             for menu in menus.filter(|menu| bound(*menu).next().is_some()) {
                 let ui = &mut columns[match menu {
@@ -451,13 +451,8 @@ fn keys(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             }
         });
         section(ui, "Pointer and held keys");
-        ui.columns(2, |columns| {
-            for (index, (held, about)) in HELD.iter().enumerate() {
-                let ui = &mut columns[index * 2 / HELD.len()];
-                ui.spacing_mut().item_spacing.y = 2.0;
-                row(ui, held, about);
-            }
-        });
+        ui.spacing_mut().item_spacing.y = 2.0;
+        HELD.iter().for_each(|(held, about)| row(ui, held, about));
     });
     close(ui, commands);
 }
@@ -571,7 +566,9 @@ fn mask_or_picture(ui: &mut Ui, path: &Path, commands: &mut Vec<Command>) {
 fn close(ui: &mut Ui, commands: &mut Vec<Command>) {
     ui.add_space(10.0);
     ui.separator();
-    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+    // As high as the button, not all that is left: the dialog would never shrink with the window.
+    let row = vec2(ui.available_width(), 32.0);
+    ui.allocate_ui_with_layout(row, egui::Layout::right_to_left(egui::Align::Center), |ui| {
         let button = egui::Button::new("Close").min_size(vec2(90.0, 32.0)).stroke(Stroke::NONE);
         if ui.add(button).clicked() {
             commands.push(Command::CloseDialog);

@@ -27,6 +27,8 @@ pub(super) struct Picks {
     pictures: Vec<Option<TextureHandle>>,
     /// Whether the keyboard was handed to it.
     focused: bool,
+    /// The corner that it hangs at, and what it covered in the last frame.
+    place: Option<(Align2, Pos2, egui::Rect)>,
 }
 
 impl Picks {
@@ -38,13 +40,16 @@ impl Picks {
         };
         self.sync(ctx, picker);
         let token = screen.rect(picker.rect());
-        let (pivot, corner) = if token.center().x < screen.viewport.center().x {
-            (Align2::LEFT_TOP, token.right_top() + vec2(14.0, 0.0))
-        } else {
-            (Align2::RIGHT_TOP, token.left_top() - vec2(14.0, 0.0))
+        // From token to token it stays where it is, so that its buttons do too, unless it would hide the token.
+        let (pivot, corner) = match self.place {
+            Some((pivot, corner, covered)) if !covered.intersects(token) => (pivot, corner),
+            _ if token.center().x < screen.viewport.center().x => {
+                (Align2::LEFT_TOP, token.right_top() + vec2(14.0, 0.0))
+            }
+            _ => (Align2::RIGHT_TOP, token.left_top() - vec2(14.0, 0.0)),
         };
         let area = Area::new(Id::unique("token picker")).order(Order::Foreground).pivot(pivot).fixed_pos(corner);
-        area.constrain_to(screen.viewport.shrink(6.0)).show(ctx, |ui| {
+        let area = area.constrain_to(screen.viewport.shrink(6.0)).show(ctx, |ui| {
             let frame = Frame::new().fill(theme::panel()).stroke(Stroke::new(1.0, theme::edge()));
             frame.corner_radius(CornerRadius::same(8)).inner_margin(Margin::same(12)).show(ui, |ui| {
                 ui.set_width(PER_ROW as f32 * (SIDE + 6.0) - 6.0);
@@ -53,13 +58,14 @@ impl Picks {
                 self.buttons(ui, picker, commands);
             });
         });
+        self.place = Some((pivot, corner, area.response.rect));
     }
 
     fn sync(&mut self, ctx: &Context, picker: &Picker) {
         if self.number != picker.number {
             let at = picker.alternatives.iter().position(|other| other.token == picker.made.token).unwrap_or(0);
             let pictures = vec![None; picker.alternatives.len()];
-            *self = Self { number: picker.number, at, pictures, focused: false };
+            *self = Self { number: picker.number, at, pictures, focused: false, place: self.place };
         }
         for (texture, alternative) in self.pictures.iter_mut().zip(&picker.alternatives) {
             if texture.is_none()

@@ -128,6 +128,10 @@ impl OrderPath {
             }
             let finest = erasers.iter().map(|eraser| eraser.width).fold(f32::MAX, f32::min) / 4.0;
             let points = finely(&stroke.points, finest.max(0.5));
+            if points.iter().all(|point| is_left(*point, &erasers)) {
+                lines.push(stroke.points.clone());
+                continue;
+            }
             let parts = points.chunk_by(|a, b| is_left(*a, &erasers) == is_left(*b, &erasers));
             lines.extend(parts.filter(|part| is_left(part[0], &erasers)).map(<[_]>::to_vec));
         }
