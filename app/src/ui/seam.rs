@@ -16,7 +16,7 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let seam = editor.settings.seam;
     let knob = |name, tip| Knob::new(name, 0.0, f64::from(MOST_EDGE), 0, tip);
     let tip = "Makes tokens anew up to so many pixels beyond the mask as well, so that what is drawn runs on beneath its \
-               edge. Pixels beyond the mask stay as they are (Select → Grow mask lets them change)";
+               edge. Pixels beyond the mask stay as they are (Grow mask, in the menu Select, lets them change)";
     if let Some(value) = knob("Grow", tip).at_rest(0.0, "off").show(ui, f64::from(seam.grow)) {
         commands.push(Command::Seam(Seam { grow: value as u32, ..seam }));
     }
