@@ -29,36 +29,16 @@ use burn::module::Module;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::folder::Folder;
+
 /// The goal for files below 1 MiB.
 const PEAK: u64 = 256 << 20;
 /// The goal is 2 s; slow machines under load are given more, for this is there to catch what hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A folder of its own for each test.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("andamento-checkpoints-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary folder");
-        Self(path)
-    }
-
     fn shelf(&self) -> Shelf {
         Shelf::open(Some(&self.0)).expect("a shelf")
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).expect("written");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left in the temporary folder does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

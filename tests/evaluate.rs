@@ -1,7 +1,6 @@
 //! `andamento evaluate`: figures against closed forms, published definitions and goldens.
 
 use std::cell::Cell;
-use std::path::PathBuf;
 
 use andamento_model::checkpoint::{RANDAR_KEYS, RAR_KEYS, Weights, export, load};
 use andamento_model::device::{DeviceChoice, choose};
@@ -31,25 +30,8 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
+use crate::folder::Folder;
 use crate::parity::published;
-
-/// A folder of its own for each test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("andamento-evaluate-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary folder");
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left in the temporary folder does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A picture without regularity.
 fn noise(width: u32, height: u32, seed: u32) -> RgbImage {
