@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::folder::Folder;
 
-const TYPES: [ColorType; 8] = [
+/// Every type that a picture may have.
+pub(crate) const TYPES: [ColorType; 8] = [
     ColorType::L8,
     ColorType::La8,
     ColorType::Rgb8,

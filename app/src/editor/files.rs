@@ -1,6 +1,7 @@
 //! The document as a whole: changing it, opening and saving files.
 
 use super::*;
+use crate::errands::Errand;
 
 impl Editor {
     pub(super) fn go_to(&mut self, document: Option<Document>) {

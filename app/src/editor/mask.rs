@@ -1,10 +1,12 @@
 //! What may change: strokes, selections, the whole mask, the canvas's edges, and where the model will look.
 
-use andamento_model::frame;
+use andamento_model::frame::{self, Frame, Pass};
+use andamento_model::lattice::{Grid, Lattice};
 use andamento_model::picture::MOST_EDGE;
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::command::{Adjustment, Selection};
 
 /// The brush, the eraser, and which of them is in hand.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -26,22 +26,22 @@ pub use runs::{Phase, Run};
 pub use timeline::{Preview, Timeline};
 pub use variations::{MOST_VARIATIONS, Outcome};
 
+pub(crate) use desk::CHECKPOINTS;
 pub(crate) use notices::cause;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use andamento_model::decode::{Knobs, Step};
 use andamento_model::device::{DeviceChoice, Place};
-use andamento_model::frame::{Extent, Frame, Pass};
-use andamento_model::lattice::{Grid, Lattice, Token};
+use andamento_model::frame::Extent;
+use andamento_model::lattice::Token;
 use andamento_model::library::fit::Memory;
 use andamento_model::library::imported::Shelf;
 use andamento_model::library::{self, Card, MODELS, folder};
 use andamento_model::network::Abilities;
 use andamento_model::order;
-use andamento_model::paint::{Outline, Request};
+use andamento_model::paint::Request;
 use andamento_model::picture::{Combine, Mask, Picture, Rect};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
@@ -49,9 +49,9 @@ use andamento_model::seam::Seam;
 use andamento_model::{Error, Result};
 use image::RgbaImage;
 
-use crate::command::{Adjustment, Command, Dialog, Heat, Overlay, Selection, Tool, View};
-use crate::document::{Document, Leg, Track, fresh};
-use crate::errands::{Errand, Errands};
+use crate::command::{Command, Dialog, Heat, Overlay, Tool, View};
+use crate::document::{Document, Track, fresh};
+use crate::errands::Errands;
 use crate::files::folders::Folders;
 use crate::history::History;
 use crate::preferences::{Habits, Hint, Kept};

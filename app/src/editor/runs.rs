@@ -3,11 +3,14 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
+use andamento_model::decode::{Knobs, Step};
+use andamento_model::paint::Outline;
 use andamento_model::turn::Turns;
 
 use super::variations::{Batch, RESULTS};
 use super::*;
 use crate::actions;
+use crate::document::Leg;
 
 /// The largest seed that is drawn by itself: short enough to read out.
 const SEEDS: u64 = 100_000;
