@@ -490,7 +490,7 @@ fn a_mask_knows_its_bounds_and_a_clone_keeps_its_own() {
 fn a_mask_survives_its_file() {
     let folder = Folder::new("mask");
     let mask = Dice(11).mask(40, 30);
-    let path = folder.write("mask.png", &mask.png_bytes().expect("it has pixels"));
+    let path = folder.write("mask.png", mask.png_bytes().expect("it has pixels"));
     assert_eq!(Mask::open(&path).expect("it was just written"), mask);
     assert_eq!(Picture::open(&path).expect("it was just written").image().color(), ColorType::L8);
     assert!(Mask::new(0, 0).png_bytes().is_err());
@@ -544,7 +544,7 @@ fn what_is_no_picture_is_refused_with_its_reason() {
     assert!(refusal(&folder.0).contains("folder"));
     assert!(refusal(&folder.write("empty.png", b"")).contains("empty"));
     assert!(refusal(&folder.write("letter.png", "Sehr geehrte Frau Müller,\n".as_bytes())).contains("text file"));
-    assert!(refusal(&folder.write("noise.png", &[0, 1, 2, 3, 200, 7, 0, 0])).contains("not a picture"));
+    assert!(refusal(&folder.write("noise.png", [0, 1, 2, 3, 200, 7, 0, 0])).contains("not a picture"));
     assert!(refusal(&folder.write("other.png", b"qoif\0\0\0\x01\0\0\0\x01\x03\0")).contains("Qoi"));
     let picture = Dice(14).picture(60, 60, ColorType::Rgb8);
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::WebP, ImageFormat::Tiff] {
@@ -580,13 +580,13 @@ fn png_header(width: u32, height: u32, bits: u8, colour: u8) -> Vec<u8> {
 fn bombs_are_refused_at_once_with_their_size() {
     let folder = Folder::new("bombs");
     let start = Instant::now();
-    assert!(refusal(&folder.write("bomb.png", &png_header(22_000, 22_000, 8, 0))).contains("22000 × 22000 pixels"));
-    assert!(refusal(&folder.write("bits.png", &png_header(22_000, 22_000, 1, 0))).contains("22000 × 22000 pixels"));
-    assert!(refusal(&folder.write("deep.png", &png_header(13_000, 13_000, 16, 4))).contains("13000 × 13000 pixels"));
-    assert!(refusal(&folder.write("long.png", &png_header(2_000_000_000, 2, 8, 0))).contains("memory"));
+    assert!(refusal(&folder.write("bomb.png", png_header(22_000, 22_000, 8, 0))).contains("22000 × 22000 pixels"));
+    assert!(refusal(&folder.write("bits.png", png_header(22_000, 22_000, 1, 0))).contains("22000 × 22000 pixels"));
+    assert!(refusal(&folder.write("deep.png", png_header(13_000, 13_000, 16, 4))).contains("13000 × 13000 pixels"));
+    assert!(refusal(&folder.write("long.png", png_header(2_000_000_000, 2, 8, 0))).contains("memory"));
     let parts: [&[u8]; 6] =
         [b"RIFF\x1e\0\0\0WEBP", b"VP8X\x0a\0\0\0", &[0x20, 0, 0, 0, 9, 0, 0, 9, 0, 0], b"ICCP", &[255; 4], &[0; 9]];
-    assert!(refusal(&folder.write("part.webp", &parts.concat())).contains("ends before"));
+    assert!(refusal(&folder.write("part.webp", parts.concat())).contains("ends before"));
     assert!(start.elapsed() < Duration::from_secs(1));
     let huge = grey(10, 10, 1).extended(0, 0, u32::MAX, u32::MAX).expect_err("it must be refused").to_string();
     assert!(huge.contains("4294967305 × 4294967305 pixels"), "{huge}");

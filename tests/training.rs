@@ -76,7 +76,7 @@ fn every_recipe_learns_from_a_folder_of_24_pictures() {
     let place = Folder::new("recipes");
     pictures(&place.0);
     for (folder, batch, rest) in TINY {
-        place.write(&format!("{folder}/train.toml"), &tiny(folder, *batch, rest));
+        place.write(&format!("{folder}/train.toml"), tiny(folder, *batch, rest));
         let (outcome, notes) = place.train(&format!("{folder}/train.toml")).expect("it trains");
         assert_eq!(outcome, Outcome::Finished, "{folder}");
         assert!(notes.iter().any(|note| note.contains("broken.png")), "{folder} names the broken file: {notes:?}");
@@ -107,7 +107,7 @@ fn a_trained_generator_opens_by_its_folder() {
     assert_eq!(by_reference.card.network["vocab_size"], 32);
     assert!(by_reference.card.parameters > 10_000 && !folder.join(Trained::TOKENIZER).exists());
     let text = fs::read_to_string(place.0.join("randar/train.toml")).expect("text");
-    place.write("randar/train.toml", &text.replace("copy = false", "copy = true"));
+    place.write("randar/train.toml", text.replace("copy = false", "copy = true"));
     place.train("randar/train.toml").expect("nothing is left to train");
     assert_eq!(by_reference.hash, Trained::open(&folder).expect("opens").hash);
 }
@@ -124,7 +124,7 @@ fn training_may_begin_with_trained_weights() {
         place.train(&format!("{recipe}/train.toml")).expect("it trains");
         let still = text.replace("steps = 12", "steps = 1").replace("= 3e-3", "= 1e-9");
         let init = |folder: &str| format!("init = \"../{folder}/model\"\n{still}");
-        place.write("again/train.toml", &init(recipe));
+        place.write("again/train.toml", init(recipe));
         place.train("again/train.toml").expect("it trains");
         let [first, again] =
             [recipe, "again"].map(|of| fs::read(place.0.join(of).join("model/weights.safetensors")).expect("weights"));
@@ -152,9 +152,9 @@ fn a_run_in_pieces_makes_every_step_once() {
         let randar = format!("{extra}{}", tiny("randar", 3, RANDAR).replace("steps = 50", "steps = 14"));
         place.write(&format!("{run}-vq/train.toml"), &vq);
         place.write(&format!("{run}-multi/train.toml"), &multi);
-        place.write(&format!("{run}-randar/train.toml"), &randar.replace("../vq/", "../whole-vq/"));
+        place.write(&format!("{run}-randar/train.toml"), randar.replace("../vq/", "../whole-vq/"));
         let var = format!("{extra}{}{STAGES}", tiny("var", 3, VAR).replace("steps = 50", "steps = 14"));
-        place.write(&format!("{run}-var/train.toml"), &var.replace("../multi-scale-vq/", "../whole-multi/"));
+        place.write(&format!("{run}-var/train.toml"), var.replace("../multi-scale-vq/", "../whole-multi/"));
     }
     let device = || choose(DeviceChoice::Cpu).expect("the processor");
     for kind in ["vq", "multi", "randar", "var"] {
@@ -211,11 +211,11 @@ fn another_tokenizer_is_refused_for_a_run_that_has_begun() {
     let place = Folder::new("basis");
     pictures(&place.0);
     let short = |recipe: &str, batch, rest: &str| tiny(recipe, batch, rest).replace("steps = 50", "steps = 2");
-    place.write("vq/train.toml", &short("vq", 2, VQ));
-    place.write("randar/train.toml", &short("randar", 2, RANDAR));
+    place.write("vq/train.toml", short("vq", 2, VQ));
+    place.write("randar/train.toml", short("randar", 2, RANDAR));
     place.train("vq/train.toml").expect("it trains");
     place.train("randar/train.toml").expect("it trains");
-    place.write("vq/train.toml", &short("vq", 2, VQ).replace("steps = 2", "steps = 4"));
+    place.write("vq/train.toml", short("vq", 2, VQ).replace("steps = 2", "steps = 4"));
     place.train("vq/train.toml").expect("it goes on");
     let error = place.train("randar/train.toml").expect_err("other tokens").to_string();
     assert!(error.contains("another tokenizer") && error.contains("start anew"), "{error}");

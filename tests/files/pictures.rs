@@ -375,7 +375,7 @@ fn models_see_srgb_and_what_they_paint_takes_the_pictures_own_colours() {
         let profile = ColorProfile::new_display_p3().encode().expect("a profile");
         let [red, green, blue] = [234, 51, 35].map(|part: u16| part * level);
         let image = DynamicImage::ImageRgb16(ImageBuffer::from_pixel(16, 16, Rgb([red, green, blue])));
-        let file = folder.write("p3.png", &png(&image, |info| info.icc_profile = Some(profile.into())));
+        let file = folder.write("p3.png", png(&image, |info| info.icc_profile = Some(profile.into())));
         Picture::open(file).expect("a PNG")
     };
     let picture = p3(257);

@@ -239,7 +239,7 @@ proptest! {
     ) {
         let folder = Folder::new("exact");
         let source = picture(kind, width, height, seed);
-        let png = folder.write("source.png", &source.png_bytes().expect("it has pixels"));
+        let png = folder.write("source.png", source.png_bytes().expect("it has pixels"));
         let (start, remarks) = Document::open(&png).expect("it was just written");
         assert!(remarks.is_empty() && start.picture == source);
         let (mut history, document, _) = history(start, &edits);
