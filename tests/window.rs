@@ -116,6 +116,9 @@ fn a_stroke_a_run_and_the_history() {
         window.step();
     }
     let steps = after.track.as_ref().map_or(0, |track| track.steps.len());
+    click(&mut window, "One step back");
+    assert_eq!(window.state().editor.head(), steps - 4);
+    click(&mut window, "One step forward");
     assert_eq!(window.state().editor.head(), steps - 3);
     until(&mut window, "the step is decoded", |editor| {
         editor.preview.as_ref().is_some_and(|preview| preview.steps == steps - 3)
