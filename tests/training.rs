@@ -46,7 +46,7 @@ impl Folder {
             }
         };
         let folder = usual_folder(&config);
-        let mut run = Run { tokens: folder.clone(), folder, device, report: &mut report, enough };
+        let mut run = Run { tokens: folder.clone(), folder, device, report: &mut report, enough, aside: None };
         let outcome = train(&config, &mut run)?;
         Ok((outcome, notes))
     }
