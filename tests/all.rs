@@ -12,6 +12,7 @@ mod folder;
 mod gpu;
 mod kernels;
 mod masks;
+mod opening;
 mod painted_order;
 mod parity;
 mod perceptual;

@@ -77,13 +77,13 @@ pub(crate) fn editor() -> Editor {
     editor
 }
 
-fn shelf(library: Option<&Path>) -> Shelf {
+pub(crate) fn shelf(library: Option<&Path>) -> Shelf {
     let nothing = std::env::temp_dir().join("andamento-without-library");
     Shelf::open(Some(library.unwrap_or(&nothing))).expect("a folder")
 }
 
 /// Where a program keeps its own files, away from all others.
-fn folders() -> Folders {
+pub(crate) fn folders() -> Folders {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("driven-{}-{}", std::process::id(), fresh()));
     Folders::open(Some(&home)).expect("a folder")
 }

@@ -6,6 +6,7 @@ mod legible;
 mod models;
 mod monkey;
 mod notices;
+mod past;
 
 use std::path::PathBuf;
 

@@ -46,6 +46,46 @@ fn pictures_that_are_kept_small_stay_the_same() {
     }
 }
 
+/// Patches and growing canvases, one on top of the other, kept small or not: put together they are what they are when each is
+/// put together at once.
+#[test]
+fn what_came_of_a_picture_is_put_together_from_it() {
+    let mut dice = Dice(77);
+    for round in 0..60 {
+        let kind = TYPES[round % TYPES.len()];
+        let (width, height) = (20 + dice.roll(30), 20 + dice.roll(30));
+        let mut now = dice.picture(width, height, kind);
+        let mut at_once = now.clone();
+        for _ in 0..dice.roll(12) {
+            let before = now.clone();
+            if dice.roll(3) == 0 {
+                let [left, top, right, bottom] = std::array::from_fn(|_| dice.roll(5));
+                now = now.extended(left, top, right, bottom).expect("it is small");
+                at_once = at_once.extended(left, top, right, bottom).expect("it is small");
+                assert!(now.has_grown_from(&before) != (now.own_bytes() > 0), "as margins, or as a whole");
+            } else {
+                let (width, height) = (1 + dice.roll(20), 1 + dice.roll(20));
+                let patch = dice.picture(width, height, kind);
+                let (x, y) = (dice.roll(now.width()), dice.roll(now.height()));
+                now = now.patched(&patch, x, y).expect("they are of a kind");
+                at_once = at_once.patched(&patch, x, y).expect("they are of a kind");
+            }
+            at_once = Picture::new(at_once.image().clone());
+            if dice.roll(4) == 0 {
+                now.shrink();
+            }
+            assert_eq!((now.width(), now.height(), now.color()), (at_once.width(), at_once.height(), kind));
+            let (glance, whole) = (now.glance(), at_once.glance());
+            assert_eq!(glance.dimensions(), whole.dimensions(), "what is known at once has the same sides");
+        }
+        assert!(now.unpacked().image() == at_once.image() && now.packed().image() == at_once.image(), "{kind:?}");
+    }
+    let (mut plain, red) = (grey(64, 48, 9), grey(64, 48, 200));
+    plain = plain.patched(&red, 32, 0).expect("they are of a kind");
+    let glance = plain.glance();
+    assert_eq!([10, 80].map(|x| glance.get_pixel(x, 30).0[0]), [9, 200], "it is known at once where it changed");
+}
+
 /// Knuth's linear congruential generator: the same numbers on every machine.
 struct Dice(u64);
 

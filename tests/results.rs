@@ -210,7 +210,7 @@ fn a_step_of_the_history_runs_again_as_it_was() {
 }
 
 /// A document of its own colour, with a stroke or a changed square by turns, of which so many fit beside each other.
-fn edited(before: &Document, number: u32, parts: u32) -> Document {
+pub(crate) fn edited(before: &Document, number: u32, parts: u32) -> Document {
     let (width, height) = (before.picture.width(), before.picture.height());
     let at = |prime: u32, size: u32| i64::from(number * prime % size.max(1));
     let mut mask = before.mask.clone();
@@ -242,7 +242,7 @@ fn resident() -> Option<u64> {
 
 /// Two hundred strokes and as many generations, with `megapixels` million pixels of 16 bit and noise as of a camera; the
 /// memory they take in MB.
-fn remember(megapixels: u32, parts: u32) -> (History, u64) {
+pub(crate) fn remember(megapixels: u32, parts: u32) -> (History, u64) {
     let (width, height) = (2000, 500 * megapixels);
     let mut state = 1_u64;
     let mut noise = || {
@@ -275,9 +275,33 @@ fn a_long_history_takes_little_memory() {
     assert_eq!(history.entries().len(), 401);
     // Two hundred pictures of 18 MB would be 3600; other tests run beside this one.
     assert!(taken < 1300, "{taken} MB");
-    assert!(history.entries().iter().all(|entry| entry.thumbnail.width().max(entry.thumbnail.height()) == 64));
+    assert!(history.entries().iter().all(|entry| entry.thumbnail.width().max(entry.thumbnail.height()) == 96));
+    is_put_together_beside(&mut history);
     let last = history.go_to(400).expect("an entry");
     assert!(history.go_to(0).expect("the first").picture != last.picture);
+}
+
+/// Going to any step takes no time, and leaves the pixels to whoever has some; those of the steps beside it follow.
+fn is_put_together_beside(history: &mut History) {
+    for index in [153, 20, 333] {
+        let document = history.go_to(index).expect("an entry");
+        assert!(history.depth() == index && !document.picture.is_at_hand(), "{index} is far away");
+        assert!(document.picture.glance().width().max(document.picture.glance().height()) == 96, "but known");
+        let start = Instant::now();
+        let picture = document.picture.unpacked();
+        println!("step {index} is put together in {:.0?}", start.elapsed());
+        assert!(picture.is_at_hand() && !document.picture.is_at_hand());
+        history.take(document.picture_id, &picture);
+        while let Some((id, missing)) = history.missing() {
+            let start = Instant::now();
+            history.take(id, &missing.unpacked());
+            println!("and one beside it in {:.0?}", start.elapsed());
+        }
+        for beside in [index - 1, index, index + 1] {
+            assert!(history.entries()[beside].document.picture.is_at_hand(), "{beside} beside {index}");
+        }
+        assert!(!history.entries()[index + 33].document.picture.is_at_hand(), "far away again");
+    }
 }
 
 #[test]
@@ -285,10 +309,7 @@ fn a_long_history_takes_little_memory() {
 fn a_long_history_of_a_large_photograph() {
     let (mut history, taken) = remember(24, 2);
     println!("200 strokes and 200 generations of a megapixel each on 24 megapixels of 16 bit: {taken} MB");
-    let start = Instant::now();
-    let first = history.go_to(150).expect("an entry");
-    assert!(first.picture.image().width() > 0);
-    println!("going to any step takes {:.0?}", start.elapsed());
+    is_put_together_beside(&mut history);
     // Beyond the picture itself, which has 144 MB.
     assert!(taken < 3000, "{taken} MB");
 }

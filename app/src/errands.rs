@@ -1,4 +1,4 @@
-//! Reading and writing files, and changing large masks, beside the window, which goes on meanwhile.
+//! Reading and writing files, changing large masks and putting pictures together beside the window, which goes on meanwhile.
 
 use std::path::PathBuf;
 use std::thread;
@@ -106,6 +106,13 @@ pub enum Errand {
         /// The mask after.
         mask: Mask,
     },
+    /// The picture with this number was put together.
+    Unpacked {
+        /// The number.
+        id: u64,
+        /// The picture, at hand.
+        picture: Picture,
+    },
     /// The preferences were written, or not.
     PreferencesKept(Result<()>),
     /// How far an import is, in words.
@@ -145,7 +152,7 @@ impl Errands {
         self.run(move || {
             let loaded = load(path.clone());
             let mask = matches!(&loaded, Ok(Loaded::Picture { document, .. })
-                if !document.picture.image().color().has_color()
+                if !document.picture.color().has_color()
                     && (document.picture.width(), document.picture.height()) == size);
             Errand::Opened(if mask { Ok(Loaded::PerhapsMask(path)) } else { loaded })
         });
@@ -169,7 +176,7 @@ impl Errands {
 
     /// Copies a picture to the clipboard.
     pub fn copy(&self, picture: Picture) {
-        self.run(move || Errand::Copied(clipboard::copy(&picture)));
+        self.run(move || Errand::Copied(clipboard::copy(&picture.unpacked())));
     }
 
     /// Opens what is on the clipboard.
@@ -216,7 +223,7 @@ impl Errands {
         selection: impl FnOnce(&Picture) -> Mask + Send + 'static,
     ) {
         let (picture, original_id) = (document.picture.clone(), document.original_id);
-        self.run(move || Errand::Selected { label, original_id, selection: selection(&picture), how });
+        self.run(move || Errand::Selected { label, original_id, selection: selection(&picture.unpacked()), how });
     }
 
     /// Moves or softens the edges of the document's mask.
@@ -230,6 +237,11 @@ impl Errands {
             };
             Errand::Adjusted { adjustment, radius, mask_id, mask }
         });
+    }
+
+    /// Puts the picture with this number together. Returns whether that has begun.
+    pub fn unpack(&self, id: u64, picture: Picture) -> bool {
+        self.run(move || Errand::Unpacked { id, picture: picture.unpacked() })
     }
 
     /// Imports checkpoints into the library, one after the other: with averaged weights where a file has both kinds, or
@@ -273,17 +285,17 @@ impl Errands {
         self.inbox.try_iter()
     }
 
-    fn run(&self, errand: impl FnOnce() -> Errand + Send + 'static) {
+    fn run(&self, errand: impl FnOnce() -> Errand + Send + 'static) -> bool {
         let (outbox, wake) = (self.outbox.clone(), self.wake.clone());
         let thread = thread::Builder::new().name("andamento-files".into());
         let started = thread.spawn(move || {
             let _gone = outbox.send(errand());
             wake();
         });
-        if let Err(error) = started {
-            let error = Error::device("computer", error, "Close other programs and try again");
-            let _gone = self.outbox.send(Errand::Complaint(error));
-        }
+        started
+            .map_err(|error| Error::device("computer", error, "Close other programs and try again"))
+            .map_err(|error| self.outbox.send(Errand::Complaint(error)))
+            .is_ok()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use andamento_model::picture::{Parts, Picture};
 use image::RgbaImage;
 
 use crate::document::Document;
@@ -15,7 +16,8 @@ const LIMIT: usize = 500;
 /// So many entries on either side of the present one are ready to be shown; others are put together first.
 const READY: usize = 1;
 
-/// Entries further away than this are kept as small as can be: it takes a moment to look at them again.
+/// Entries further away than this are kept as small as can be: it takes a while to put them together. What nearer ones are
+/// put together from is kept as it is.
 const FAR: usize = 24;
 
 /// What tells a state of the history from all others.
@@ -38,8 +40,8 @@ pub struct Entry {
 impl Entry {
     /// A document as a change left it.
     pub(crate) fn new(label: impl Into<String>, document: &Document) -> Self {
-        let thumbnail = Arc::new(thumbnail(document));
-        Self { label: label.into(), document: document.clone(), thumbnail, number: crate::document::fresh() }
+        let (thumbnail, number) = (thumbnail(document), crate::document::fresh());
+        Self { label: label.into(), document: document.clone(), thumbnail, number }
     }
 }
 
@@ -86,7 +88,8 @@ impl History {
         self.go_to(self.at + 1)
     }
 
-    /// The document after the change with this index, 0 being the oldest; none where there is none.
+    /// The document after the change with this index, 0 being the oldest; none where there is none. Whether its picture
+    /// [is at hand](Picture::is_at_hand) is another question, and takes no time here.
     pub fn go_to(&mut self, index: usize) -> Option<Document> {
         let document = self.entries.get(index)?.document.clone();
         self.at = index;
@@ -165,15 +168,44 @@ impl History {
         [picture, mask, path, self.at as u64, self.entries.len() as u64]
     }
 
+    /// A picture beside the present one that is not at hand, with its number.
+    pub fn missing(&self) -> Option<(u64, Picture)> {
+        self.near(READY).find(|document| !document.picture.is_at_hand()).map(|it| (it.picture_id, it.picture.clone()))
+    }
+
+    /// A picture near the present one, with its number, that takes more than a copy to be at hand.
+    pub fn closed(&self) -> Option<(u64, Picture)> {
+        let mut seen = Parts::default();
+        let closed = self.near(FAR).find(|it| !it.picture.is_small() && !it.picture.is_open(&mut seen));
+        closed.map(|document| (document.picture_id, document.picture.packed()))
+    }
+
+    /// The present document and those around it, the nearest first.
+    fn near(&self, most: usize) -> impl Iterator<Item = &Document> {
+        let places = (0..=most).flat_map(|away| [self.at.checked_sub(away), self.at.checked_add(away)]);
+        places.filter_map(|at| Some(&self.entries.get(at?)?.document))
+    }
+
+    /// Takes in the picture with this number, which is at hand now.
+    pub fn take(&mut self, id: u64, picture: &Picture) {
+        let beside = self.entries.iter_mut().take(self.at + READY + 1).skip(self.at.saturating_sub(READY));
+        let same = beside.map(|entry| &mut entry.document).filter(|document| document.picture_id == id);
+        same.for_each(|document| document.picture = picture.clone());
+        self.pack();
+    }
+
     /// Packs what is not near the present.
     fn pack(&mut self) {
-        let at = self.at;
-        let far = self.entries.iter_mut().enumerate().filter(|(index, _)| index.abs_diff(at) > READY);
-        far.for_each(|(index, entry)| {
-            entry.document = entry.document.packed();
-            if index.abs_diff(at) > FAR {
-                entry.document.picture.shrink_in_time();
+        let (at, mut needed) = (self.at, Parts::default());
+        for (index, Entry { document, .. }) in self.entries.iter_mut().enumerate() {
+            if index.abs_diff(at) > READY {
+                *document = document.packed();
             }
-        });
+            if index.abs_diff(at) <= FAR {
+                needed.add(&document.picture);
+            }
+        }
+        let far = self.entries.iter().enumerate().filter(|(index, _)| index.abs_diff(at) > FAR);
+        far.for_each(|(_, entry)| entry.document.picture.shrink_in_time(&mut needed));
     }
 }

@@ -20,13 +20,13 @@ pub(crate) use colour::luma;
 pub use edge::MOST as MOST_EDGE;
 pub use mask::{Combine, Mask};
 pub use open::Opened;
+pub use pixels::Parts;
 pub use rect::Rect;
 pub use save::{Kind, Notes};
 
 use crate::{Error, Result};
 use colour::Colour;
-use image::imageops::replace;
-use image::{DynamicImage, ImageBuffer, Pixel, Primitive, RgbImage};
+use image::{ColorType, DynamicImage, ImageBuffer, Pixel, Primitive, RgbImage, RgbaImage};
 use pixels::Pixels;
 use std::io::Cursor;
 use std::{fmt, ops::Range, path::Path, sync::Arc};
@@ -181,7 +181,7 @@ impl Picture {
     }
 
     /// The same with a `patch` of the same colour type laid over it, its corner at a column and a row; what would lie
-    /// outside is cut off.
+    /// outside is cut off. It is put together when its pixels are asked for.
     ///
     /// # Errors
     /// When the colour types differ.
@@ -190,21 +190,7 @@ impl Picture {
             let cause = format!("{:?} does not fit {:?}", patch.pixels.color(), self.pixels.color());
             return Err(Error::control("picture", cause, "Open the file that it was made from"));
         }
-        use DynamicImage::*;
-        let mut image = DynamicImage::clone(&self.pixels);
-        let (x, y) = (i64::from(x), i64::from(y));
-        match (&mut image, &*patch.pixels) {
-            (ImageLuma8(image), ImageLuma8(patch)) => replace(image, patch, x, y),
-            (ImageLumaA8(image), ImageLumaA8(patch)) => replace(image, patch, x, y),
-            (ImageRgb8(image), ImageRgb8(patch)) => replace(image, patch, x, y),
-            (ImageRgba8(image), ImageRgba8(patch)) => replace(image, patch, x, y),
-            (ImageLuma16(image), ImageLuma16(patch)) => replace(image, patch, x, y),
-            (ImageLumaA16(image), ImageLumaA16(patch)) => replace(image, patch, x, y),
-            (ImageRgb16(image), ImageRgb16(patch)) => replace(image, patch, x, y),
-            (ImageRgba16(image), ImageRgba16(patch)) => replace(image, patch, x, y),
-            _ => {} // refused above
-        }
-        Ok(self.with_pixels(image))
+        Ok(Self { pixels: self.pixels.patched(&patch.pixels, (x, y)), origin: self.origin.clone() })
     }
 
     /// The smallest rectangle around all pixels in which another picture of the same size and colour type differs; the
@@ -258,14 +244,14 @@ impl Picture {
     }
 
     /// The picture on a canvas that has grown by so many pixels on each side, at the same depth and colour type. New
-    /// pixels are transparent where there is alpha, and otherwise continue the nearest edge, smoother with distance.
+    /// pixels are transparent where there is alpha, and otherwise continue the nearest edge, smoother with distance. They
+    /// are made when they are asked for.
     ///
     /// # Errors
     /// When the canvas would have more than 200 megapixels.
     pub fn extended(&self, left: u32, top: u32, right: u32, bottom: u32) -> Result<Self> {
         let (width, height) = grow::grown_size((self.width(), self.height()), [left, top, right, bottom])?;
-        let grown = on_pixels!(&*self.pixels, buffer => grow::grow(buffer, left, top, width, height).into());
-        Ok(self.with_pixels(grown))
+        Ok(Self { pixels: self.pixels.grown((left, top), (width, height)), origin: self.origin.clone() })
     }
 
     /// The same picture, kept as small as can be: where it came of another by a change within a rectangle, as that change.
@@ -274,15 +260,58 @@ impl Picture {
         Self { pixels: self.pixels.packed(), origin: self.origin.clone() }
     }
 
+    /// The same picture with its pixels put together now, by all threads: [`is_at_hand`](Self::is_at_hand) is true of it.
+    pub fn unpacked(&self) -> Self {
+        Self { pixels: self.pixels.unpacked(), origin: self.origin.clone() }
+    }
+
+    /// Whether its pixels can be looked at without a wait: they are there, or it [is small](Self::is_small). Those of others
+    /// are put together when they are asked for, on the thread that asks.
+    pub fn is_at_hand(&self) -> bool {
+        self.pixels.are_at_hand()
+    }
+
+    /// Whether all that it is put together from is ready, as far as it is not in `seen`, which takes it in: it is at hand
+    /// after hardly more than a copy.
+    pub fn is_open(&self, seen: &mut Parts) -> bool {
+        self.pixels.are_open(seen)
+    }
+
+    /// Whether it has so few pixels that what is done with all of them takes less than a frame.
+    pub fn is_small(&self) -> bool {
+        self.pixels.are_small()
+    }
+
+    /// Whether it is another picture on a canvas that [has grown](Self::extended).
+    pub fn has_grown_from(&self, other: &Self) -> bool {
+        self.pixels.have_grown_from(&other.pixels)
+    }
+
+    /// The bytes that it takes beside those that it was made of, as long as it is [`packed`](Self::packed).
+    pub fn own_bytes(&self) -> usize {
+        self.pixels.own_bytes()
+    }
+
+    /// A small picture of it in 8 bit, in its own colours. Of a [`packed`](Self::packed) picture it is there at once.
+    pub fn glance(&self) -> Arc<RgbaImage> {
+        self.pixels.glance()
+    }
+
+    /// Depth and colour type.
+    pub fn color(&self) -> ColorType {
+        self.pixels.color()
+    }
+
     /// Keeps a [`packed`](Self::packed) picture that is seldom looked at in less memory still: what it is put together from
-    /// becomes a PNG. Nothing else about it changes.
+    /// becomes PNGs. Nothing else about it changes.
     pub fn shrink(&self) {
         self.pixels.shrink();
     }
 
-    /// The same in good time, beside what this thread does.
-    pub fn shrink_in_time(&self) {
-        self.pixels.shrink_in_time();
+    /// The same in good time, beside what this thread does, with all that it is put together from and is not in `needed`,
+    /// which takes in the rest of it.
+    pub fn shrink_in_time(&self, needed: &mut Parts) {
+        self.pixels.shrink_in_time(needed);
     }
 
     /// The picture with other pixels within a rectangle; `image` is all of it.

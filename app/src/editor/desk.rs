@@ -190,7 +190,7 @@ impl Editor {
         self.view.fit = true;
         let results = std::mem::take(&mut snapshot.results);
         let outcomes = results.into_iter().map(|document| {
-            let thumbnail = document.picture.image().thumbnail(120, 120).to_rgba8();
+            let thumbnail = RgbaImage::clone(&document.picture.glance());
             Outcome { document, thumbnail, accepted: false }
         });
         self.results.extend(outcomes);

@@ -7,7 +7,7 @@ impl Editor {
     pub(super) fn go_to(&mut self, document: Option<Document>) {
         let Some(mut document) = document else { return };
         if document.picture_id == self.document.picture_id {
-            // It is put together already.
+            // It is at hand already, or about to be.
             document.picture = self.document.picture.clone();
         }
         // A frame that the person has placed stays where it is in the picture.
@@ -19,6 +19,7 @@ impl Editor {
             ..frame
         });
         self.document = document;
+        self.look_whether_opening();
         self.timeline = Timeline::default();
         self.picker = None;
         self.touched = (self.document.mask_id, Rect::default());
@@ -99,6 +100,7 @@ impl Editor {
                 self.waiting -= 1;
                 self.adjusted(adjustment, radius, mask_id, mask);
             }
+            Errand::Unpacked { id, picture } => self.take_unpacked(id, &picture),
             Errand::PreferencesKept(result) => self.preferences_kept(result),
             Errand::BothWeights(files) => {
                 self.importing = None;

@@ -8,6 +8,7 @@ mod files;
 mod mask;
 mod models;
 mod notices;
+mod opening;
 mod path;
 mod picker;
 mod preferences;
@@ -57,6 +58,7 @@ use crate::history::History;
 use crate::preferences::{Habits, Hint, Kept};
 use crate::worker::{self, Job, Source, Waker, Worker};
 use mask::Stroke;
+use opening::Opening;
 use variations::Batch;
 
 /// The largest brush, in canvas pixels across.
@@ -140,6 +142,8 @@ pub struct Editor {
     pub frame: Option<Rect>,
     /// Changes of the mask that are being worked out.
     waiting: usize,
+    /// Pictures that are being put together.
+    opening: Opening,
     /// What the panel says.
     pub settings: Settings,
     /// Where one looks.
@@ -243,6 +247,7 @@ impl Editor {
             snap: habits.snap,
             frame: None,
             waiting: 0,
+            opening: Opening::default(),
             settings,
             view: View { zoom: 1.0, centre: (0.0, 0.0), fit: true },
             pixels_per_point: 1.0,
@@ -306,10 +311,11 @@ impl Editor {
         self.forget_old_news();
         // After a rest the first frame would otherwise leap.
         self.play(elapsed.min(Duration::from_millis(100)));
+        self.open_missing();
         self.ask_for_redraw();
         self.ask_for_glimpse();
         self.keep_preferences();
         self.keep();
-        self.timeline.playing || self.is_decoding() || self.unkept.is_some()
+        self.timeline.playing || self.is_decoding() || self.is_opening() || self.unkept.is_some()
     }
 }

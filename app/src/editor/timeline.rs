@@ -29,7 +29,7 @@ pub struct Timeline {
     /// A full decode for the head was asked for, and is not here yet.
     pub(super) asked: Option<usize>,
     /// The canvas as the run found it, ready to be looked at.
-    before: Option<(u64, Picture)>,
+    pub(super) before: Option<(u64, Picture)>,
 }
 
 impl Editor {

@@ -35,7 +35,7 @@ const LONGEST_TEXT: u64 = 64 << 20;
 const LONGEST_RUNS: usize = 32 << 20;
 /// and the longest picture.
 const LONGEST_PICTURE: u64 = 2 << 30;
-/// All pictures together, as decoded, in bytes.
+/// All pictures together, as they are kept in memory, in bytes.
 const MOST: u64 = 16 << 30;
 /// More pixels than any mask has.
 const MOST_PIXELS: u64 = 1 << 30;
@@ -467,11 +467,11 @@ fn read_all(parts: &mut impl Parts) -> std::result::Result<Snapshot, String> {
                 base.1.patched(&picture, *x, *y).map_err(|error| format!("{name}: {error}"))?
             }
         };
-        total += picture.image().as_bytes().len() as u64;
+        total += picture.own_bytes() as u64;
         if total > MOST {
             return Err(format!("its pictures take more than {} GiB", MOST >> 30));
         }
-        pictures.insert(*id, (fresh(), picture));
+        pictures.insert(*id, (fresh(), picture.packed()));
     }
     let mut masks: HashMap<u64, (u64, Mask)> = HashMap::new();
     for (id, size) in &manifest.masks {
@@ -548,11 +548,11 @@ fn read_all(parts: &mut impl Parts) -> std::result::Result<Snapshot, String> {
     };
     let entries = manifest.entries.iter();
     let entries = entries.map(|item| Ok(Entry::new(item.label.clone(), &document(item)?)));
-    Ok(Snapshot {
-        entries: entries.collect::<std::result::Result<_, String>>()?,
-        at: manifest.at,
-        results: manifest.results.iter().map(document).collect::<std::result::Result<_, String>>()?,
-    })
+    let mut entries: Vec<Entry> = entries.collect::<std::result::Result<_, String>>()?;
+    let present = &mut entries[manifest.at].document.picture;
+    *present = present.unpacked();
+    let results = manifest.results.iter().map(document).collect::<std::result::Result<_, String>>()?;
+    Ok(Snapshot { entries, at: manifest.at, results })
 }
 
 /// A mask as runs of equal bytes, which masks nearly are everywhere: a value, and how often it comes, in 32 bits with the

@@ -14,6 +14,7 @@ use super::path::PathLooks;
 use super::revisions::Revisions;
 use super::screen::Screen;
 use super::textures::{PictureTexture, PreviewTexture};
+use super::waiting::{self, Waiting};
 use super::widgets::{tag, tag_rect};
 use super::{picker, theme, tokens};
 use crate::command::{Command, Tool};
@@ -37,6 +38,7 @@ pub(super) struct Canvas {
     /// Whether another picture than the document's lies beneath a run.
     beneath: bool,
     original: PictureTexture,
+    waiting: Waiting,
     mask: MaskLooks,
     path: PathLooks,
     preview: PreviewTexture,
@@ -132,16 +134,18 @@ impl Canvas {
         let document = &editor.document;
         let nothing = (0, Rect::default());
         let changed = document.track.as_ref().map_or(nothing, |track| (track.before, track.changed()));
-        self.picture.sync(ctx, document.picture_id, &document.picture, screen, changed);
+        let shift = self.waiting.shift(document);
+        self.picture.sync(ctx, document.picture_id, &document.picture, screen, changed, shift);
+        self.waiting.sync(ctx, editor, &self.picture);
         let other = beneath.filter(|(number, _)| *number != document.picture_id);
-        self.beneath = other.is_some();
+        self.beneath = other.as_ref().is_some_and(|(_, picture)| picture.is_at_hand());
         match other {
-            Some((number, picture)) => self.before.sync(ctx, number, &picture, screen, nothing),
+            Some((number, picture)) => self.before.sync(ctx, number, &picture, screen, nothing, None),
             None => self.before = PictureTexture::default(),
         }
         if editor.show.original && document.original_id != document.picture_id {
             let shifted = from_original(screen, document);
-            self.original.sync(ctx, document.original_id, &document.original, &shifted, nothing);
+            self.original.sync(ctx, document.original_id, &document.original, &shifted, nothing, None);
         } else {
             self.original = PictureTexture::default();
         }
@@ -158,10 +162,10 @@ impl Canvas {
         let canvas = document.picture.rect();
         let area = screen.rect(canvas);
         painter.rect_stroke(area, 0.0, Stroke::new(1.0, theme::line()), StrokeKind::Outside);
-        if document.picture.image().color().has_alpha() || !editor.show.image {
+        if document.picture.color().has_alpha() || !editor.show.image {
             handles::checkers(painter, area);
         }
-        if editor.show.original {
+        if editor.show.original && document.original.is_at_hand() {
             self.paint_original(painter, screen, editor);
             return;
         }
@@ -170,11 +174,14 @@ impl Canvas {
         if editor.show.image {
             match track.filter(|_| editor.run.is_some() || rewound) {
                 Some(_) => {
-                    let before = if self.beneath { &mut self.before } else { &mut self.picture };
-                    before.paint(painter, screen, canvas, Color32::WHITE);
+                    if self.beneath {
+                        self.before.paint(painter, screen, canvas, Color32::WHITE);
+                    } else {
+                        self.paint_picture(painter, screen, canvas);
+                    }
                     self.paint_run(painter, screen, editor, head, rewound);
                 }
-                None => self.picture.paint(painter, screen, canvas, Color32::WHITE),
+                None => self.paint_picture(painter, screen, canvas),
             }
         }
         self.paint_emptiness(painter, screen, editor);
@@ -201,6 +208,12 @@ impl Canvas {
             }
         }
         self.path.show(painter, screen, editor);
+    }
+
+    fn paint_picture(&mut self, painter: &Painter, screen: &Screen, canvas: Rect) {
+        if !self.waiting.paint(painter, screen, canvas) {
+            self.picture.paint(painter, screen, canvas, Color32::WHITE);
+        }
     }
 
     fn paint_original(&mut self, painter: &Painter, screen: &Screen, editor: &Editor) {
@@ -311,6 +324,11 @@ fn status_text(editor: &Editor) -> Option<String> {
         let tokens: usize = track.steps.iter().take(head).map(|step| step.made.len()).sum();
         (tokens, track.outline.tokens, track.outline.steps)
     };
+    if waiting::is_long(editor) {
+        let history = &editor.history;
+        let label = history.labels().nth(history.depth()).unwrap_or_default();
+        return Some(format!("opening step {}: {label}", history.depth()));
+    }
     if editor.is_selecting() {
         return Some("working on the mask".into());
     }

@@ -8,7 +8,7 @@ use egui::{
 };
 
 use super::widgets::{focus_ring, line, section};
-use super::{icons, theme};
+use super::{icons, theme, waiting};
 use crate::command::Command;
 use crate::editor::Editor;
 use crate::history::Entry;
@@ -59,7 +59,8 @@ impl Past {
     fn entry(&mut self, ui: &mut Ui, editor: &Editor, index: usize, entry: &Entry, commands: &mut Vec<Command>) {
         let present = editor.history.depth();
         let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::click());
-        let name = format!("Step {index}: {}", entry.label);
+        let opening = index == present && waiting::is_long(editor);
+        let name = format!("Step {index}: {}{}", entry.label, if opening { ", opening" } else { "" });
         response.widget_info(|| WidgetInfo::selected(Role::ListItem, true, index == present, &name));
         let fill = match (index == present, response.hovered()) {
             (true, _) => theme::mix(theme::panel(), theme::accent(), 0.14),
@@ -82,6 +83,11 @@ impl Past {
         // What was taken back is faint.
         let tint = if index > present { Color32::from_gray(110) } else { Color32::WHITE };
         egui::Image::new(&*picture).tint(tint).corner_radius(3).paint_at(ui, Rect::from_center_size(middle, size));
+        if opening {
+            let place = Rect::from_center_size(middle, Vec2::splat(PICTURE));
+            ui.painter().rect_filled(place, CornerRadius::same(3), Color32::from_black_alpha(130));
+            egui::Spinner::new().color(theme::text()).paint_at(ui, place.shrink(PICTURE / 4.0));
+        }
         let run = editor.run_of(index);
         let left = rect.min.x + PICTURE + 14.0;
         let colour = if index > present { theme::faint() } else { theme::text() };

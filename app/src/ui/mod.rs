@@ -32,6 +32,7 @@ mod timeline;
 mod tokens;
 mod tools;
 mod variations;
+mod waiting;
 mod widgets;
 
 use std::path::PathBuf;

@@ -268,11 +268,15 @@ pub(super) struct PictureTexture {
     wanted: Vec<Key>,
     reduced: Option<Arc<Reduced>>,
     job: Option<Receiver<(u64, Arc<Reduced>)>>,
+    /// Whether all that is in sight is drawn exactly.
+    settled: bool,
+    /// Where the corner of the tiles' canvas lies.
+    shift: (i64, i64),
 }
 
 impl PictureTexture {
     /// Makes and uploads what is in sight and missing. `changed` is where the picture differs from the one with the number
-    /// before it, if that is known.
+    /// before it, if that is known; as long as its pixels are not here, what is on the card is drawn, where `shift` says.
     pub(super) fn sync(
         &mut self,
         ctx: &Context,
@@ -280,7 +284,12 @@ impl PictureTexture {
         picture: &Picture,
         screen: &Screen,
         (from, changed): (u64, Rect),
+        shift: Option<(i64, i64)>,
     ) {
+        if !picture.is_at_hand() {
+            return self.wait(ctx, picture, screen, shift);
+        }
+        self.shift = (0, 0);
         if self.id != id {
             let known = self.id == from && self.tiles.canvas == picture.rect() && self.reduced.is_some();
             if known {
@@ -304,7 +313,34 @@ impl PictureTexture {
         if missing {
             ctx.request_repaint();
         }
+        self.settled = !missing && reduced.is_some();
         self.tiles.tidy();
+    }
+
+    /// The pixels are not here yet: what is on the card stays there, unless nobody knows where it lies.
+    fn wait(&mut self, ctx: &Context, picture: &Picture, screen: &Screen, shift: Option<(i64, i64)>) {
+        if shift.is_none() && self.tiles.canvas != picture.rect() {
+            self.tiles.renew(picture.rect());
+            (self.id, self.reduced, self.job) = (0, None, None);
+        }
+        (self.settled, self.shift) = (false, shift.unwrap_or_default());
+        self.wanted = self.tiles.in_sight(&self.shifted(screen), ctx.pixels_per_point());
+        self.tiles.tidy();
+    }
+
+    /// Where the canvas of the tiles lies.
+    fn shifted(&self, screen: &Screen) -> Screen {
+        Screen { origin: screen.point(self.shift.0 as f32, self.shift.1 as f32), ..*screen }
+    }
+
+    /// Whether all that is in sight is drawn exactly.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Whether there is nothing to draw.
+    pub(super) fn is_blank(&self) -> bool {
+        self.tiles.tiles.is_empty()
     }
 
     /// Makes the reduced forms of a picture, a large one beside the window.
@@ -328,7 +364,8 @@ impl PictureTexture {
 
     /// Draws the part of it that lies in `part`.
     pub(super) fn paint(&mut self, painter: &Painter, screen: &Screen, part: Rect, tint: Color32) {
-        self.tiles.paint(painter, screen, &self.wanted, part, tint);
+        let part = Rect { x: part.x - self.shift.0, y: part.y - self.shift.1, ..part };
+        self.tiles.paint(painter, &self.shifted(screen), &self.wanted, part, tint);
     }
 }
 

@@ -93,7 +93,7 @@ impl Picture {
 
     /// What a kind of file would lose of this picture, in words.
     pub fn losses(&self, kind: Kind) -> Vec<&'static str> {
-        let (colour, about) = (self.image().color(), self.about());
+        let (colour, about) = (self.color(), self.about());
         let mut losses = Vec::new();
         let deep = colour.bytes_per_pixel() / colour.channel_count() == 2;
         if deep && matches!(kind, Kind::Jpeg { .. } | Kind::WebP) {
