@@ -19,5 +19,6 @@ mod recipes;
 mod results;
 mod scenes;
 mod seams;
+mod surprise;
 mod training;
 mod window;

@@ -10,6 +10,7 @@ mod path;
 mod picker;
 mod preferences;
 mod runs;
+mod surprise;
 mod variations;
 
 pub use closeups::{Closeups, Spot};
@@ -17,6 +18,7 @@ pub use desk::Desk;
 pub use models::Offer;
 pub use path::OrderBrush;
 pub use picker::{Alternative, Picker};
+pub use surprise::{Reading, Surprise};
 pub use variations::MOST_VARIATIONS;
 
 use std::collections::hash_map::RandomState;
@@ -332,6 +334,8 @@ pub struct Editor {
     pub timeline: Timeline,
     /// The token that is looked at.
     pub picker: Option<Picker>,
+    /// How surprising the tokens of the picture are.
+    pub surprise: Surprise,
     /// The strip of results.
     pub results: Vec<Outcome>,
     batch: Batch,
@@ -429,6 +433,7 @@ impl Editor {
             closeups: Closeups::default(),
             timeline: Timeline::default(),
             picker: None,
+            surprise: Surprise::default(),
             results: Vec::new(),
             batch: Batch::default(),
             notices: Vec::new(),
@@ -624,7 +629,10 @@ impl Editor {
             Command::ShowTokens(on) => self.show.tokens = on,
             Command::ShowMask(on) => self.show.mask = on,
             Command::ShowPixelGrid(on) => self.show.pixel_grid = on,
-            Command::ShowHeat(heat) => self.show.heat = heat,
+            Command::ShowHeat(heat) => return self.show_heat(heat),
+            Command::MeasureSurprise => return self.measure_surprise(),
+            Command::ChooseSurprising(on) => return self.choose_surprising(on),
+            Command::Threshold(threshold) => self.take_threshold(threshold),
             Command::ShowMore(on) => self.show.more = on,
             Command::ShowHistory(on) => self.show.history = on,
             Command::ShowOriginal(on) => self.show.original = on,
@@ -651,6 +659,7 @@ impl Editor {
         self.play(elapsed.min(Duration::from_millis(100)));
         self.ask_for_redraw();
         self.ask_for_glimpse();
+        self.check_reading();
         self.keep_preferences();
         self.keep();
         self.timeline.playing || self.is_decoding() || self.unkept.is_some()
@@ -745,6 +754,8 @@ impl Editor {
             self.picker = None;
         } else if self.stroke.is_some() || self.painted_points().is_some() {
             self.apply(Command::CancelStroke);
+        } else if self.is_selecting_by_surprise() {
+            return self.choose_surprising(false);
         } else if self.timeline.head.is_some() {
             self.timeline.playing = false;
             self.timeline.head = None;
