@@ -340,15 +340,11 @@ fn the_window_measures_and_selects() {
     assert!(share > 0.1 && share < 0.12, "{share}");
     assert_eq!(window.state().editor.document.mask, before, "so far it is a preview");
     window.state_mut().editor.apply(Command::Threshold(Threshold::Bits(map.mean())));
-    click(&mut window, "Replace mask");
+    window.state_mut().editor.apply(Command::CombineBy(Combine::Replace));
     let count = map.cells.iter().filter(|cell| cell.bits >= map.mean()).count();
     window.get_by_label("Select the most surprising tokens");
     window.key_press(Key::Enter);
     window.run_steps(3);
-    if window.state().editor.is_selecting_by_surprise() {
-        // The mode has the keyboard now.
-        click(&mut window, "Select the most surprising tokens");
-    }
     let editor = &window.state().editor;
     assert!(!editor.is_selecting_by_surprise() && editor.history.depth() == depth + 1);
     assert_eq!(editor.history.undo_label().as_deref(), Some("Select by surprise"));
@@ -374,6 +370,14 @@ fn the_window_measures_and_selects() {
     let notices: Vec<_> = window.state_mut().editor.notices.drain(..).collect();
     assert!(notices.len() == 1 && notices[0].cause.contains("no token is so surprising"), "{notices:?}");
     assert_eq!(window.state().editor.document.mask, before);
+
+    // By its button, with another mode.
+    click(&mut window, "Select…");
+    click(&mut window, "Add to mask");
+    click(&mut window, "Select the most surprising tokens");
+    let both = before.combined(&map.mask(Threshold::Bits(map.mean()), 512, 512), Combine::Add).expect("of one size");
+    assert_eq!(window.state().editor.document.mask, both);
+    window.state_mut().editor.apply(Command::Undo);
 
     // By key; Escape leaves it with what was shown before.
     window.state_mut().editor.apply(Command::ShowHeat(None));
@@ -410,9 +414,8 @@ fn reading_gives_way_and_a_map_belongs_to_its_picture() {
     editor.apply(Command::Generate);
     assert!(editor.run.is_some());
     window.run_steps(2);
-    window.get_by_label("Surprise");
     let switch = |window: &Harness<'_, App>| window.get_by_label("Surprise").accesskit_node().is_disabled();
-    assert!(switch(&window) || window.state().editor.surprise_map().is_some());
+    assert!(switch(&window), "while a run is on");
     until(&mut window, "the run is done", |editor| editor.run.is_none());
     until(&mut window, "the reading is given up", |editor| editor.surprise.reading.is_none());
     assert!(window.state().editor.notices.iter().all(|notice| !notice.bad));

@@ -222,9 +222,9 @@ impl App {
             } else {
                 self.surprise = surprise::Bar::default();
                 options::show(ui.ctx(), &self.editor, screen.viewport, commands);
+                hints::show(ui.ctx(), &self.editor, screen.viewport, commands);
             }
             self.picks.show(ui.ctx(), &self.editor, &screen, commands);
-            hints::show(ui.ctx(), &self.editor, screen.viewport, commands);
             notices::show(ui.ctx(), &self.editor, screen.viewport, commands);
             if self.editor.view.fit {
                 // What zooms from here starts where the eye is.

@@ -13,6 +13,8 @@ use crate::actions::with_keys;
 use crate::command::{Command, Heat, Selection};
 use crate::editor::Editor;
 
+/// On a canvas less wide than this the bar has two lines.
+const ONE_LINE: f32 = 700.0;
 /// How strongly the colours of tokens that are not selected cover the picture while a threshold is chosen.
 const OTHERS: f32 = 0.3;
 
@@ -156,28 +158,42 @@ impl Bar {
         area.fixed_pos(corner).constrain_to(canvas).show(ctx, |ui| {
             let frame = Frame::new().fill(theme::panel()).stroke(Stroke::new(1.0, theme::accent()));
             frame.corner_radius(theme::RADIUS).inner_margin(Margin::symmetric(12, 3)).show(ui, |ui| {
-                ui.horizontal(|ui| {
-                    ui.set_height(26.0);
-                    match editor.surprise_map().filter(|_| !editor.looks_back()) {
-                        Some(map) => self.threshold(ui, editor, map, commands),
-                        None if editor.surprise.reading.is_some() => dim(ui, "The picture is being read…"),
-                        None => dim(ui, "There is no surprise map of this picture"),
-                    }
-                    let tip = "Leave without selecting (Esc)";
-                    if icon_button(ui, vec2(24.0, 24.0), icons::CLOSE, "Close select by surprise", tip, true).clicked()
-                    {
-                        commands.push(Command::ChooseSurprising(false));
-                    }
-                });
+                let line = |ui: &mut Ui, show: &mut dyn FnMut(&mut Ui)| {
+                    ui.horizontal(|ui| {
+                        ui.set_height(26.0);
+                        show(ui);
+                    });
+                };
+                let Some(map) = editor.surprise_map() else {
+                    let reading = editor.surprise.reading.is_some();
+                    let text = if reading {
+                        "The picture is being read…"
+                    } else {
+                        "This picture was not read yet: see Show"
+                    };
+                    return line(ui, &mut |ui| {
+                        dim(ui, text);
+                        close(ui, commands);
+                    });
+                };
+                if canvas.width() < ONE_LINE {
+                    line(ui, &mut |ui| self.threshold(ui, editor, map, commands));
+                    line(ui, &mut |ui| select(ui, editor, map, commands));
+                } else {
+                    line(ui, &mut |ui| {
+                        self.threshold(ui, editor, map, commands);
+                        select(ui, editor, map, commands);
+                    });
+                }
             });
         });
     }
 
+    /// How surprising tokens must be.
     fn threshold(&mut self, ui: &mut Ui, editor: &Editor, map: &SurpriseMap, commands: &mut Vec<Command>) {
-        let count = map.selected(editor.surprise.threshold).into_iter().filter(|selected| *selected).count();
         let share = match editor.surprise.threshold {
             Threshold::Share(share) => share,
-            Threshold::Bits(_) => count as f64 / map.cells.len().max(1) as f64,
+            Threshold::Bits(_) => count(map, editor) as f64 / map.cells.len().max(1) as f64,
         };
         dim(ui, "Most surprising");
         ui.spacing_mut().slider_width = 90.0;
@@ -189,14 +205,16 @@ impl Bar {
             response.request_focus();
             self.focused = true;
         }
-        let entered = response.has_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+        if response.has_focus() && ui.input(|input| input.key_pressed(Key::Enter)) && count(map, editor) > 0 {
+            commands.push(selection(editor));
+        }
         if response.changed() {
             commands.push(Command::Threshold(Threshold::Share(root * root)));
         }
-        response.on_hover_text("The share of tokens that are selected, the most surprising first (Enter selects)");
+        response.on_hover_text("The share of tokens that are selected, the most surprising first (Enter selects them)");
         let mut percent = 100.0 * share;
-        let drag = DragValue::new(&mut percent).range(0.0..=100.0).speed(0.2).max_decimals(1).suffix(" %");
-        let drag = ui.add(drag.min_size(vec2(54.0, 22.0))).accessible_name("Share of tokens (percent)");
+        let drag = DragValue::new(&mut percent).range(0.0..=100.0).speed(0.2).fixed_decimals(1).suffix(" %");
+        let drag = ui.add(drag.min_size(vec2(56.0, 22.0))).accessible_name("Share of tokens (percent)");
         if drag.changed() {
             commands.push(Command::Threshold(Threshold::Share(percent / 100.0)));
         }
@@ -208,17 +226,38 @@ impl Bar {
             commands.push(Command::Threshold(Threshold::Bits(bits)));
         }
         drag.on_hover_text("How surprising a token must be: the negative binary logarithm of its probability");
-        ui.add_space(4.0);
-        options::modes(ui, editor.combine, commands);
-        ui.add_space(4.0);
-        let tokens = if count == 1 { "1 token".into() } else { format!("{count} tokens") };
-        let button = Button::new(RichText::new(format!("Select {tokens}")).size(13.0)).min_size(vec2(112.0, 24.0));
-        let response = ui.add_enabled(count > 0, button).accessible_name("Select the most surprising tokens");
-        let response = response.on_hover_text("Changes the mask by these tokens, as one step that can be undone");
-        if response.on_disabled_hover_text("No token is so surprising").clicked() || (entered && count > 0) {
-            commands.push(Command::Select(Selection::Surprising(editor.surprise.threshold), editor.combine));
-        }
     }
+}
+
+/// Changing the mask by what is selected, and leaving.
+fn select(ui: &mut Ui, editor: &Editor, map: &SurpriseMap, commands: &mut Vec<Command>) {
+    options::modes(ui, editor.combine, commands);
+    let count = count(map, editor);
+    let tokens = if count == 1 { "1 token".into() } else { format!("{count} tokens") };
+    let button = Button::new(RichText::new(format!("Select {tokens}")).size(13.0)).min_size(vec2(112.0, 24.0));
+    let response = ui.add_enabled(count > 0, button).accessible_name("Select the most surprising tokens");
+    let response = response.on_hover_text("Changes the mask by these tokens, as one step that can be undone");
+    if response.on_disabled_hover_text("No token is so surprising").clicked() {
+        commands.push(selection(editor));
+    }
+    close(ui, commands);
+}
+
+fn close(ui: &mut Ui, commands: &mut Vec<Command>) {
+    let tip = "Leave without selecting (Esc)";
+    if icon_button(ui, vec2(24.0, 24.0), icons::CLOSE, "Close select by surprise", tip, true).clicked() {
+        commands.push(Command::ChooseSurprising(false));
+    }
+}
+
+/// How many tokens are selected.
+fn count(map: &SurpriseMap, editor: &Editor) -> usize {
+    map.selected(editor.surprise.threshold).into_iter().filter(|selected| *selected).count()
+}
+
+/// The command that takes them.
+fn selection(editor: &Editor) -> Command {
+    Command::Select(Selection::Surprising(editor.surprise.threshold), editor.combine)
 }
 
 fn dim(ui: &mut Ui, text: &str) {
