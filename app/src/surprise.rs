@@ -24,7 +24,7 @@ use crate::ui::heated;
 ///
 /// Each token is predicted from those before it: with RandAR in eight random orders, whose mean is taken, with other models in
 /// their own, with VAR from the coarser scales. The picture that is written shows the source in grey under its tokens' colours,
-/// from dark blue, 0 bits, to pale yellow, the most.
+/// from dark blue, the least bits, to pale yellow, the most.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The picture: PNG, JPEG, WebP, TIFF or BMP of any size. It is seen as a whole.
@@ -95,6 +95,7 @@ pub fn run(options: &Options, choice: DeviceChoice, shelf: &Shelf, as_json: bool
         save_atomically(file, &map.mask(threshold, picture.width(), picture.height()).png_bytes()?)?;
     }
     let selected = map.selected(threshold).into_iter().filter(|selected| *selected).count();
+    let (least, most) = map.range();
     if as_json {
         let tokens = map.cells.iter().map(
             |cell| json!({ "row": cell.row, "col": cell.col, "code": map.tokens[cell.site.index()], "bits": cell.bits }),
@@ -103,12 +104,12 @@ pub fn run(options: &Options, choice: DeviceChoice, shelf: &Shelf, as_json: bool
             "output": output, "mask": options.mask, "model": options.model, "device": model.device.name,
             "frame": frame.rect, "seen_at": frame.size, "order": order, "bits": map.total(),
             "bits_per_token": map.total() / map.bits.len() as f64, "bits_per_token_by_scale": map.scales(),
-            "most": map.most(), "selected": options.mask.as_ref().map(|_| selected), "tokens": tokens.collect::<Vec<_>>(),
+            "least": least, "most": most, "selected": options.mask.as_ref().map(|_| selected), "tokens": tokens.collect::<Vec<_>>(),
         });
         println!("{report:#}");
     } else {
-        let (mean, most) = (map.mean(), map.most());
-        println!("{}: {mean:.2} bits per token, {most:.1} at most, {}", output.display(), frame.describe());
+        let mean = map.mean();
+        println!("{}: {mean:.2} bits per token, from {least:.1} to {most:.1}, {}", output.display(), frame.describe());
         if let Some(file) = &options.mask {
             println!("{}: {selected} of {} tokens", file.display(), map.cells.len());
         }
@@ -142,13 +143,14 @@ impl Options {
 
 /// The source in grey with its tokens coloured, in 8 bit.
 fn coloured(picture: &Picture, map: &SurpriseMap) -> RgbImage {
-    let (grey, most) = (DynamicImage::from(picture.to_rgb8()).into_luma8(), map.most().max(1.0));
+    let scale = map.scale();
+    let grey = DynamicImage::from(picture.to_rgb8()).into_luma8();
     let mut image = DynamicImage::from(grey.clone()).into_rgb8();
     for cell in &map.cells {
         let rect = cell.rect.intersect(picture.rect());
         let pixels = (rect.y..rect.bottom()).flat_map(|y| (rect.x..rect.right()).map(move |x| (x as u32, y as u32)));
         for (x, y) in pixels {
-            image.get_pixel_mut(x, y).0 = heated([grey.get_pixel(x, y).0[0]; 3], (cell.bits / most) as f32);
+            image.get_pixel_mut(x, y).0 = heated([grey.get_pixel(x, y).0[0]; 3], scale(cell.bits));
         }
     }
     image

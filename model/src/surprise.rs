@@ -31,6 +31,9 @@ use crate::{Error, Result};
 /// So many random orders does a model of any order read the picture in.
 pub const ORDERS: u64 = 8;
 
+/// Colours tell at least so many bits apart.
+const LEAST_RANGE: f64 = 2.0;
+
 /// What is asked.
 #[derive(Debug, Clone)]
 pub struct Query {
@@ -200,9 +203,16 @@ impl SurpriseMap {
         self.cells.iter().map(|cell| cell.bits).sum::<f64>() / self.cells.len().max(1) as f64
     }
 
-    /// The most bits that a token of interest has.
-    pub fn most(&self) -> f64 {
-        self.cells.iter().map(|cell| cell.bits).fold(0.0, f64::max)
+    /// The least and the most bits that tokens of interest have.
+    pub fn range(&self) -> (f64, f64) {
+        let bits = || self.cells.iter().map(|cell| cell.bits);
+        (bits().reduce(f64::min).unwrap_or(0.0), bits().reduce(f64::max).unwrap_or(0.0))
+    }
+
+    /// Where so many bits stand in that range, 0 to 1, for colours; the range is widened so that noise does not look like news.
+    pub fn scale(&self) -> impl Fn(f64) -> f32 + use<> {
+        let (least, most) = self.range();
+        move |bits| ((bits - least) / (most - least).max(LEAST_RANGE)) as f32
     }
 
     /// The mean bits of each scale's tokens, from coarse to fine.

@@ -203,8 +203,9 @@ fn the_start_a_run_and_its_result() {
     until(&mut window, "the picture is read", |editor| editor.surprise_is_current());
     check(&mut window, "surprise");
     window.state_mut().editor.apply(Command::Subject(0));
+    check(&mut window, "surprise, and another subject");
     window.state_mut().editor.apply(Command::ChooseSurprising(true));
-    check(&mut window, "select by surprise, and another subject");
+    check(&mut window, "select by surprise");
     window.state_mut().editor.apply(Command::ChooseSurprising(false));
     window.state_mut().editor.apply(Command::ShowHeat(None));
     window.state_mut().editor.apply(Command::Rewind(3));

@@ -7,7 +7,7 @@ use crate::command::{Command, Heat};
 use crate::editor::Editor;
 
 /// The size of the scale.
-const SCALE: Vec2 = vec2(96.0, 10.0);
+const SCALE: Vec2 = vec2(84.0, 10.0);
 /// Height of the line.
 const LINE: f32 = 24.0;
 

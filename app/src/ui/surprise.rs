@@ -1,6 +1,6 @@
 //! The surprise map: its switch, its colours on the canvas, and the bar in which a threshold is chosen to select by.
 
-use andamento_model::surprise::{SurpriseMap, Threshold, meaning};
+use andamento_model::surprise::{Cell, SurpriseMap, Threshold, meaning};
 use egui::{
     Align2, Area, Button, Color32, Context, DragValue, Frame, Id, Key, Margin, Order, Painter, Pos2, Rect, RichText,
     Stroke, Ui, vec2,
@@ -40,8 +40,10 @@ pub(super) fn legend(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) 
     let reading = editor.surprise.reading.is_some();
     match editor.surprise_map() {
         Some(map) => {
-            let mark = editor.is_selecting_by_surprise().then(|| (least(map, editor) / full(map)) as f32);
-            let scale = legend::scale(ui, theme::heat, ("0", &format!("{:.1} bits", full(map))), mark);
+            let mark = editor.is_selecting_by_surprise().then(|| map.scale()(least(map, editor)));
+            let (least, most) = map.range();
+            let ends = (&*format!("{least:.1}"), &*format!("{most:.1} bits"));
+            let scale = legend::scale(ui, theme::heat, ends, mark);
             let (subject, mean) = (editor.surprise_subject().unwrap_or_default(), map.mean());
             scale.on_hover_text(format!("As “{subject}”, {}: {mean:.1} bits per token", map.frame.describe()));
         }
@@ -76,19 +78,31 @@ pub(super) fn legend(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) 
 pub(super) fn show(painter: &Painter, screen: &Screen, editor: &Editor) {
     let Some(map) = editor.surprise_map().filter(|_| !editor.looks_back()) else { return };
     let selected = editor.is_selecting_by_surprise().then(|| map.selected(editor.surprise.threshold));
-    let full = full(map);
+    let scale = map.scale();
     for (index, cell) in map.cells.iter().enumerate() {
         let on = selected.as_ref().is_none_or(|selected| selected[index]);
-        let colour = theme::heat((cell.bits / full) as f32).gamma_multiply(if on { tokens::HEAT } else { OTHERS });
-        painter.rect_filled(screen.rect(cell.rect).shrink(0.5), 0.0, colour);
+        let colour = theme::heat(scale(cell.bits)).gamma_multiply(if on { tokens::HEAT } else { OTHERS });
+        painter.rect_filled(place(screen, editor, map, cell).shrink(0.5), 0.0, colour);
     }
     if let Some(selected) = selected {
-        outline(painter, screen, map, &selected);
+        outline(painter, screen, editor, map, &selected);
     }
 }
 
+/// Where a token lies on the screen: not what it touches, which it may share with others, but its own part of the frame.
+fn place(screen: &Screen, editor: &Editor, map: &SurpriseMap, cell: &Cell) -> Rect {
+    let (frame, grid) = (map.frame.rect, map.lattice.finest());
+    let point = |row: usize, col: usize| {
+        let share = |at: usize, of: usize| at as f32 / of.max(1) as f32;
+        let x = frame.x as f32 + frame.width as f32 * share(col, grid.cols);
+        screen.point(x, frame.y as f32 + frame.height as f32 * share(row, grid.rows))
+    };
+    let whole = Rect::from_min_max(point(cell.row, cell.col), point(cell.row + 1, cell.col + 1));
+    whole.intersect(screen.rect(editor.document.picture.rect()))
+}
+
 /// A line around selected tokens, light on dark so that it shows on any colour.
-fn outline(painter: &Painter, screen: &Screen, map: &SurpriseMap, selected: &[bool]) {
+fn outline(painter: &Painter, screen: &Screen, editor: &Editor, map: &SurpriseMap, selected: &[bool]) {
     let grid = map.lattice.finest();
     let mut on = vec![false; grid.len()];
     map.cells.iter().zip(selected).for_each(|(cell, selected)| on[cell.row * grid.cols + cell.col] = *selected);
@@ -100,7 +114,7 @@ fn outline(painter: &Painter, screen: &Screen, map: &SurpriseMap, selected: &[bo
     };
     let mut lines: Vec<[Pos2; 2]> = Vec::new();
     for (cell, _) in map.cells.iter().zip(selected).filter(|(_, selected)| **selected) {
-        let (row, col, rect) = (cell.row, cell.col, screen.rect(cell.rect));
+        let (row, col, rect) = (cell.row, cell.col, place(screen, editor, map, cell));
         let beside = [
             (is_on(row.checked_sub(1), Some(col)), [rect.left_top(), rect.right_top()]),
             (is_on(Some(row + 1), Some(col)), [rect.left_bottom(), rect.right_bottom()]),
@@ -128,11 +142,6 @@ pub(super) fn explained(editor: &Editor, (x, y): (f32, f32)) -> Option<String> {
     Some(format!("{first}\nmore surprising than {share:.0} % of the tokens"))
 }
 
-/// The bits of the brightest colour: differences of less than a bit do not look like news.
-fn full(map: &SurpriseMap) -> f64 {
-    map.most().max(1.0)
-}
-
 /// The bits of the least surprising token that is selected; of none, the most that one could have.
 fn least(map: &SurpriseMap, editor: &Editor) -> f64 {
     if let Threshold::Bits(bits) = editor.surprise.threshold {
@@ -140,7 +149,7 @@ fn least(map: &SurpriseMap, editor: &Editor) -> f64 {
     }
     let selected = map.selected(editor.surprise.threshold);
     let bits = map.cells.iter().zip(selected).filter(|(_, selected)| *selected).map(|(cell, _)| cell.bits);
-    bits.fold(map.most(), f64::min)
+    bits.fold(map.range().1, f64::min)
 }
 
 /// The bar in which a threshold is chosen.
