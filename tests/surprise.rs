@@ -1,22 +1,15 @@
 //! The surprise map: against its definition, what is selected by it, and in the window.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::{LazyLock, Mutex, MutexGuard};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use andamento::command::{Command, Heat, Selection};
-use andamento::document::fresh;
-use andamento::editor::{Editor, Engine};
-use andamento::files::folders::Folders;
-use andamento::ui::{App, StartOptions};
-use andamento::worker;
+use andamento::editor::Engine;
+use andamento::ui::App;
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::evaluate::likelihood;
 use andamento_model::frame::Frame;
 use andamento_model::lattice::{Lattice, Site, Token};
-use andamento_model::library::imported::Shelf;
 use andamento_model::library::{Model, bundled};
 use andamento_model::network::Prompt;
 use andamento_model::order;
@@ -29,7 +22,7 @@ use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::driven::{Opening, until, until_ready};
 
 fn load(id: &str) -> Model {
     bundled(id).expect("bundled").load(choose(DeviceChoice::Cpu).expect("a processor")).expect("loads")
@@ -290,26 +283,6 @@ fn the_top_share_is_selected_and_no_other_token_is_made_with_it() {
     assert_eq!((even.range(), even.scale()(3.0)), ((2.0, 2.0), 0.5), "noise does not look like news");
 }
 
-fn window() -> Harness<'static, App> {
-    let shelf = Shelf::open(Some(&std::env::temp_dir().join("andamento-surprise-without-library"))).expect("a folder");
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("surprise-{}-{}", std::process::id(), fresh()));
-    let folders = Folders::open(Some(&home)).expect("a folder");
-    let start = StartOptions { device: DeviceChoice::Cpu, picture: None, model: None, shelf: shelf.clone(), folders };
-    let source = worker::from_library(shelf);
-    let builder = Harness::builder().with_size([1440.0, 900.0]).with_max_steps(40);
-    builder.build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("it opens"))
-}
-
-fn until(window: &mut Harness<'_, App>, what: &str, mut done: impl FnMut(&Editor) -> bool) {
-    let start = Instant::now();
-    while !done(&window.state().editor) {
-        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
-        window.step();
-        sleep(Duration::from_millis(4));
-    }
-    window.run_steps(2);
-}
-
 fn click(window: &mut Harness<'_, App>, label: &str) {
     window.get_by_label(label).click();
     window.run_steps(3);
@@ -318,7 +291,7 @@ fn click(window: &mut Harness<'_, App>, label: &str) {
 /// The switch is pressed, the map appears, a threshold is chosen, and the mask is there: one step that can be undone.
 #[test]
 fn the_window_measures_and_selects() {
-    let mut window = window();
+    let mut window = Opening::default().window();
     let before = window.state().editor.document.mask.clone();
     let depth = window.state().editor.history.depth();
     // Even while the model is being loaded.
@@ -408,8 +381,8 @@ fn the_window_measures_and_selects() {
 /// Whatever takes the model ends the reading; a map belongs to its picture; and what cannot be had says why.
 #[test]
 fn reading_gives_way_and_a_map_belongs_to_its_picture() {
-    let mut window = window();
-    until(&mut window, "the model is ready", |editor| matches!(editor.engine, Engine::Ready { .. }));
+    let mut window = Opening::default().window();
+    until_ready(&mut window);
     let editor = &mut window.state_mut().editor;
     editor.apply(Command::Steps(4));
     editor.apply(Command::MeasureSurprise);
@@ -445,7 +418,7 @@ fn reading_gives_way_and_a_map_belongs_to_its_picture() {
     // Another model: the map was the first one's.
     window.state_mut().editor.apply(Command::Redo);
     window.state_mut().editor.apply(Command::ChooseModel("scenes-var".into()));
-    until(&mut window, "the model is ready", |editor| matches!(editor.engine, Engine::Ready { .. }));
+    until_ready(&mut window);
     assert!(window.state().editor.surprise_map().is_none());
     click(&mut window, "Read it");
     until(&mut window, "it is read", |editor| editor.surprise_map().is_some() && editor.surprise.reading.is_none());

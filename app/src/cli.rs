@@ -79,7 +79,7 @@ pub enum Command {
     Train(training::Options),
     /// Measure how good a model is, on pictures it was not trained on.
     Evaluate(evaluate::Options),
-    /// Measure how surprising every token of a picture is.
+    /// Measure how surprising every token of a picture is: its negative log-likelihood, in bits.
     Surprise(surprise::Options),
 }
 

@@ -20,11 +20,7 @@ use crate::files::export::{QUALITY, write_picture};
 use crate::progress::Line;
 use crate::ui::heated;
 
-/// Measure how surprising every token of a picture is to a model: its negative log-likelihood, in bits.
-///
-/// Each token is predicted from those before it: with RandAR in eight random orders, whose mean is taken, with other models in
-/// their own, with VAR from the coarser scales. The picture that is written shows the source in grey under its tokens' colours,
-/// from dark blue, the least bits, to pale yellow, the most.
+/// Measure how surprising every token of a picture is.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The picture: PNG, JPEG, WebP, TIFF or BMP of any size. It is seen as a whole.
@@ -36,13 +32,15 @@ pub struct Options {
     /// What the picture shows: a name or a number; see `andamento models`. Without one nothing in particular.
     #[arg(long, value_name = "NAME|ID", allow_negative_numbers = true)]
     class: Option<String>,
-    /// Predict each token from those before it in this order, in one pass; see `andamento orders`.
+    /// Predict each token from those before it in this order; see `andamento orders`. By default RandAR takes the mean of eight
+    /// random orders, other models their own, VAR the coarser scales.
     #[arg(long, value_name = "NAME")]
     order: Option<String>,
     /// Decides random orders.
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
-    /// The picture to write: .png, .tif, .webp or .jpg. By default a PNG with a new name after the source's.
+    /// The picture to write, the source in grey under its tokens' colours from dark blue, the least bits, to pale yellow, the
+    /// most: .png, .tif, .webp or .jpg. By default a PNG with a new name after the source's.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write a mask of the most surprising tokens as well, for `inpaint`: an 8-bit grey PNG.

@@ -149,7 +149,7 @@ pub fn measure(
         let sequence = order::arrange(order, &lattice, query.seed.wrapping_add(pass))?;
         let seed = query.seed;
         likelihood::read(model.network.as_mut(), query.class, (order, &sequence), &tokens, seed, &mut |read| {
-            read.iter().for_each(|(site, bits)| sums[site.index()] += bits);
+            read.iter().for_each(|token| sums[token.site.index()] += token.bits);
             done += read.len();
             if done == (pass as usize + 1) * lattice.len() {
                 let mean = sums.iter().map(|sum| sum / (pass + 1) as f64).collect();

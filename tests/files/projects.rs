@@ -25,7 +25,7 @@ use image::{DynamicImage, ImageBuffer, RgbImage};
 use proptest::prelude::*;
 use zip::{ZipArchive, ZipWriter};
 
-use super::Folder;
+use crate::folder::Folder;
 
 /// A picture of any of the eight types, from a seed.
 fn picture(kind: usize, width: u32, height: u32, seed: u64) -> Picture {
@@ -239,7 +239,7 @@ proptest! {
     ) {
         let folder = Folder::new("exact");
         let source = picture(kind, width, height, seed);
-        let png = folder.file("source.png", &source.png_bytes().expect("it has pixels"));
+        let png = folder.write("source.png", source.png_bytes().expect("it has pixels"));
         let (start, remarks) = Document::open(&png).expect("it was just written");
         assert!(remarks.is_empty() && start.picture == source);
         let (mut history, document, _) = history(start, &edits);
@@ -295,7 +295,7 @@ proptest! {
         let mut bytes = fs::read(&file).expect("it was just written");
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
-        let damaged = folder.file("b.andamento", &bytes);
+        let damaged = folder.write("b.andamento", &bytes);
         if let Err(error) = project::open(&damaged) {
             assert!(error.to_string().contains("b.andamento"), "{error}");
         }
@@ -336,7 +336,7 @@ fn a_project_that_does_not_hold_together_is_refused_with_the_reason() {
         }
         assert!(found, "{part} has no {old}");
         let bytes = copy.finish().expect("memory").into_inner();
-        let refused = project::open(&folder.file("b.andamento", &bytes)).map(|_| ()).expect_err(new).to_string();
+        let refused = project::open(&folder.write("b.andamento", &bytes)).map(|_| ()).expect_err(new).to_string();
         assert!(refused.contains("b.andamento"), "{refused}");
         refused
     };
@@ -347,7 +347,7 @@ fn a_project_that_does_not_hold_together_is_refused_with_the_reason() {
     assert!(changed("runs/", "\"site\":", "\"site\":9").contains("steps"));
     assert!(changed("runs/", "\"rows\":4", "\"rows\":4000000000").contains("lattice"));
     assert!(changed("runs/", "\"guess\":[", "\"guess\":[1,").contains("plan"));
-    let text = folder.file("c.andamento", b"PK\x03\x04 and nothing else");
+    let text = folder.write("c.andamento", b"PK\x03\x04 and nothing else");
     assert!(project::open(&text).is_err());
 }
 

@@ -1,8 +1,10 @@
 //! The surprise map: how unlikely every token of the picture is under the model, and selecting by it.
 
+use andamento_model::frame::Frame;
 use andamento_model::surprise::{self, Query, SurpriseMap, Threshold};
 
 use super::*;
+use crate::actions;
 
 /// What a map is of.
 #[derive(Debug, Clone, PartialEq)]

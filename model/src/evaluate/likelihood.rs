@@ -30,14 +30,23 @@ pub fn bits(network: &mut dyn Network, class: u32, order: &str, tokens: &[Token]
     let sequence = order::arrange(order, &spec.lattice, seed)?;
     let mut bits = vec![0.0; tokens.len()];
     read(network, class, (order, &sequence), tokens, seed, &mut |read| {
-        read.iter().for_each(|(site, more)| bits[site.index()] += more);
+        read.iter().for_each(|token| bits[token.site.index()] = token.bits);
         ControlFlow::Continue(())
     })?;
     Ok(bits)
 }
 
-/// The same in a sequence of sites that an order has, reported as it is read: the sites of a pass of the network, each with
-/// its bits. Ends early if told to break off.
+/// A token that was read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Read {
+    /// Where.
+    pub site: Site,
+    /// Its bits.
+    pub bits: f64,
+}
+
+/// The same in a sequence of sites that an order has, reported as it is read, a pass of the network at a time. Ends early if
+/// told to break off.
 ///
 /// # Errors
 /// As [`bits`].
@@ -47,7 +56,7 @@ pub fn read(
     (order, sequence): (&str, &[u32]),
     tokens: &[Token],
     seed: u64,
-    report: &mut dyn FnMut(&[(Site, f64)]) -> ControlFlow<()>,
+    report: &mut dyn FnMut(&[Read]) -> ControlFlow<()>,
 ) -> Result<()> {
     let spec = network.spec().clone();
     let (lattice, abilities) = (spec.lattice, spec.abilities);
@@ -61,8 +70,8 @@ pub fn read(
     if let Some(logits) = network.teacher_forced(class, &visited, &told)? {
         let rows = numbers(logits)?;
         let rows = visited.iter().zip(&told).zip(rows.chunks_exact(spec.vocab));
-        let read: Vec<_> = rows.map(|((site, token), row)| (*site, surprise(row, *token))).collect();
-        let _all = report(&read);
+        let read = |((site, token), row): ((&Site, &Token), &[f32])| Read { site: *site, bits: surprise(row, *token) };
+        let _all = report(&rows.map(read).collect::<Vec<_>>());
         return Ok(());
     }
     let nothing = vec![None; lattice.len()];
@@ -70,7 +79,8 @@ pub fn read(
     network.begin(&Prompt { class, guided: false }, &plan.lattice)?;
     for (step, visit) in plan.visits.iter().enumerate() {
         let final_ones = if schedule.revises() { 1 } else { visit.sites.len() };
-        let mut read: Vec<(Site, f64)> = visit.sites[..final_ones].iter().map(|site| (*site, 0.0)).collect();
+        let final_ones = visit.sites[..final_ones].iter();
+        let mut read: Vec<Read> = final_ones.map(|site| Read { site: *site, bits: 0.0 }).collect();
         let mut chosen: Vec<Token> = vec![0; visit.sites.len()];
         let mut logits = network.predict(&visit.sites)?;
         let mut radix = 1;
@@ -79,9 +89,9 @@ pub fn read(
             let rows = numbers(logits)?;
             for (index, (site, row)) in visit.sites.iter().zip(rows.chunks_exact(codes)).enumerate() {
                 let value = match read.get_mut(index) {
-                    Some((_, bits)) => {
+                    Some(read) => {
                         let value = tokens[site.index()] / radix % codes as Token;
-                        *bits += surprise(row, value);
+                        read.bits += surprise(row, value);
                         value
                     }
                     None => Sampling::default().draw(row, &Draw { seed, step, site: *site, factor })?.token,
