@@ -323,7 +323,7 @@ fn the_window_measures_and_selects() {
     window.run_steps(3);
     let editor = &window.state().editor;
     assert!(!editor.is_selecting_by_surprise() && editor.history.depth() == depth + 1);
-    assert_eq!(editor.history.undo_label().as_deref(), Some("Select by surprise"));
+    assert_eq!(editor.history.undo_label(), Some("Select by surprise"));
     assert_eq!(editor.document.mask, map.mask(Threshold::Bits(map.mean()), 512, 512));
     let made = map.frame.masked_sites(&editor.document.mask, 16, 16).into_iter().filter(|made| *made).count();
     assert_eq!(made, count);
