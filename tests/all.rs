@@ -22,5 +22,6 @@ mod recipes;
 mod results;
 mod scenes;
 mod seams;
+mod surprise;
 mod training;
 mod window;

@@ -642,6 +642,67 @@ fn smooth_pictures_of_an_imported_var_replay_and_what_it_cannot_do_is_refused() 
 }
 
 #[test]
+fn surprise_is_a_heat_map_a_mask_and_figures() {
+    let folder = Folder::new("surprise");
+    let (width, height) = (300, 230);
+    photograph(width, height).save(folder.file("in.png")).expect("picture");
+    let before = std::fs::read(folder.file("in.png")).expect("picture");
+    let run = "surprise --image in.png --class 3";
+    let report = folder.succeeds(&format!("{run} -o map.png --mask mask.png --share 25 --json"));
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let tokens = report["tokens"].as_array().expect("tokens");
+    let bits = |token: &serde_json::Value| token["bits"].as_f64().expect("bits");
+    let selected = (tokens.len() as f64 * 0.25).round();
+    assert_eq!(report["selected"], selected as u64);
+    let mut sorted: Vec<f64> = tokens.iter().map(bits).collect();
+    sorted.sort_by(f64::total_cmp);
+    assert_eq!(report["most"].as_f64(), sorted.last().copied());
+    assert!(report["bits"].as_f64().expect("bits") >= sorted.iter().sum::<f64>() - 1e-6, "tokens may lie outside");
+    let map = open(&folder.file("map.png"));
+    assert_eq!((map.width(), map.height()), (width, height));
+    assert!(!folder.file("in-surprise-andamento-001.png").exists());
+
+    // The mask is one for inpainting.
+    let mask = open(&folder.file("mask.png"));
+    assert!(mask.color() == image::ColorType::L8 && (mask.width(), mask.height()) == (width, height));
+    let white = mask.as_bytes().iter().filter(|byte| **byte == 255).count() as f64;
+    assert!((0.15..0.3).contains(&(white / f64::from(width * height))), "{white} pixels");
+    folder.succeeds("inpaint --image in.png --mask mask.png --seed 1 --steps 4 -o out.png");
+    changed(&open(&folder.file("in.png")), &open(&folder.file("out.png")), &mask.into_luma8());
+
+    // The same again is the same; another order, another class and another model are not.
+    let map = std::fs::read(folder.file("map.png")).expect("map");
+    folder.succeeds(&format!("{run} -o again.png"));
+    assert_eq!(std::fs::read(folder.file("again.png")).expect("map"), map);
+    for (other, name) in [("--order raster", "a.png"), ("--model scenes-var", "b.png"), ("--class 9", "c.png")] {
+        folder.succeeds(&format!(
+            "surprise --image in.png {} {other} -o {name}",
+            if name == "c.png" { "" } else { "--class 3" }
+        ));
+        assert_ne!(std::fs::read(folder.file(name)).expect("map"), map, "{other}");
+    }
+    folder.succeeds(run);
+    assert!(folder.file("in-surprise-andamento-001.png").exists(), "a new name beside the source");
+    assert_eq!(std::fs::read(folder.file("in.png")).expect("picture"), before);
+
+    folder.fails("surprise --image missing.png", 1, "missing.png");
+    for (rest, names) in [
+        ("--model none-such", "none-such"),
+        ("--order none-such", "order"),
+        ("--model scenes-var --order raster", "order"),
+        ("--class zebra", "class"),
+        ("-o in.png", "in.png is the source itself"),
+        ("-o map.andamento", "--output"),
+        ("-o map.ora", "--output"),
+        ("--mask in.png", "--mask"),
+        ("--mask m.png --share 101", "--share"),
+        ("--share 20", "--mask"),
+    ] {
+        folder.fails(&format!("{run} {rest}").replace("--class 3 --class", "--class"), 2, names);
+    }
+}
+
+#[test]
 fn an_imported_rar_follows_another_order_and_says_that_it_is_an_experiment() {
     let folder = Folder::new("rar");
     let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens");

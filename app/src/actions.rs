@@ -170,7 +170,7 @@ fn is_running(editor: &Editor) -> Option<String> {
 }
 
 fn is_at_rest(editor: &Editor) -> Option<String> {
-    editor.run.is_none().then(|| "Nothing runs".into())
+    (editor.run.is_none() && editor.surprise.reading.is_none()).then(|| "Nothing runs".into())
 }
 
 fn has_no_track(editor: &Editor) -> Option<String> {
@@ -266,6 +266,12 @@ pub static ACTIONS: &[Action] = &[
         .unless(is_empty),
     Action::new(Menu::Select, "feather-mask", "Feather mask…", |_| Command::Ask(Dialog::Adjust(Adjustment::Feather)))
         .unless(is_empty),
+    Action::new(Menu::Select, "select-surprising", "Select by surprise…", |editor| {
+        Command::ChooseSurprising(!editor.is_selecting_by_surprise())
+    })
+    .keys_are("Shift+S")
+    .unless(|editor| editor.cannot_show_surprise().filter(|_| !editor.is_selecting_by_surprise()))
+    .apart(),
     Action::new(Menu::Select, "import-mask", "Import mask…", |_| Command::Ask(Dialog::ImportMask)).apart(),
     Action::new(Menu::Select, "export-mask", "Export mask…", |_| Command::Ask(Dialog::ExportMask)).unless(is_empty),
     Action::new(Menu::Select, "clear-order", "Clear painted order", |_| Command::ClearOrder)
@@ -380,6 +386,10 @@ pub static ACTIONS: &[Action] = &[
         .ticked(|editor| editor.show.heat == Some(Heat::Uncertainty)),
     Action::new(Menu::View, "heat-likelihood", "Likelihood", |editor| heat(editor, Heat::Likelihood))
         .ticked(|editor| editor.show.heat == Some(Heat::Likelihood)),
+    Action::new(Menu::View, "heat-surprise", "Surprise", |editor| heat(editor, Heat::Surprise))
+        .keys_are("S")
+        .ticked(|editor| editor.show.heat == Some(Heat::Surprise))
+        .unless(|editor| editor.cannot_show_surprise().filter(|_| editor.show.heat != Some(Heat::Surprise))),
     Action::new(Menu::View, "show-more", "Controls seldom needed", |editor| Command::ShowMore(!editor.show.more))
         .ticked(|editor| editor.show.more)
         .apart(),
@@ -442,6 +452,8 @@ pub static ACTIONS: &[Action] = &[
         Command::EraseOrder(!editor.order_brush.erase)
     })
     .ticked(|editor| editor.order_brush.erase),
+    Action::new(Menu::Tools, "measure-surprise", "Surprise: read the picture again", |_| Command::MeasureSurprise)
+        .unless(Editor::cannot_read),
     Action::new(Menu::Tools, "snap", "Snap to tokens", |editor| Command::SnapToTokens(!editor.snap))
         .ticked(|editor| editor.snap),
     Action::new(Menu::Tools, "contiguous", "Wand: contiguous", |editor| Command::Contiguous(!editor.wand.contiguous))
@@ -460,5 +472,5 @@ pub const HELD: [(&str, &str); 11] = [
     ("Enter, Backspace", "close a polygon; take back its last point"),
     ("Tab", "hold to see the original, while the canvas has the keyboard"),
     ("F6", "keyboard to the canvas, or to the controls, where Tab goes on"),
-    ("Esc", "leave the alternatives, the gesture, then the past, then stop the run"),
+    ("Esc", "leave the alternatives, the gesture, selecting by surprise, then the past, then stop the run"),
 ];

@@ -30,7 +30,7 @@ use crate::files::record::notes_of_run;
 use crate::files::save::save_with;
 use crate::files::{export, openraster};
 use crate::progress::Line;
-use crate::{bench, doctor, evaluate, frames, models, training};
+use crate::{bench, doctor, evaluate, frames, models, surprise, training};
 
 /// An image editor that repaints pictures with autoregressive generators, token by token. Without a command it opens the
 /// editor.
@@ -79,6 +79,8 @@ pub enum Command {
     Train(training::Options),
     /// Measure how good a model is, on pictures it was not trained on.
     Evaluate(evaluate::Options),
+    /// Measure how surprising every token of a picture is: its negative log-likelihood, in bits.
+    Surprise(surprise::Options),
 }
 
 /// Make a whole picture.
@@ -295,6 +297,7 @@ pub fn run(command: &Command, cli: &Cli) -> Result<()> {
         Command::Bench(options) => bench::run(options, choice, as_json),
         Command::Train(options) => training::run(options, choice),
         Command::Evaluate(options) => evaluate::run(options, choice, &setting.shelf, as_json),
+        Command::Surprise(options) => surprise::run(options, choice, &setting.shelf, as_json),
     }
 }
 
@@ -602,7 +605,7 @@ fn mask_rect(width: u32, height: u32) -> andamento_model::picture::Rect {
     andamento_model::picture::Rect::canvas(width, height)
 }
 
-fn check_output(output: &Path, source: Option<&Path>) -> Result<()> {
+pub(crate) fn check_output(output: &Path, source: Option<&Path>) -> Result<()> {
     match Format::of(output, QUALITY) {
         Ok(Format::Picture(_) | Format::OpenRaster) => {}
         _ => {
@@ -626,14 +629,14 @@ fn check_ledger(file: &Path, job: &Job) -> Result<()> {
     check_folder(file)
 }
 
-fn check_folder(file: &Path) -> Result<()> {
+pub(crate) fn check_folder(file: &Path) -> Result<()> {
     match file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         Some(folder) => Err(Error::file(folder, "there is no such folder", "Make it, or choose another")),
         None => Ok(()),
     }
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
+pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use andamento_model::frame::Extent;
 use andamento_model::picture::{Combine, Rect};
 use andamento_model::seam::Seam;
+use andamento_model::surprise::Threshold;
 use andamento_model::turn::Choice;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,8 @@ pub enum Heat {
     Uncertainty,
     /// How likely the chosen code was.
     Likelihood,
+    /// How unlikely the model finds the token in the picture, in bits, whoever made it.
+    Surprise,
 }
 
 /// A part of the canvas that is selected, to change the mask by.
@@ -54,6 +57,8 @@ pub enum Selection {
     Polygon(Vec<(f32, f32)>),
     /// What resembles the pixel at a canvas point, as the wand is set.
     Similar((f32, f32)),
+    /// The most surprising tokens.
+    Surprising(Threshold),
 }
 
 /// What is done to the edges of the mask.
@@ -333,6 +338,12 @@ pub enum Command {
     ShowPixelGrid(bool),
     /// Colours the tokens.
     ShowHeat(Option<Heat>),
+    /// Reads the picture anew: how surprising its tokens are.
+    MeasureSurprise,
+    /// Begins to choose how surprising tokens must be to be selected, or leaves it.
+    ChooseSurprising(bool),
+    /// How surprising they must be.
+    Threshold(Threshold),
     /// Opens or closes the controls that are seldom needed.
     ShowMore(bool),
     /// Opens or closes the history.

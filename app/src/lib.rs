@@ -18,6 +18,7 @@ pub mod keymap;
 pub mod models;
 pub mod preferences;
 pub mod progress;
+pub mod surprise;
 pub mod thumbnail;
 pub mod training;
 pub mod ui;

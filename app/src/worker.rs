@@ -4,6 +4,8 @@
 //! it, even a panic, becomes an event, and it goes on.
 
 use std::any::Any;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -23,6 +25,7 @@ use andamento_model::network::Abilities;
 use andamento_model::paint::{self, Outline, Painting, Request};
 use andamento_model::picture::{Mask, Picture};
 use andamento_model::seam::Seam;
+use andamento_model::surprise::{self, Query, SurpriseMap};
 use andamento_model::tokenizer::{Tokenizer, to_picture};
 use andamento_model::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
@@ -99,6 +102,13 @@ pub enum Job {
         track: Arc<Track>,
         /// The token.
         spot: Spot,
+    },
+    /// Reads a picture: how surprising its tokens are. Given up for a run, or another model.
+    Surprise {
+        /// The reading's number.
+        number: u64,
+        /// What is asked.
+        query: Box<Query>,
     },
     /// Waits before the next step.
     Pause,
@@ -212,6 +222,22 @@ pub enum Event {
         /// The pictures.
         pictures: Vec<RgbImage>,
     },
+    /// A picture is being read.
+    Reading {
+        /// The reading's number.
+        number: u64,
+        /// Tokens read, over all passes.
+        done: usize,
+        /// Tokens to read.
+        of: usize,
+        /// What the passes up to now come to, where that is something new.
+        map: Option<Box<SurpriseMap>>,
+    },
+    /// A picture was read, or given up.
+    Read {
+        /// The reading's number.
+        number: u64,
+    },
     /// A run is finished, or was stopped and keeps what was decoded.
     Done {
         /// The run's number.
@@ -221,7 +247,7 @@ pub enum Event {
     },
     /// Something failed.
     Failed {
-        /// The run that it ended, if one.
+        /// The run or reading that it ended, if one.
         run: Option<u64>,
         /// What, why, and what to do next.
         error: Error,
@@ -242,7 +268,8 @@ impl Worker {
         let report = Outbox { outbox, wake };
         let thread = thread::Builder::new().name("andamento-worker".into());
         // Without a thread the inbox is dropped, and the first job reports it.
-        let _detached = thread.spawn(move || Bench { source, model: None, inbox, report }.work());
+        let _detached =
+            thread.spawn(move || Bench { source, model: None, inbox, later: VecDeque::new(), report }.work());
         Self { jobs, events }
     }
 
@@ -292,14 +319,19 @@ struct Bench {
     source: Source,
     model: Option<Model>,
     inbox: Receiver<Job>,
+    /// What was asked for while a picture was read.
+    later: VecDeque<Job>,
     report: Outbox,
 }
 
 impl Bench {
     /// Until the window closes.
     fn work(mut self) {
-        while let Ok(job) = self.inbox.recv() {
-            let run = if let Job::Paint { run, .. } = &job { Some(*run) } else { None };
+        while let Some(job) = self.later.pop_front().or_else(|| self.inbox.recv().ok()) {
+            let run = match &job {
+                Job::Paint { run: number, .. } | Job::Surprise { number, .. } => Some(*number),
+                _ => None,
+            };
             let result = catch_unwind(AssertUnwindSafe(|| self.carry_out(job)));
             let result = result.unwrap_or_else(|panic| Err(broken(panic.as_ref())));
             if let Err(error) = result {
@@ -319,6 +351,7 @@ impl Bench {
                 Ok(())
             }
             Job::Closeups { track, spot } => self.closeups(&track, spot),
+            Job::Surprise { number, query } => self.read(number, &query),
             Job::Pause | Job::Resume | Job::Stop => Ok(()),
         }
     }
@@ -337,8 +370,7 @@ impl Bench {
     }
 
     fn model(&mut self) -> Result<&mut Model> {
-        let missing = || Error::control("model", "it is not loaded", "See the notice from when it was loaded");
-        self.model.as_mut().ok_or_else(missing)
+        self.model.as_mut().ok_or_else(not_loaded)
     }
 
     fn paint(&mut self, run: u64, request: &Request, earlier: &[Step]) -> Result<()> {
@@ -395,6 +427,31 @@ impl Bench {
         Ok(())
     }
 
+    /// Says how far it is after each visit of the model. Whatever else is asked for meanwhile waits, and ends it if it takes the
+    /// model.
+    fn read(&mut self, number: u64, query: &Query) -> Result<()> {
+        let Self { model, inbox, later, report, .. } = self;
+        surprise::measure(model.as_mut().ok_or_else(not_loaded)?, query, &mut |progress| {
+            let surprise::Progress { done, of, map } = progress;
+            report.send(Event::Reading { number, done, of, map: map.map(Box::new) });
+            loop {
+                match inbox.try_recv() {
+                    Ok(Job::Stop) | Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
+                    Ok(job) => {
+                        let takes_the_model = matches!(job, Job::Load { .. } | Job::Paint { .. });
+                        later.push_back(job);
+                        if takes_the_model {
+                            return ControlFlow::Break(());
+                        }
+                    }
+                    Err(TryRecvError::Empty) => return ControlFlow::Continue(()),
+                }
+            }
+        })?;
+        report.send(Event::Read { number });
+        Ok(())
+    }
+
     /// Every revision among the tokens as they were when it was made.
     fn closeups(&mut self, track: &Track, spot: Spot) -> Result<()> {
         let report = self.report.clone();
@@ -413,6 +470,10 @@ impl Bench {
     }
 }
 
+fn not_loaded() -> Error {
+    Error::control("model", "it is not loaded", "See the notice from when it was loaded")
+}
+
 /// Between two steps: whether to stop; while paused, waits here.
 fn told_to_stop(inbox: &Receiver<Job>, show: impl Fn(&Glimpse)) -> bool {
     let mut paused = false;
@@ -424,7 +485,14 @@ fn told_to_stop(inbox: &Receiver<Job>, show: impl Fn(&Glimpse)) -> bool {
             Ok(Job::Resume) => paused = false,
             Ok(Job::Glimpse(glimpse)) if paused => show(&glimpse),
             // The window asks for nothing else while a run is on; what it asked for before the run began is outdated.
-            Ok(Job::Load { .. } | Job::Paint { .. } | Job::Redraw { .. } | Job::Closeups { .. } | Job::Glimpse(_)) => {}
+            Ok(
+                Job::Load { .. }
+                | Job::Paint { .. }
+                | Job::Redraw { .. }
+                | Job::Closeups { .. }
+                | Job::Surprise { .. }
+                | Job::Glimpse(_),
+            ) => {}
             Err(TryRecvError::Empty) => return false,
         }
     }

@@ -27,6 +27,7 @@ pub mod sample;
 pub mod schedule;
 pub mod seam;
 pub mod self_test;
+pub mod surprise;
 pub mod tokenizer;
 pub mod tokenizers;
 pub mod train;

@@ -5,7 +5,7 @@
 //! the shapes say exactly which text lies where, in which colour, on what.
 
 use andamento::actions::Menu;
-use andamento::command::{Adjustment, Command, Dialog, Tool};
+use andamento::command::{Adjustment, Command, Dialog, Heat, Tool};
 use andamento::preferences::{Appearance, Kept};
 use andamento::ui::App;
 use egui::epaint::{RectShape, Shape, TextShape};
@@ -198,6 +198,17 @@ fn the_start_a_run_and_its_result() {
     window.state_mut().editor.apply(Command::PlayOrPause);
     until(&mut window, "the run is done", |editor| editor.run.is_none());
     check(&mut window, "result");
+    window.state_mut().editor.apply(Command::ShowHeat(Some(Heat::Uncertainty)));
+    check(&mut window, "uncertainty");
+    window.state_mut().editor.apply(Command::ShowHeat(Some(Heat::Surprise)));
+    until(&mut window, "the picture is read", |editor| editor.surprise_is_current());
+    check(&mut window, "surprise");
+    window.state_mut().editor.apply(Command::Subject(0));
+    check(&mut window, "surprise, and another subject");
+    window.state_mut().editor.apply(Command::ChooseSurprising(true));
+    check(&mut window, "select by surprise");
+    window.state_mut().editor.apply(Command::ChooseSurprising(false));
+    window.state_mut().editor.apply(Command::ShowHeat(None));
     window.state_mut().editor.apply(Command::Rewind(3));
     check(&mut window, "rewound");
     window.state_mut().editor.apply(Command::Order("none such"));

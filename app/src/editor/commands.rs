@@ -176,7 +176,10 @@ impl Editor {
             Command::ShowTokens(on) => self.show.tokens = on,
             Command::ShowMask(on) => self.show.mask = on,
             Command::ShowPixelGrid(on) => self.show.pixel_grid = on,
-            Command::ShowHeat(heat) => self.show.heat = heat,
+            Command::ShowHeat(heat) => return self.show_heat(heat),
+            Command::MeasureSurprise => return self.measure_surprise(),
+            Command::ChooseSurprising(on) => return self.choose_surprising(on),
+            Command::Threshold(threshold) => self.take_threshold(threshold),
             Command::ShowMore(on) => self.show.more = on,
             Command::ShowHistory(on) => self.show.history = on,
             Command::ShowOriginal(on) => self.show.original = on,
@@ -199,6 +202,8 @@ impl Editor {
             self.picker = None;
         } else if self.stroke.is_some() || self.painted_points().is_some() {
             self.apply(Command::CancelStroke);
+        } else if self.is_selecting_by_surprise() {
+            return self.choose_surprising(false);
         } else if self.timeline.head.is_some() {
             self.timeline.playing = false;
             self.timeline.head = None;

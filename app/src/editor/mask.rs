@@ -208,6 +208,7 @@ impl Editor {
                 let selected = move |picture: &Picture| picture.similar(x as u32, y as u32, tolerance, contiguous);
                 self.errands.select("Wand", &self.document, how, selected);
             }
+            Selection::Surprising(threshold) => self.select_surprising(threshold, how)?,
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ mod path;
 mod picker;
 mod preferences;
 mod runs;
+mod surprise;
 mod timeline;
 mod variations;
 
@@ -24,6 +25,7 @@ pub use notices::Notice;
 pub use path::OrderBrush;
 pub use picker::{Alternative, Picker};
 pub use runs::{Phase, Run};
+pub use surprise::{Reading, Surprise};
 pub use timeline::{Preview, Timeline};
 pub use variations::{MOST_VARIATIONS, Outcome};
 
@@ -178,6 +180,8 @@ pub struct Editor {
     pub timeline: Timeline,
     /// The token that is looked at.
     pub picker: Option<Picker>,
+    /// How surprising the tokens of the picture are.
+    pub surprise: Surprise,
     /// The strip of results.
     pub results: Vec<Outcome>,
     batch: Batch,
@@ -276,6 +280,7 @@ impl Editor {
             closeups: Closeups::default(),
             timeline: Timeline::default(),
             picker: None,
+            surprise: Surprise::default(),
             results: Vec::new(),
             batch: Batch::default(),
             notices: Vec::new(),
@@ -314,6 +319,7 @@ impl Editor {
         self.open_missing();
         self.ask_for_redraw();
         self.ask_for_glimpse();
+        self.check_reading();
         self.keep_preferences();
         self.keep();
         self.timeline.playing || self.is_decoding() || self.is_opening() || self.unkept.is_some()

@@ -184,6 +184,8 @@ impl Editor {
         let (number, request) = (fresh(), Arc::new(request));
         self.used_seed = Some(request.knobs.seed);
         let steps = earlier.as_ref().map_or_else(Vec::new, |track| track.steps.clone());
+        self.choose_surprising(false)?;
+        self.stop_reading()?;
         self.worker.send(Job::Paint { run: number, request: request.clone(), earlier: steps.clone() })?;
         self.timeline = Timeline::default();
         self.picker = None;
@@ -215,6 +217,7 @@ impl Editor {
 
     pub(super) fn stop(&mut self) -> Result<()> {
         self.batch.stop();
+        self.stop_reading()?;
         if let Some(run) = &mut self.run
             && run.phase != Phase::Stopping
         {
@@ -255,6 +258,10 @@ impl Editor {
             }
             worker::Event::Glimpse { number, token, picture } => self.take_glimpse(number, token, picture),
             worker::Event::Closeups { spot, pictures } => self.closeups.shown = Some((spot, pictures)),
+            worker::Event::Reading { number, done, of, map } => {
+                self.read_so_far(number, (done, of), map.map(|map| *map));
+            }
+            worker::Event::Read { number } => self.reading_done(number),
             worker::Event::Done { run, result } => self.done(run, result),
             worker::Event::Failed { run, error } => self.failed(run, &error),
         }
@@ -345,6 +352,7 @@ impl Editor {
     pub(super) fn failed(&mut self, number: Option<u64>, error: &Error) {
         self.timeline.asked = None;
         self.picker = None;
+        number.into_iter().for_each(|number| self.reading_done(number));
         match number {
             Some(number) if self.running(number).is_some() => {
                 self.batch = Batch::default();

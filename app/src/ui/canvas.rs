@@ -16,8 +16,8 @@ use super::screen::Screen;
 use super::textures::{PictureTexture, PreviewTexture};
 use super::waiting::{self, Waiting};
 use super::widgets::{tag, tag_rect};
-use super::{picker, theme, tokens};
-use crate::command::{Command, Tool};
+use super::{picker, surprise, theme, tokens};
+use crate::command::{Command, Heat, Tool};
 use crate::document::Document;
 use crate::editor::{Editor, Engine, Phase, Preview, cause};
 
@@ -185,10 +185,10 @@ impl Canvas {
             }
         }
         self.paint_emptiness(painter, screen, editor);
-        if let Some(heat) = editor.show.heat
-            && let Some(track) = track
-        {
-            tokens::show_heat(painter, screen, editor, track, head, heat);
+        match (editor.show.heat, track) {
+            (Some(Heat::Surprise), _) => surprise::show(painter, screen, editor),
+            (Some(heat), Some(track)) => tokens::show_heat(painter, screen, editor, track, head, heat),
+            _ => {}
         }
         if editor.show.pixel_grid {
             pixel_grid(painter, screen, canvas);
@@ -276,6 +276,13 @@ impl Canvas {
     /// Explains the token on which the pointer rests, to programs that read the window aloud too.
     fn explain(&mut self, ui: &Ui, painter: &Painter, screen: &Screen, editor: &mut Editor, (at, place): (Pos2, Pos2)) {
         let rested = ui.input(|input| input.pointer.time_since_last_movement());
+        if let Some(text) = surprise::explained(editor, screen.canvas(at)).filter(|_| self.gestures.are_idle()) {
+            match rested < REST {
+                true => ui.ctx().request_repaint_after_secs(REST - rested + 0.01),
+                false => self.tell(ui, painter, screen, place, text),
+            }
+            return;
+        }
         let Some(track) = editor.track().filter(|_| editor.show.tokens && self.gestures.are_idle()) else { return };
         if rested < REST {
             ui.ctx().request_repaint_after_secs(REST - rested + 0.01);
@@ -284,19 +291,23 @@ impl Canvas {
         let Some((step, site, made)) = tokens::find(screen, track, editor.head(), at) else { return };
         let revised = made.filter(|_| track.request.schedule.revises());
         let revised = revised.and_then(|_| self.revisions.show(painter, screen, editor, (track, step, site), place));
-        let text = match &revised {
-            Some((_, text)) => text.clone(),
-            None => {
-                let text = tokens::in_words(step, site, made);
-                tag(painter, place, Align2::LEFT_TOP, &text, screen.viewport);
-                text
+        match revised {
+            Some((spot, text)) => {
+                self.describe(ui, text);
+                editor.look_closely(spot);
             }
-        };
+            None => self.tell(ui, painter, screen, place, tokens::in_words(step, site, made)),
+        }
+    }
+
+    fn tell(&self, ui: &Ui, painter: &Painter, screen: &Screen, place: Pos2, text: String) {
+        tag(painter, place, Align2::LEFT_TOP, &text, screen.viewport);
+        self.describe(ui, text);
+    }
+
+    fn describe(&self, ui: &Ui, text: String) {
         if let Some(id) = self.id {
             ui.ctx().accesskit_node_builder(id, |node| node.set_description(text));
-        }
-        if let Some((spot, _)) = revised {
-            editor.look_closely(spot);
         }
     }
 }
@@ -360,6 +371,12 @@ fn status_text(editor: &Editor) -> Option<String> {
                 format!("{text} · {speed:.0} tokens/s · {left:.1} s left")
             }
         });
+    }
+    if let Some(reading) = &editor.surprise.reading {
+        let share = (100 * reading.done).checked_div(reading.of);
+        let how_far = share.map_or("reading the picture into tokens".into(), |share| format!("{share} %"));
+        let stopping = if reading.stopping { " · stopping" } else { "" };
+        return Some(format!("measuring surprise · {how_far}{stopping}"));
     }
     if let Some(track) =
         editor.document.track.as_ref().filter(|track| editor.timeline.head.is_some() || !track.is_complete())

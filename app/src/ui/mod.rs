@@ -11,6 +11,7 @@ mod hints;
 mod history;
 mod icons;
 mod keys;
+mod legend;
 mod menu;
 mod models;
 mod notices;
@@ -26,6 +27,7 @@ mod revisions;
 mod screen;
 mod seam;
 mod settings;
+mod surprise;
 mod textures;
 mod theme;
 mod timeline;
@@ -103,6 +105,13 @@ pub(crate) fn graphics() -> WgpuConfiguration {
     WgpuConfiguration { wgpu_setup: setup, ..eframe::NativeOptions::default().wgpu_options }
 }
 
+/// The colour of a pixel under a token of so much heat, 0 to 1, as the canvas shows it.
+pub(crate) fn heated(pixel: [u8; 3], share: f32) -> [u8; 3] {
+    let [red, green, blue] = pixel;
+    let colour = theme::mix(egui::Color32::from_rgb(red, green, blue), theme::heat(share), tokens::HEAT);
+    [colour.r(), colour.g(), colour.b()]
+}
+
 /// The program's icon; none, if it cannot be read.
 fn icon() -> IconData {
     let image = image::load_from_memory(include_bytes!("../../../assets/icon.png")).unwrap_or_default().into_rgba8();
@@ -124,6 +133,7 @@ pub struct App {
     dialogs: dialogs::Dialogs,
     history: history::Past,
     picks: picker::Picks,
+    surprise: surprise::Bar,
     pace: pace::Pace,
     last: Instant,
     zoom: f32,
@@ -160,6 +170,7 @@ impl App {
             dialogs: dialogs::Dialogs::default(),
             history: history::Past::default(),
             picks: picker::Picks::default(),
+            surprise: surprise::Bar::default(),
             pace: pace::Pace::new(),
             last: Instant::now(),
             zoom: 1.0,
@@ -207,9 +218,14 @@ impl App {
             let screen = self.canvas.show(ui, &mut self.editor, commands);
             self.editor.pixels_per_point = ui.ctx().pixels_per_point();
             self.zoom = screen.zoom * self.editor.pixels_per_point;
-            options::show(ui.ctx(), &self.editor, screen.viewport, commands);
+            if self.editor.is_selecting_by_surprise() {
+                self.surprise.show(ui.ctx(), &self.editor, screen.viewport, commands);
+            } else {
+                self.surprise = surprise::Bar::default();
+                options::show(ui.ctx(), &self.editor, screen.viewport, commands);
+                hints::show(ui.ctx(), &self.editor, screen.viewport, commands);
+            }
             self.picks.show(ui.ctx(), &self.editor, &screen, commands);
-            hints::show(ui.ctx(), &self.editor, screen.viewport, commands);
             notices::show(ui.ctx(), &self.editor, screen.viewport, commands);
             if self.editor.view.fit {
                 // What zooms from here starts where the eye is.

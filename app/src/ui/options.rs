@@ -111,7 +111,7 @@ fn hardness(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
 }
 
 /// How a selection changes the mask.
-fn modes(ui: &mut Ui, chosen: Combine, commands: &mut Vec<Command>) {
+pub(super) fn modes(ui: &mut Ui, chosen: Combine, commands: &mut Vec<Command>) {
     let modes = [
         (Combine::Replace, icons::REPLACE, "Replace mask", "A selection takes the mask's place"),
         (Combine::Add, icons::ADD, "Add to mask", "A selection is added to the mask (Shift)"),

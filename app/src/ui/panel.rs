@@ -262,7 +262,10 @@ impl Panel {
             }
             let tip = refusal.unwrap_or_else(|| with_keys(editor, "Repaint what the mask covers", "generate"));
             response.on_hover_text(&tip).on_disabled_hover_text(tip);
-            let (tip, running) = (with_keys(editor, "Stop, and keep what was decoded", "stop"), editor.run.is_some());
+            let (tip, running) = (
+                with_keys(editor, "Stop, and keep what was decoded", "stop"),
+                editor.run.is_some() || editor.surprise.reading.is_some(),
+            );
             let stop = icon_button(ui, vec2(42.0, 40.0), "", "Stop", &tip, running);
             let colour = if running { theme::text() } else { theme::faint() };
             ui.painter().rect_filled(Rect::from_center_size(stop.rect.center(), vec2(11.0, 11.0)), 1.5, colour);

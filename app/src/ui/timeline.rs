@@ -6,7 +6,7 @@ use egui::{
 };
 
 use super::widgets::{focus_ring, icon_button, pill, section};
-use super::{icons, theme};
+use super::{icons, legend, surprise, theme};
 use crate::actions::with_keys;
 use crate::command::{Command, Heat};
 use crate::document::Track;
@@ -222,5 +222,7 @@ fn switches(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
                 commands.push(Command::ShowHeat((!on).then_some(heat)));
             }
         }
+        surprise::pill(ui, editor, commands);
     });
+    legend::show(ui, editor, commands);
 }

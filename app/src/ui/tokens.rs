@@ -15,7 +15,7 @@ use crate::editor::Editor;
 /// How many of the last steps glow, the last one most.
 const GLOWING: usize = 3;
 /// How strongly heat covers the picture.
-const HEAT: f32 = 0.72;
+pub(super) const HEAT: f32 = 0.72;
 
 /// Draws the tokens of a run after its first `head` steps.
 pub(super) fn show(painter: &Painter, screen: &Screen, editor: &Editor, track: &Track, head: usize) {
@@ -85,6 +85,7 @@ pub(super) fn show_heat(painter: &Painter, screen: &Screen, editor: &Editor, tra
             Heat::Order => theme::rank(number / total),
             Heat::Uncertainty => theme::heat(made.bits / most),
             Heat::Likelihood => theme::heat(made.probability),
+            Heat::Surprise => return,
         };
         number += 1.0;
         let rect = screen.rect(track.rect(step, made.site).intersect(canvas));

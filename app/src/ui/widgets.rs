@@ -43,7 +43,7 @@ pub(super) fn pill(ui: &mut Ui, on: bool, text: &str, tip: &str) -> bool {
     focus_ring(ui, &response, rect, 20);
     ui.painter().text(rect.center(), Align2::CENTER_CENTER, text, theme::font(13.0), colour);
     let clicked = response.clicked();
-    response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip);
+    response.on_hover_cursor(CursorIcon::PointingHand).on_hover_text(tip).on_disabled_hover_text(tip);
     clicked
 }
 

@@ -8,6 +8,8 @@
 //! of its tensor. It reads drafts of the tokens to come, which nobody knows the truth of: they are drawn from the network
 //! itself. By Jensen's inequality the mean over drafts bounds the picture's bits from above.
 
+use std::ops::ControlFlow;
+
 use burn::prelude::*;
 
 use crate::lattice::{Site, Token};
@@ -23,29 +25,62 @@ use crate::{Error, Result};
 /// # Errors
 /// If the network cannot follow the order, refuses class or tokens, or the device fails.
 pub fn bits(network: &mut dyn Network, class: u32, order: &str, tokens: &[Token], seed: u64) -> Result<Vec<f64>> {
+    let spec = network.spec();
+    spec.abilities.check_course(order, spec.abilities.schedule(None))?;
+    let sequence = order::arrange(order, &spec.lattice, seed)?;
+    let mut bits = vec![0.0; tokens.len()];
+    read(network, class, (order, &sequence), tokens, seed, &mut |read| {
+        read.iter().for_each(|token| bits[token.site.index()] = token.bits);
+        ControlFlow::Continue(())
+    })?;
+    Ok(bits)
+}
+
+/// A token that was read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Read {
+    /// Where.
+    pub site: Site,
+    /// Its bits.
+    pub bits: f64,
+}
+
+/// The same in a sequence of sites that an order has, reported as it is read, a pass of the network at a time. Ends early if
+/// told to break off.
+///
+/// # Errors
+/// As [`bits`].
+pub fn read(
+    network: &mut dyn Network,
+    class: u32,
+    (order, sequence): (&str, &[u32]),
+    tokens: &[Token],
+    seed: u64,
+    report: &mut dyn FnMut(&[Read]) -> ControlFlow<()>,
+) -> Result<()> {
     let spec = network.spec().clone();
     let (lattice, abilities) = (spec.lattice, spec.abilities);
     let schedule = abilities.schedule(None);
     abilities.check_course(order, schedule)?;
     let sites: Vec<Site> = lattice.sites().collect();
     check_tokens(&sites, tokens, spec.vocab)?;
-    let sequence = order::arrange(order, &lattice, seed)?;
-    let mut bits = vec![0.0; tokens.len()];
 
     let visited: Vec<Site> = sequence.iter().copied().map(Site).collect();
     let told: Vec<Token> = visited.iter().map(|site| tokens[site.index()]).collect();
     if let Some(logits) = network.teacher_forced(class, &visited, &told)? {
         let rows = numbers(logits)?;
-        for ((site, token), row) in visited.iter().zip(&told).zip(rows.chunks_exact(spec.vocab)) {
-            bits[site.index()] = surprise(row, *token);
-        }
-        return Ok(bits);
+        let rows = visited.iter().zip(&told).zip(rows.chunks_exact(spec.vocab));
+        let read = |((site, token), row): ((&Site, &Token), &[f32])| Read { site: *site, bits: surprise(row, *token) };
+        let _all = report(&rows.map(read).collect::<Vec<_>>());
+        return Ok(());
     }
     let nothing = vec![None; lattice.len()];
-    let plan = Plan::new(lattice, &sequence, &nothing, schedule, abilities.orders.given(order))?;
+    let plan = Plan::new(lattice, sequence, &nothing, schedule, abilities.orders.given(order))?;
     network.begin(&Prompt { class, guided: false }, &plan.lattice)?;
     for (step, visit) in plan.visits.iter().enumerate() {
         let final_ones = if schedule.revises() { 1 } else { visit.sites.len() };
+        let final_ones = visit.sites[..final_ones].iter();
+        let mut read: Vec<Read> = final_ones.map(|site| Read { site: *site, bits: 0.0 }).collect();
         let mut chosen: Vec<Token> = vec![0; visit.sites.len()];
         let mut logits = network.predict(&visit.sites)?;
         let mut radix = 1;
@@ -53,12 +88,13 @@ pub fn bits(network: &mut dyn Network, class: u32, order: &str, tokens: &[Token]
             let codes = logits.dims()[2];
             let rows = numbers(logits)?;
             for (index, (site, row)) in visit.sites.iter().zip(rows.chunks_exact(codes)).enumerate() {
-                let value = if index < final_ones {
-                    let value = tokens[site.index()] / radix % codes as Token;
-                    bits[site.index()] += surprise(row, value);
-                    value
-                } else {
-                    Sampling::default().draw(row, &Draw { seed, step, site: *site, factor })?.token
+                let value = match read.get_mut(index) {
+                    Some(read) => {
+                        let value = tokens[site.index()] / radix % codes as Token;
+                        read.bits += surprise(row, value);
+                        value
+                    }
+                    None => Sampling::default().draw(row, &Draw { seed, step, site: *site, factor })?.token,
                 };
                 chosen[index] += radix * value;
             }
@@ -69,8 +105,11 @@ pub fn bits(network: &mut dyn Network, class: u32, order: &str, tokens: &[Token]
             }
         }
         network.tell(&visit.sites, &chosen)?;
+        if report(&read).is_break() {
+            break;
+        }
     }
-    Ok(bits)
+    Ok(())
 }
 
 /// Logits, `[1, sites, codes]`, row by row.
