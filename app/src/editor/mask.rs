@@ -215,6 +215,7 @@ impl Editor {
 
     pub(super) fn end_stroke(&mut self) {
         self.end_path();
+        self.end_boldness();
         let Some(stroke) = self.stroke.take() else { return };
         if stroke.before.mask == self.document.mask {
             self.document.mask_id = stroke.before.mask_id;

@@ -1,6 +1,7 @@
 //! The state of the editor, and what every command does to it. Nothing here draws, and nothing here waits.
 
 mod again;
+mod boldness;
 mod closeups;
 mod desk;
 mod files;
@@ -12,6 +13,7 @@ mod preferences;
 mod runs;
 mod variations;
 
+pub use boldness::BoldnessBrush;
 pub use closeups::{Closeups, Spot};
 pub use desk::Desk;
 pub use models::Offer;
@@ -25,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use andamento_model::boldness::{BOLD, CALM};
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::device::{DeviceChoice, Place};
 use andamento_model::frame::{Extent, Frame, Pass};
@@ -126,6 +129,8 @@ pub struct Show {
     pub image: bool,
     /// The token grid.
     pub tokens: bool,
+    /// The layer of boldness.
+    pub boldness: bool,
     /// The mask.
     pub mask: bool,
     /// How the mask is shown.
@@ -286,6 +291,8 @@ pub struct Editor {
     pub brush: Brush,
     /// The order brush.
     pub order_brush: OrderBrush,
+    /// The boldness brush.
+    pub boldness_brush: BoldnessBrush,
     /// How hard the pen presses, 0 to 1.
     pressure: f32,
     /// How selections change the mask when no key says otherwise.
@@ -395,6 +402,7 @@ impl Editor {
             history,
             brush: Brush { tool: Tool::Brush, size: 64.0, hardness: habits.hardness },
             order_brush: OrderBrush::new(),
+            boldness_brush: BoldnessBrush::new(),
             pressure: 1.0,
             combine: habits.combine,
             wand: habits.wand,
@@ -407,6 +415,7 @@ impl Editor {
             show: Show {
                 image: true,
                 tokens: true,
+                boldness: true,
                 mask: true,
                 overlay: habits.overlay,
                 pixel_grid: true,
@@ -513,18 +522,26 @@ impl Editor {
             Command::BrushSize(size) => self.take_brush_size(size),
             Command::BrushHardness(hardness) => self.brush.hardness = hardness.clamp(0.0, 1.0),
             Command::SwapErase if self.brush.tool == Tool::Order => self.order_brush.erase = !self.order_brush.erase,
+            Command::SwapErase if self.brush.tool == Tool::Boldness => {
+                self.boldness_brush.erase = !self.boldness_brush.erase;
+            }
             Command::SwapErase if self.brush.tool == Tool::Eraser => return self.take_tool(Tool::Brush),
             Command::SwapErase => return self.take_tool(Tool::Eraser),
             Command::EraseOrder(erase) => self.order_brush.erase = erase,
             Command::ClearOrder => self.clear_order(),
+            Command::Boldness(factor) => self.boldness_brush.factor = factor.clamp(CALM, BOLD),
+            Command::EraseBoldness(erase) => self.boldness_brush.erase = erase,
+            Command::ClearBoldness => self.clear_boldness(),
             Command::BeginStroke { at, erase } if self.brush.tool == Tool::Order => self.begin_path(at, erase),
+            Command::BeginStroke { at, erase } if self.brush.tool == Tool::Boldness => self.begin_boldness(at, erase),
             Command::BeginStroke { at, erase } => self.begin_stroke(at, erase),
             Command::ExtendStroke(to) => {
                 self.extend_path(to);
+                self.extend_boldness(to);
                 self.extend_stroke(to);
             }
             Command::EndStroke => self.end_stroke(),
-            Command::CancelStroke if self.cancel_path() => {}
+            Command::CancelStroke if self.cancel_path() || self.cancel_boldness() => {}
             Command::CancelStroke => {
                 let stroke = self.stroke.take();
                 self.go_to(stroke.map(|stroke| stroke.before));
@@ -623,6 +640,7 @@ impl Editor {
             Command::ShowImage(on) => self.show.image = on,
             Command::ShowTokens(on) => self.show.tokens = on,
             Command::ShowMask(on) => self.show.mask = on,
+            Command::ShowBoldness(on) => self.show.boldness = on,
             Command::ShowPixelGrid(on) => self.show.pixel_grid = on,
             Command::ShowHeat(heat) => self.show.heat = heat,
             Command::ShowMore(on) => self.show.more = on,
@@ -697,6 +715,20 @@ impl Editor {
         self.stroke.is_some()
     }
 
+    /// Whether any brush is on the canvas.
+    pub fn is_painting(&self) -> bool {
+        self.stroke.is_some() || self.painted_points().is_some() || self.boldness_brush.is_painting()
+    }
+
+    /// Whether the tool in hand takes away what it paints otherwise.
+    pub fn erases(&self) -> bool {
+        match self.brush.tool {
+            Tool::Order => self.order_brush.erase,
+            Tool::Boldness => self.boldness_brush.erase,
+            tool => tool == Tool::Eraser,
+        }
+    }
+
     /// Why Generate cannot be pressed, if it cannot.
     pub fn cannot_generate(&self) -> Option<String> {
         match (&self.engine, &self.run) {
@@ -743,7 +775,7 @@ impl Editor {
             self.dialog = None;
         } else if self.picker.is_some() {
             self.picker = None;
-        } else if self.stroke.is_some() || self.painted_points().is_some() {
+        } else if self.is_painting() {
             self.apply(Command::CancelStroke);
         } else if self.timeline.head.is_some() {
             self.timeline.playing = false;

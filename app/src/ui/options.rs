@@ -7,10 +7,13 @@ use egui::{
 };
 
 use super::widgets::{focus_ring, pill, slider};
-use super::{icons, theme};
+use super::{boldness, icons, theme};
 use crate::actions::with_keys;
 use crate::command::{Command, Overlay, Tool};
 use crate::editor::{Editor, MAX_BRUSH, Wand};
+
+/// On a canvas less wide than this the options of the boldness brush take two lines.
+const ONE_LINE: f32 = 900.0;
 
 /// The colours that are offered for the mask.
 const COLOURS: [(&str, [u8; 3]); 6] = [
@@ -27,6 +30,7 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
     if matches!(editor.brush.tool, Tool::Hand | Tool::Picker) {
         return;
     }
+    let narrow = canvas.width() < ONE_LINE;
     let corner = canvas.left_bottom() + vec2(12.0, -12.0);
     let area = Area::new(Id::unique("tool options")).order(Order::Middle).pivot(egui::Align2::LEFT_BOTTOM);
     area.fixed_pos(corner).constrain_to(canvas).show(ctx, |ui| {
@@ -47,6 +51,15 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
                         ui.add_space(10.0);
                         wand(ui, editor.wand, commands);
                     }
+                    Tool::Boldness => {
+                        size(ui, editor, commands);
+                        ui.add_space(10.0);
+                        hardness(ui, editor, commands);
+                        if !narrow {
+                            ui.add_space(10.0);
+                            boldness::options(ui, editor, commands);
+                        }
+                    }
                     Tool::Order => {
                         size(ui, editor, commands);
                         ui.add_space(10.0);
@@ -55,11 +68,17 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
                     Tool::Extend => snap(ui, editor.snap, commands),
                     Tool::Hand | Tool::Picker => {}
                 }
-                if !matches!(editor.brush.tool, Tool::Extend | Tool::Order) {
+                if !matches!(editor.brush.tool, Tool::Extend | Tool::Order | Tool::Boldness) {
                     ui.add_space(10.0);
                     overlay(ui, editor.show.overlay, commands);
                 }
             });
+            if narrow && editor.brush.tool == Tool::Boldness {
+                ui.horizontal(|ui| {
+                    ui.set_height(26.0);
+                    boldness::options(ui, editor, commands);
+                });
+            }
         });
     });
 }
