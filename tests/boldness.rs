@@ -597,7 +597,7 @@ fn the_boldness_brush_paints_takes_back_and_is_felt() {
     assert_eq!((at(&both, left), at(&both, low)), (Some(level_of(2.0)), Some(0)));
 
     // A run feels it, and says beside every token what it felt.
-    for command in [Command::Steps(6), Command::LockSeed(true), Command::Generate] {
+    for command in [Command::Steps(24), Command::LockSeed(true), Command::Generate] {
         window.state_mut().editor.apply(command);
     }
     until(&mut window, "the run is done", |editor| editor.run.is_none());
@@ -642,7 +642,10 @@ fn the_boldness_brush_paints_takes_back_and_is_felt() {
 
     // Where the likeliest is always taken it says that nothing comes of it, and a run is not told of it.
     assert_eq!(window.state().editor.feels_no_boldness(), None);
+    let told = |window: &Harness<'_, App>| window.query_by_label_contains("No effect now").is_some();
+    assert!(!told(&window));
     apply(&mut window, Command::Temperature(0.0));
+    assert!(told(&window));
     assert_eq!(window.state().editor.feels_no_boldness(), Some("the temperature is 0"));
     window.state_mut().editor.apply(Command::Generate);
     until(&mut window, "the run is done", |editor| editor.run.is_none());

@@ -337,7 +337,7 @@ pub enum Command {
     ShowTokens(bool),
     /// Shows or hides the mask.
     ShowMask(bool),
-    /// Shows or hides the boldness where it will be felt.
+    /// Shows or hides the boldness.
     ShowBoldness(bool),
     /// Shows or hides lines between pixels when one looks from near.
     ShowPixelGrid(bool),

@@ -1,6 +1,6 @@
 //! Boldness on the canvas and in the options of its brush: blue where tokens are drawn calmly, red where boldly.
 
-use andamento_model::boldness::{BOLD, CALM, factor_of, level_of, mean_factor};
+use andamento_model::boldness::{BOLD, CALM, factor_of, mean_factor};
 use egui::{
     Align2, Color32, Context, DragValue, Mesh, Painter, Rect, RichText, Shape, Stroke, StrokeKind, Ui, pos2, vec2,
 };
@@ -15,11 +15,17 @@ use crate::command::{Command, Tool};
 use crate::editor::Editor;
 
 /// How strongly the calmest and the boldest cover the picture.
-const COVER: f32 = 0.62;
-/// Where the brush is not in hand, so much less.
-const ASIDE: f32 = 0.6;
+const COVER: f32 = 0.8;
+/// Where the brush is not in hand, so much less,
+const ASIDE: f32 = 0.7;
+/// and over what a run makes or has made.
+const OVER_RESULT: f32 = 0.4;
+/// With the brush in hand the picture steps back behind a grey, so that blue and red stand out on any picture.
+const VEIL: Color32 = Color32::from_rgba_premultiplied(0x15, 0x16, 0x18, 0x78);
 /// From so many screen points per token on its factor is written.
 const NUMBERED: f32 = 30.0;
+/// So close to neutral, in natural logarithms, it is not worth a number.
+const NEARLY: f32 = 0.04;
 /// A gradient is drawn in so many parts.
 const PARTS: usize = 24;
 
@@ -37,27 +43,42 @@ impl BoldnessLooks {
         Some(painted.0)
     }
 
-    /// Draws the layer with its legend: with the boldness brush in hand, and otherwise where it will be felt.
+    /// Draws the layer: with the boldness brush in hand, whose options say what the colours mean, and otherwise where it will
+    /// be felt, with a legend.
     pub(super) fn show(&mut self, painter: &Painter, screen: &Screen, editor: &Editor) {
-        let in_hand = editor.brush.tool == Tool::Boldness;
-        if !is_shown(editor) || editor.painted_boldness().is_none() && !in_hand {
+        if !is_shown(editor) {
             return;
         }
+        let (in_hand, at_work) = (editor.brush.tool == Tool::Boldness, is_at_work(editor));
+        if in_hand && at_work {
+            painter.rect_filled(screen.rect(editor.document.picture.rect()), 0.0, VEIL);
+        }
         if editor.painted_boldness().is_some() {
-            let strength = if in_hand { 1.0 } else { ASIDE };
+            let strength = match (in_hand, at_work) {
+                (true, true) => 1.0,
+                (true, false) => OVER_RESULT,
+                (false, _) => ASIDE,
+            };
             self.texture.paint(painter, screen, Color32::WHITE.gamma_multiply(strength));
+            match in_hand {
+                true if at_work => factors(painter, screen, editor),
+                true => {}
+                false => legend(painter, screen.viewport, editor),
+            }
         }
-        if in_hand {
-            factors(painter, screen, editor);
-        }
-        legend(painter, screen.viewport, editor);
     }
+}
+
+/// Whether what is painted is still to be felt: there is no run, nor the result of one, to be looked at.
+fn is_at_work(editor: &Editor) -> bool {
+    let at_rest = editor.run.is_none() && editor.timeline.head.is_none() && !editor.is_fulfilled();
+    at_rest || editor.boldness_brush.is_painting()
 }
 
 /// Whether the layer is looked at.
 fn is_shown(editor: &Editor) -> bool {
-    let felt = editor.run.is_none() && editor.timeline.head.is_none() && !editor.is_fulfilled();
-    editor.brush.tool == Tool::Boldness || editor.show.boldness && felt
+    let looked_at = editor.show.boldness && (editor.brush.tool == Tool::Boldness || is_at_work(editor));
+    looked_at || editor.boldness_brush.is_painting()
 }
 
 /// From -1, calm, to 1, bold.
@@ -69,7 +90,7 @@ fn share(factor: f32) -> f32 {
 fn ink(level: u8) -> Color32 {
     let share = share(factor_of(level));
     // What is close to neutral is seen as well.
-    theme::boldness(share.signum() * share.abs().sqrt()).gamma_multiply(COVER * share.abs().sqrt())
+    theme::boldness(share.signum()).gamma_multiply(COVER * share.abs().sqrt())
 }
 
 /// The factor of every token that will be made, where there is room for it.
@@ -88,7 +109,7 @@ fn factors(painter: &Painter, screen: &Screen, editor: &Editor) {
                 continue;
             }
             let factor = mean_factor(layer, rect);
-            if level_of(factor) != level_of(1.0) {
+            if factor.ln().abs() > NEARLY {
                 for (by, colour) in [(vec2(0.8, 0.8), Color32::from_black_alpha(200)), (vec2(0.0, 0.0), Color32::WHITE)] {
                     painter.text(at.center() + by, Align2::CENTER_CENTER, times(factor), theme::font(11.0), colour);
                 }
@@ -97,11 +118,11 @@ fn factors(painter: &Painter, screen: &Screen, editor: &Editor) {
     }
 }
 
-/// What the colours mean, in the upper left corner; and why they mean nothing, where that is so.
+/// What the colours mean, above the options of the tool in hand; and why they mean nothing, where that is so.
 fn legend(painter: &Painter, viewport: Rect, editor: &Editor) {
     let words = |text: String| painter.layout_no_wrap(text, theme::font(12.5), theme::text());
     let (calm, bold) = (words(format!("calm {}", times(CALM))), words(format!("bold {}", times(BOLD))));
-    let note = editor.feels_no_boldness().map(|why| words(format!("without effect: {why}")));
+    let note = editor.feels_no_boldness().map(|why| words(format!("no effect: {why}")));
     let (gap, rail) = (8.0, vec2(96.0, 8.0));
     let line = calm.size().x + bold.size().x + rail.x + 2.0 * gap;
     let height = calm.size().y;
@@ -109,7 +130,8 @@ fn legend(painter: &Painter, viewport: Rect, editor: &Editor) {
         Some(note) => vec2(line.max(note.size().x), 2.0 * height + 4.0),
         None => vec2(line, height),
     };
-    let place = Rect::from_min_size(viewport.min + vec2(12.0, 12.0), size + vec2(20.0, 10.0));
+    let size = size + vec2(20.0, 10.0);
+    let place = Rect::from_min_size(viewport.left_bottom() + vec2(12.0, -56.0 - size.y), size);
     painter.rect(place, theme::RADIUS, theme::panel(), Stroke::new(1.0, theme::edge()), StrokeKind::Inside);
     let at = place.min + vec2(10.0, 5.0);
     let across = at + vec2(calm.size().x + gap, (height - rail.y) / 2.0);
@@ -138,11 +160,12 @@ fn gradient(painter: &Painter, rail: Rect) {
     painter.add(Shape::mesh(mesh));
 }
 
-/// What the brush paints, taking back, and forgetting all of it.
+/// What the brush paints, on a rail that is the legend, taking back, and forgetting all of it.
 pub(super) fn options(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let brush = &editor.boldness_brush;
-    ui.label(RichText::new("Boldness").size(13.0).color(theme::dim()));
-    ui.spacing_mut().slider_width = 110.0;
+    let word = |ui: &mut Ui, text: &str| _ = ui.label(RichText::new(text).size(13.0).color(theme::dim()));
+    word(ui, "Calm");
+    ui.spacing_mut().slider_width = 150.0;
     let ends = (f64::from(CALM).ln(), f64::from(BOLD).ln());
     let mut exponent = f64::from(brush.factor).ln();
     let response = slider_on(ui, &mut exponent, ends, "Boldness of the brush", |painter, rail, _| gradient(painter, rail));
@@ -150,6 +173,7 @@ pub(super) fn options(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>)
     response.on_hover_text(
         "What the brush paints: a factor on the temperature at which a token is drawn, from calm to bold. 1× is neutral",
     );
+    word(ui, "Bold");
     let mut factor = f64::from((brush.factor * 100.0).round() / 100.0);
     let drag = DragValue::new(&mut factor).range(CALM..=BOLD).speed(0.02).fixed_decimals(2).suffix("×");
     let typed = ui.add(drag.min_size(vec2(50.0, 22.0))).accessible_name("Boldness of the brush (factor)").changed();

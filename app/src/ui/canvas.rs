@@ -192,13 +192,13 @@ impl Canvas {
             pixel_grid(painter, screen, canvas);
         }
         let at_rest = editor.run.is_none() && !rewound;
+        // Two colours over each other would be none: with the boldness brush in hand the line around the mask must do.
+        let filled = at_rest && !editor.is_fulfilled() && editor.brush.tool != Tool::Boldness;
+        if editor.show.mask && (filled || editor.is_stroking()) {
+            self.mask.fill(painter, screen, document, editor.show.overlay);
+        }
         self.boldness.show(painter, screen, editor);
         if editor.show.mask {
-            // Two colours over each other would be none: with the boldness brush in hand the line around the mask must do.
-            let filled = at_rest && !editor.is_fulfilled() && editor.brush.tool != Tool::Boldness;
-            if filled || editor.is_stroking() {
-                self.mask.fill(painter, screen, document, editor.show.overlay);
-            }
             self.mask.outline(painter, screen);
         }
         if editor.show.tokens {

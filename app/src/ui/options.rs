@@ -12,9 +12,6 @@ use crate::actions::with_keys;
 use crate::command::{Command, Overlay, Tool};
 use crate::editor::{Editor, MAX_BRUSH, Wand};
 
-/// On a canvas less wide than this the options of the boldness brush take two lines.
-const ONE_LINE: f32 = 900.0;
-
 /// The colours that are offered for the mask.
 const COLOURS: [(&str, [u8; 3]); 6] = [
     ("Amber", [0xf2, 0xa6, 0x3b]),
@@ -30,7 +27,6 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
     if matches!(editor.brush.tool, Tool::Hand | Tool::Picker) {
         return;
     }
-    let narrow = canvas.width() < ONE_LINE;
     let corner = canvas.left_bottom() + vec2(12.0, -12.0);
     let area = Area::new(Id::unique("tool options")).order(Order::Middle).pivot(egui::Align2::LEFT_BOTTOM);
     area.fixed_pos(corner).constrain_to(canvas).show(ctx, |ui| {
@@ -55,10 +51,6 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
                         size(ui, editor, commands);
                         ui.add_space(10.0);
                         hardness(ui, editor, commands);
-                        if !narrow {
-                            ui.add_space(10.0);
-                            boldness::options(ui, editor, commands);
-                        }
                     }
                     Tool::Order => {
                         size(ui, editor, commands);
@@ -73,11 +65,15 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
                     overlay(ui, editor.show.overlay, commands);
                 }
             });
-            if narrow && editor.brush.tool == Tool::Boldness {
+            if editor.brush.tool == Tool::Boldness {
                 ui.horizontal(|ui| {
                     ui.set_height(26.0);
                     boldness::options(ui, editor, commands);
                 });
+                if let Some(why) = editor.feels_no_boldness() {
+                    let text = format!("No effect now: {why}, so the likeliest token is always taken");
+                    ui.label(RichText::new(text).size(13.0).color(theme::text()));
+                }
             }
         });
     });

@@ -219,9 +219,9 @@ pub(super) fn heat(share: f32) -> Color32 {
 
 /// The colour of a boldness from -1, calm, to 1, bold: blue and red, and grey in the middle.
 pub(super) fn boldness(share: f32) -> Color32 {
-    const CALM: Color32 = Color32::from_rgb(0x1e, 0x7b, 0xf0);
-    const MIDDLE: Color32 = Color32::from_rgb(0x9a, 0x9c, 0xa4);
-    const BOLD: Color32 = Color32::from_rgb(0xe8, 0x2f, 0x4b);
+    const CALM: Color32 = Color32::from_rgb(0x2f, 0x8d, 0xff);
+    const MIDDLE: Color32 = Color32::from_rgb(0x86, 0x88, 0x90);
+    const BOLD: Color32 = Color32::from_rgb(0xff, 0x2e, 0x4c);
     mix(MIDDLE, if share < 0.0 { CALM } else { BOLD }, share.abs())
 }
 
