@@ -91,7 +91,8 @@ fn a_token_has_the_mean_of_its_pixels_and_a_coarser_one_of_its_tokens() {
     assert_eq!(painted.factors(&FRAME, &Lattice::grid(4, 4)), finest, "with one grid the same");
     // What lies outside of the canvas plays no part.
     let beyond = Frame { rect: Rect::new(-20, -20, 40, 40), size: [64, 64] };
-    let corner = Boldness::new(layer(200, 200, 128, &[(Rect::new(0, 0, 9, 9), 0)])).factors(&beyond, &Lattice::grid(2, 2));
+    let corner =
+        Boldness::new(layer(200, 200, 128, &[(Rect::new(0, 0, 9, 9), 0)])).factors(&beyond, &Lattice::grid(2, 2));
     assert_eq!((corner[0], corner[1], corner[2]), (1.0, 1.0, 1.0));
     let expected = factor_of(0).powf(81.0 / 400.0);
     assert!((corner[3] - expected).abs() < 1e-6, "{corner:?}, {expected}");
@@ -277,7 +278,8 @@ fn every_family_draws_as_boldly_as_is_painted() {
         let native = if abilities.orders.native() == "scales" { "scales" } else { "raster" };
         let order = arrange(native, &lattice, 0).expect("an order");
         let schedule = abilities.schedule(Some(96));
-        let plan = Plan::new(lattice.clone(), &order, &given, schedule, abilities.orders.given(native)).expect("a plan");
+        let plan =
+            Plan::new(lattice.clone(), &order, &given, schedule, abilities.orders.given(native)).expect("a plan");
         let defaults = model.card.defaults;
         let sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, ..defaults.sampling };
         let mut run = |boldness: Vec<f32>, temperature: f32| -> Vec<Step> {
@@ -305,11 +307,20 @@ fn every_family_draws_as_boldly_as_is_painted() {
         };
         if schedule.revises() {
             // A window reads drafts of what comes later, which are drawn as boldly as their own sites.
-            let first = greedy.iter().zip(&drawn).take_while(|(_, drawn)| {
-                drawn.made.iter().all(|made| is_calm(made.site.index()))
-            });
+            let first = greedy
+                .iter()
+                .zip(&drawn)
+                .take_while(|(_, drawn)| drawn.made.iter().all(|made| is_calm(made.site.index())));
             let first: Vec<_> = first.collect();
-            assert!(first.len() > 4 && first.iter().all(|(greedy, drawn)| greedy.made.iter().zip(&drawn.made).all(|(a, b)| a.token == b.token)), "{id}");
+            assert!(
+                first.len() > 4
+                    && first.iter().all(|(greedy, drawn)| greedy
+                        .made
+                        .iter()
+                        .zip(&drawn.made)
+                        .all(|(a, b)| a.token == b.token)),
+                "{id}"
+            );
         } else {
             assert_eq!(of_calm(&drawn), of_calm(&greedy), "{id}: as greedy there");
         }
@@ -386,7 +397,11 @@ fn a_layer_is_felt_through_several_frames_and_written_down() {
     let made: Vec<f32> = steps.iter().flat_map(|step| &step.made).map(|made| made.boldness).collect();
     assert_eq!(written, made, "beside every token");
     assert!(again.replay(&mut model, &asked.picture).expect("replays") == picture, "the replay is another picture");
-    assert_eq!(again.retrace(&mut model, &asked.picture).expect("is retraced"), steps, "the same request, other tokens");
+    assert_eq!(
+        again.retrace(&mut model, &asked.picture).expect("is retraced"),
+        steps,
+        "the same request, other tokens"
+    );
     let mut painting = paint(&mut model, &asked, &steps[..steps.len() / 2]).expect("starts");
     assert!(run(&mut painting) == picture, "gone on with in the middle");
     drop(painting);
@@ -434,7 +449,8 @@ fn beside_the_frame_it_changes_nothing() {
 #[test]
 fn mixtures_are_as_bold_as_is_painted() {
     let bundled = MODELS.iter().find(|bundled| bundled.card().is_ok_and(|card| card.id == "scenes-var"));
-    let mut model = bundled.expect("it is bundled").load(choose(DeviceChoice::Cpu).expect("a processor")).expect("loads");
+    let mut model =
+        bundled.expect("it is bundled").load(choose(DeviceChoice::Cpu).expect("a processor")).expect("loads");
     let side = model.card.side;
     let asked = |boldness: Boldness| Request {
         order: "scales".into(),

@@ -372,7 +372,8 @@ fn painted_boldness_is_felt_and_replayed() {
     let ledger: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.file("run.json")).expect("a ledger")).expect("JSON");
     assert!(ledger["version"] == 5 && ledger["boldness"].is_string());
-    let made = ledger["steps"].as_array().expect("steps").iter().flat_map(|step| step["made"].as_array().expect("made"));
+    let made =
+        ledger["steps"].as_array().expect("steps").iter().flat_map(|step| step["made"].as_array().expect("made"));
     for made in made {
         let factor = made.get("boldness").map_or(1.0, |factor| factor.as_f64().expect("a number"));
         let column = made["site"].as_u64().expect("a site") % 16;

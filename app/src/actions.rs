@@ -466,7 +466,10 @@ pub const HELD: [(&str, &str); 11] = [
     ("Arrows, Space, Enter", "a cross on the canvas: paint, select, extend; Shift goes further"),
     ("Shift, Alt, both", "a selection is added, taken away, or only what is common stays"),
     ("Alt+right-drag", "brush size and hardness"),
-    ("Right-drag", "erase for a moment; with the order brush, take tokens out; with the boldness brush, back to neutral"),
+    (
+        "Right-drag",
+        "erase for a moment; with the order brush, take tokens out; with the boldness brush, back to neutral",
+    ),
     ("Space-drag, middle-drag", "move the view"),
     ("Wheel", "zoom at the pointer"),
     ("Ctrl while extending", "turns snapping around"),

@@ -61,8 +61,7 @@ pub enum Hint {
 
 impl Hint {
     /// All, in the sequence in which they come.
-    pub const ALL: [Self; 6] =
-        [Self::Generate, Self::Order, Self::Extend, Self::Rewind, Self::Boldness, Self::Open];
+    pub const ALL: [Self; 6] = [Self::Generate, Self::Order, Self::Extend, Self::Rewind, Self::Boldness, Self::Open];
 
     /// What a command shows that the person knows.
     pub fn known_by(command: &Command) -> Option<Self> {

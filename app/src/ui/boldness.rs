@@ -110,7 +110,8 @@ fn factors(painter: &Painter, screen: &Screen, editor: &Editor) {
             }
             let factor = mean_factor(layer, rect);
             if factor.ln().abs() > NEARLY {
-                for (by, colour) in [(vec2(0.8, 0.8), Color32::from_black_alpha(200)), (vec2(0.0, 0.0), Color32::WHITE)] {
+                for (by, colour) in [(vec2(0.8, 0.8), Color32::from_black_alpha(200)), (vec2(0.0, 0.0), Color32::WHITE)]
+                {
                     painter.text(at.center() + by, Align2::CENTER_CENTER, times(factor), theme::font(11.0), colour);
                 }
             }
@@ -168,7 +169,8 @@ pub(super) fn options(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>)
     ui.spacing_mut().slider_width = 150.0;
     let ends = (f64::from(CALM).ln(), f64::from(BOLD).ln());
     let mut exponent = f64::from(brush.factor).ln();
-    let response = slider_on(ui, &mut exponent, ends, "Boldness of the brush", |painter, rail, _| gradient(painter, rail));
+    let response =
+        slider_on(ui, &mut exponent, ends, "Boldness of the brush", |painter, rail, _| gradient(painter, rail));
     let slid = response.changed();
     response.on_hover_text(
         "What the brush paints: a factor on the temperature at which a token is drawn, from calm to bold. 1× is neutral",

@@ -120,7 +120,9 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             }
             (None, Tool::Boldness) => {
                 let why = editor.feels_no_boldness();
-                why.map_or_else(String::new, |why| format!("\nNo effect now: {why}, so the likeliest token is always taken"))
+                why.map_or_else(String::new, |why| {
+                    format!("\nNo effect now: {why}, so the likeliest token is always taken")
+                })
             }
             (None, _) => String::new(),
         };
