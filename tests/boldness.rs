@@ -1,25 +1,17 @@
 //! Boldness: what a painted layer means for every token, that sampling follows it with every family and nothing else does, and
 //! the brush that paints it.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use andamento::command::{Command, Tool};
-use andamento::document::fresh;
-use andamento::editor::{Editor, Engine};
-use andamento::files::folders::Folders;
 use andamento::files::project;
-use andamento::ui::{App, StartOptions};
-use andamento::worker;
+use andamento::ui::App;
 use andamento_model::boldness::{BOLD, BoldStroke, Boldness, CALM, factor_of, level_of, mean_factor};
 use andamento_model::decode::{Decoding, Knobs, Step};
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::frame::{Extent, Frame};
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
 use andamento_model::ledger::{Ledger, Source};
-use andamento_model::library::imported::Shelf;
 use andamento_model::library::{MODELS, Model};
 use andamento_model::order::arrange;
 use andamento_model::paint::{Event, Painting, Request, paint};
@@ -34,7 +26,8 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use proptest::prelude::*;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::driven::{self, Opening, on_screen, press, until, until_ready};
+use crate::folder::Folder;
 
 /// A frame of four by four tokens, each of ten canvas pixels, away from the canvas's corner.
 const FRAME: Frame = Frame { rect: Rect::new(100, 50, 40, 40), size: [64, 64] };
@@ -478,47 +471,10 @@ fn mixtures_are_as_bold_as_is_painted() {
     assert!(pictures[0] != pictures[1], "the layer is felt");
 }
 
-fn window(picture: Option<PathBuf>) -> Harness<'static, App> {
-    let shelf = Shelf::open(Some(&std::env::temp_dir().join("andamento-boldness-without-library"))).expect("a folder");
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("boldness-{}-{}", std::process::id(), fresh()));
-    let folders = Folders::open(Some(&home)).expect("a folder");
-    let start = StartOptions { device: DeviceChoice::Cpu, picture, model: None, shelf: shelf.clone(), folders };
-    let source = worker::from_library(shelf);
-    let builder = Harness::builder().with_size([1440.0, 900.0]).with_max_steps(40);
-    let mut window =
-        builder.build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("it opens"));
-    window.run_steps(3);
-    window
-}
-
-fn until(window: &mut Harness<'_, App>, what: &str, done: impl Fn(&Editor) -> bool) {
-    let start = Instant::now();
-    while !done(&window.state().editor) {
-        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
-        window.step();
-        sleep(Duration::from_millis(4));
-    }
-}
-
-/// Drags between two points of the canvas.
+/// Drags between two points of the canvas, and may hold on.
 fn drag(window: &mut Harness<'_, App>, button: PointerButton, from: (f32, f32), to: (f32, f32), let_go: bool) {
-    let view = window.state().editor.view;
-    let centre = window.get_by_label("Canvas").rect().center();
-    let on_screen = |(x, y): (f32, f32)| -> Pos2 { centre + vec2(x - view.centre.0, y - view.centre.1) * view.zoom };
-    let press =
-        |pos: Pos2, pressed: bool| egui::Event::PointerButton { pos, button, pressed, modifiers: Modifiers::NONE };
-    window.hover_at(on_screen(from));
-    window.step();
-    window.event(press(on_screen(from), true));
-    window.step();
-    for part in 1..=8 {
-        window.hover_at(on_screen(from).lerp(on_screen(to), part as f32 / 8.0));
-        window.step();
-    }
-    if let_go {
-        window.event(press(on_screen(to), false));
-        window.run_steps(2);
-    }
+    let [from, to] = [from, to].map(|(x, y)| on_screen(window, x, y));
+    if let_go { driven::drag(window, button, from, to) } else { driven::draw(window, button, from, to) }
 }
 
 fn painted(window: &Harness<'_, App>) -> Boldness {
@@ -527,8 +483,8 @@ fn painted(window: &Harness<'_, App>) -> Boldness {
 
 #[test]
 fn the_boldness_brush_paints_takes_back_and_is_felt() {
-    let mut window = window(None);
-    until(&mut window, "the model is ready", |editor| matches!(editor.engine, Engine::Ready { .. }));
+    let mut window = Opening::default().window();
+    until_ready(&mut window);
     let apply = |window: &mut Harness<'_, App>, command: Command| {
         window.state_mut().editor.apply(command);
         window.run_steps(2);
@@ -557,12 +513,7 @@ fn the_boldness_brush_paints_takes_back_and_is_felt() {
     window.key_press(Key::Escape);
     window.run_steps(2);
     assert!(!window.state().editor.boldness_brush.is_painting());
-    window.event(egui::Event::PointerButton {
-        pos: Pos2::new(500.0, 400.0),
-        button: PointerButton::Primary,
-        pressed: false,
-        modifiers: Modifiers::NONE,
-    });
+    window.event(press(Pos2::new(500.0, 400.0), PointerButton::Primary, false, Modifiers::NONE));
     window.run_steps(2);
     assert!(painted(&window) == first && depth(&window) == 1);
 
@@ -598,12 +549,7 @@ fn the_boldness_brush_paints_takes_back_and_is_felt() {
     window.hover_at(end);
     window.step();
     for pressed in [true, false] {
-        window.event(egui::Event::PointerButton {
-            pos: end,
-            button: PointerButton::Primary,
-            pressed,
-            modifiers: Modifiers::NONE,
-        });
+        window.event(press(end, PointerButton::Primary, pressed, Modifiers::NONE));
         window.step();
     }
     assert_eq!(window.state().editor.boldness_brush.factor, CALM);
@@ -645,10 +591,10 @@ fn the_boldness_brush_paints_takes_back_and_is_felt() {
     assert_eq!((at(&grown, (left.0 + 32.0, left.1)), at(&grown, (3.0, 3.0))), (Some(level_of(2.0)), Some(128)));
     window.state_mut().editor.apply(Command::Generate);
     until(&mut window, "the run is done", |editor| editor.run.is_none());
-    let file = std::env::temp_dir().join(format!("andamento-boldness-{}.andamento", std::process::id()));
+    let folder = Folder::new("boldness");
+    let file = folder.0.join("bold.andamento");
     project::save(&file, &window.state().editor.snapshot()).expect("it is saved");
     let read = project::open(&file).expect("it is read");
-    std::fs::remove_file(&file).expect("it was there");
     let document = &read.entries[read.at].document;
     assert_eq!(document.boldness, grown);
     let (now, then) = (window.state().editor.document.track.clone().expect("a run"), document.track.clone());
@@ -674,7 +620,7 @@ fn the_boldness_brush_paints_takes_back_and_is_felt() {
 
 #[test]
 fn the_keyboard_paints_boldness_too() {
-    let mut window = window(None);
+    let mut window = Opening::default().window();
     window.get_by_label("Boldness brush").click();
     window.run_steps(2);
     assert!(!window.get_by_label("Boldness brush").accesskit_node().is_disabled());

@@ -1,56 +1,33 @@
 //! The canvas, by real events of pointer, pen and keyboard: every tool at 1×, 1.5× and 2×, the view, the frames, the edges,
 //! and that what is on the screen is what is in the picture.
 
-use std::path::{Path, PathBuf};
-use std::thread::{park, sleep};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::thread::park;
 
 use andamento::command::{Adjustment, Command, Overlay, Tool, View};
-use andamento::document::fresh;
-use andamento::editor::Editor;
-use andamento::files::folders::Folders;
-use andamento::ui::{App, StartOptions};
-use andamento_model::device::DeviceChoice;
-use andamento_model::library::imported::Shelf;
+use andamento::ui::App;
 use andamento_model::picture::{Combine, Mask, Rect};
 use egui::{Event, Key, Modifiers, PointerButton, Pos2, TouchDeviceId, TouchId, TouchPhase, Vec2, pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use image::{Rgb, RgbImage, RgbaImage};
 
+use crate::driven::{Opening, on_screen, press, until};
+use crate::folder::Folder;
+
 const SCALES: [f32; 3] = [1.0, 1.5, 2.0];
-const PATIENCE: Duration = Duration::from_secs(60);
 const LEFT: PointerButton = PointerButton::Primary;
 const RIGHT: PointerButton = PointerButton::Secondary;
 
-/// The real window on the sample picture, or another one. Its model never finishes loading: none is needed here.
+/// The window on the sample picture, or another one. Its model never finishes loading: none is needed here.
 fn window(scale: f32, picture: Option<PathBuf>) -> Harness<'static, App> {
-    let shelf = Shelf::open(Some(&std::env::temp_dir().join("andamento-canvas-without-library"))).expect("a folder");
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("canvas-{}-{}", std::process::id(), fresh()));
-    let folders = Folders::open(Some(&home)).expect("a folder");
-    let start = StartOptions { device: DeviceChoice::Cpu, picture, model: None, shelf, folders };
+    let builder = Harness::builder().with_pixels_per_point(scale).wgpu().with_render_cursor(false);
     let source = Box::new(|_: &str, _, _| {
         loop {
             park();
         }
     });
-    let builder = Harness::builder().with_size([1024.0, 700.0]).with_max_steps(40).with_pixels_per_point(scale);
-    let mut window = builder
-        .wgpu()
-        .with_render_cursor(false)
-        .build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("it opens"));
-    window.run_steps(3);
-    window
-}
-
-fn until(window: &mut Harness<'_, App>, what: &str, mut done: impl FnMut(&Editor) -> bool) {
-    let start = Instant::now();
-    while !done(&window.state().editor) {
-        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
-        window.step();
-        sleep(Duration::from_millis(4));
-    }
-    window.step();
+    Opening { size: [1024.0, 700.0], picture, ..Opening::default() }.window_by(builder, source)
 }
 
 /// Waits for what is worked out beside the window.
@@ -68,17 +45,6 @@ fn cleared(window: &mut Harness<'_, App>, tool: Tool) {
         window.state_mut().editor.apply(command);
     }
     window.step();
-}
-
-/// Where a canvas point lies on the screen.
-fn on_screen(window: &Harness<'_, App>, x: f32, y: f32) -> Pos2 {
-    let view = window.state().editor.view;
-    let centre = window.get_by_label("Canvas").rect().center();
-    centre + vec2(x - view.centre.0, y - view.centre.1) * view.zoom
-}
-
-fn press(pos: Pos2, button: PointerButton, pressed: bool, modifiers: Modifiers) -> Event {
-    Event::PointerButton { pos, button, pressed, modifiers }
 }
 
 /// Drags along canvas points with keys held, a frame for every move.
@@ -404,7 +370,8 @@ fn edges_are_moved_and_softened_by_name_and_the_overlay_changes_nothing() {
 #[test]
 fn masks_are_read_and_written_and_one_of_another_size_is_refused_by_name() {
     let mut window = window(1.0, None);
-    let path = std::env::temp_dir().join(format!("andamento-canvas-{}-mask.png", std::process::id()));
+    let folder = Folder::new("canvas");
+    let path = folder.0.join("mask.png");
     let before = mask(&window);
     window.state_mut().editor.apply(Command::ExportMask(path.clone()));
     until(&mut window, "it is written", |editor| editor.notices.iter().any(|notice| !notice.bad));
@@ -419,9 +386,8 @@ fn masks_are_read_and_written_and_one_of_another_size_is_refused_by_name() {
     window.state_mut().editor.apply(Command::ImportMask(path.clone()));
     until(&mut window, "it is refused", |editor| editor.notices.iter().any(|notice| notice.bad));
     let notice = window.state().editor.notices.iter().find(|notice| notice.bad).cloned().expect("a notice");
-    assert!(notice.about.contains("-mask.png") && notice.cause.contains("512 × 512"), "{notice:?}");
+    assert!(notice.about.contains("mask.png") && notice.cause.contains("512 × 512"), "{notice:?}");
     assert!(notice.cause.contains("552 × 512") && !notice.remedy.is_empty(), "{notice:?}");
-    std::fs::remove_file(path).expect("it is there");
 }
 
 #[test]

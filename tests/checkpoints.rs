@@ -29,36 +29,16 @@ use burn::module::Module;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::folder::Folder;
+
 /// The goal for files below 1 MiB.
 const PEAK: u64 = 256 << 20;
 /// The goal is 2 s; slow machines under load are given more, for this is there to catch what hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A folder of its own for each test.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("andamento-checkpoints-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary folder");
-        Self(path)
-    }
-
     fn shelf(&self) -> Shelf {
         Shelf::open(Some(&self.0)).expect("a shelf")
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).expect("written");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left in the temporary folder does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -203,7 +183,7 @@ fn averaged_weights_are_taken_where_asked_for() {
         }
     }
     assert!(compared > 0, "no golden file has averaged weights");
-    let file = library.write("plain.pth", &hostile::saved(&hostile::llamagen(1), "FloatStorage", &1f32.to_le_bytes()));
+    let file = library.write("plain.pth", hostile::saved(&hostile::llamagen(1), "FloatStorage", &1f32.to_le_bytes()));
     let error = imported(&file, &shelf, true).expect_err("it has none");
     assert!(error.contains("no averaged weights"), "{error}");
 }
@@ -224,7 +204,7 @@ fn open_magvit2_keeps_averaged_weights_beside_the_others() {
     let views = data.iter().map(|(name, shape, bytes)| {
         (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("a tensor"))
     });
-    let file = library.write("imagenet.ckpt", &safetensors::serialize(views, None).expect("a file"));
+    let file = library.write("imagenet.ckpt", safetensors::serialize(views, None).expect("a file"));
     for (averaged, factor) in [(false, 1.0), (true, 0.5)] {
         let shelf = library.shelf();
         let [record] = &imported(&file, &shelf, averaged).expect("imported")[..] else { panic!("one") };
@@ -363,7 +343,7 @@ fn tensorar_is_recognised_around_its_base_model() {
     let config = TensorArConfig { base: BaseConfig::LlamaGen(base.clone()), k: 3, depth: 1, noise: Noise::default() };
     config.check().expect("sizes");
     let module = TensorAr::new(Trunk::new(&base, &device), &config, &device);
-    let file = library.write("tensorar.bin", &export(&module, &TENSORAR_KEYS).expect("exported"));
+    let file = library.write("tensorar.bin", export(&module, &TENSORAR_KEYS).expect("exported"));
     let [record] = &imported(&file, &shelf, false).expect("imported")[..] else { panic!("one") };
     assert_eq!(record.family, "TensorAR");
     assert_eq!(serde_json::from_value::<TensorArConfig>(record.config.clone()).expect("sizes"), config);
@@ -374,7 +354,7 @@ fn tensorar_is_recognised_around_its_base_model() {
 fn what_was_changed_in_the_library_is_found() {
     let library = Folder::new("verify");
     let shelf = library.shelf();
-    let file = library.write("model.pth", &hostile::saved(&hostile::llamagen(2), "FloatStorage", &1f32.to_le_bytes()));
+    let file = library.write("model.pth", hostile::saved(&hostile::llamagen(2), "FloatStorage", &1f32.to_le_bytes()));
     let records = imported(&file, &shelf, false).expect("imported");
     assert_eq!(imported(&file, &shelf, false).expect("again"), records, "a second import makes no second model");
     let weights = shelf.weights(&records[0]);
@@ -391,7 +371,7 @@ fn what_was_changed_in_the_library_is_found() {
 fn nothing_is_left_of_an_import_that_fails() {
     let library = Folder::new("failed");
     let shelf = library.shelf();
-    let file = library.write("nan.pth", &hostile::saved(&hostile::llamagen(2), "BFloat16Storage", &[0xc0, 0x7f]));
+    let file = library.write("nan.pth", hostile::saved(&hostile::llamagen(2), "BFloat16Storage", &[0xc0, 0x7f]));
     imported(&file, &shelf, false).expect_err("values that are not numbers");
     assert_eq!(std::fs::read_dir(shelf.folder()).expect("the folder").count(), 0);
 }

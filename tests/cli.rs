@@ -8,18 +8,12 @@ use andamento_model::network::Pace;
 use andamento_model::schedule::Schedule;
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
 
+mod folder;
 mod recipes;
 
-/// A folder of its own for each test.
-struct Folder(PathBuf);
+use folder::Folder;
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("andamento-cli-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary folder");
-        Self(path)
-    }
-
     fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -50,13 +44,6 @@ impl Folder {
         assert_eq!(output.status.code(), Some(code), "{arguments}: {errors}");
         assert!(errors.contains(names), "{arguments}: “{errors}” does not name {names}");
         assert!(!errors.contains("panicked"), "{arguments}: {errors}");
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left in the temporary folder does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -138,7 +125,7 @@ fn a_ledger_replays_the_picture() {
 
     folder.fails("replay run.json -o in.png", 2, "in.png is the source itself");
     let text = std::fs::read_to_string(folder.file("run.json")).expect("ledger");
-    std::fs::write(folder.file("foreign.json"), text.replace("scenes-randar", "randar-xl")).expect("ledger");
+    folder.write("foreign.json", text.replace("scenes-randar", "randar-xl"));
     folder.fails("replay foreign.json -o d.png", 1, "randar-xl");
     let whole: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let [mut tall, mut vast, mut coded] = [whole.clone(), whole.clone(), whole];
@@ -146,12 +133,12 @@ fn a_ledger_replays_the_picture() {
     vast["frame"]["size"] = serde_json::json!([4_000_000_000_u32, 4_000_000_000_u32]);
     coded["given"][0][1] = 4_000_000_000_u32.into();
     for (name, ledger) in [("tall.json", tall), ("vast.json", vast), ("coded.json", coded)] {
-        std::fs::write(folder.file(name), ledger.to_string()).expect("ledger");
+        folder.write(name, ledger.to_string());
         folder.fails(&format!("replay {name} -o d.png"), 1, name);
     }
     photograph(201, 160).save(folder.file("in.png")).expect("another picture");
     folder.fails("replay run.json -o d.png", 1, "in.png");
-    std::fs::write(folder.file("text.json"), "hello").expect("text");
+    folder.write("text.json", "hello");
     folder.fails("replay text.json -o d.png", 1, "text.json");
     folder.fails("replay missing.json -o d.png", 1, "missing.json");
 }
@@ -330,7 +317,7 @@ fn every_bundled_model_generates_inpaints_and_outpaints_in_its_own_way() {
 fn a_painted_order_is_followed_and_replayed() {
     let folder = Folder::new("order-path");
     let path = r#"[{ "width": 10, "points": [[250, 250], [250, 6], [6, 6]] }, { "width": 4, "points": [[128, 6]], "erase": true }]"#;
-    std::fs::write(folder.file("path.json"), path).expect("a path");
+    folder.write("path.json", path);
     let run =
         "generate --class 2 --order raster --steps 24 --seed 5 --order-path path.json --ledger run.json -o out.png";
     folder.succeeds(run);
@@ -349,9 +336,9 @@ fn a_painted_order_is_followed_and_replayed() {
     let notes = std::fs::read(folder.file("out.png")).expect("a picture");
     assert!(String::from_utf8_lossy(&notes).contains("painted path + raster"), "the picture says it");
 
-    std::fs::write(folder.file("bad.json"), "[{\"width\": 3}]").expect("a file");
+    folder.write("bad.json", "[{\"width\": 3}]");
     folder.fails("generate --order-path bad.json -o a.png", 1, "bad.json");
-    std::fs::write(folder.file("bad.json"), "[{\"width\": -3, \"points\": [[1, 1]]}]").expect("a file");
+    folder.write("bad.json", "[{\"width\": -3, \"points\": [[1, 1]]}]");
     folder.fails("generate --order-path bad.json -o a.png", 1, "bad.json");
     folder.fails("generate --order-path none.json -o a.png", 1, "none.json");
 }
@@ -419,9 +406,9 @@ fn a_tokenizer_is_evaluated_and_its_card_written() {
     let card: serde_json::Value = serde_json::from_slice(&read("scenes-randar/config.json")).expect("JSON");
     let of_tokenizer = serde_json::json!({ "kind": card["tokenizer"]["kind"], "config": card["tokenizer"]["config"] });
     std::fs::create_dir(folder.file("vq")).expect("folder");
-    std::fs::write(folder.file("vq/config.json"), of_tokenizer.to_string()).expect("config");
-    std::fs::write(folder.file("vq/weights.safetensors"), read("scenes-vq/weights.safetensors")).expect("weights");
-    std::fs::write(folder.file("vq/card.md"), "# Ours\n").expect("card");
+    folder.write("vq/config.json", of_tokenizer.to_string());
+    folder.write("vq/weights.safetensors", read("scenes-vq/weights.safetensors"));
+    folder.write("vq/card.md", "# Ours\n");
 
     let arguments = "evaluate vq --pictures 3 --side 64 --seed 5";
     let report = folder.succeeds(&format!("{arguments} --write-card --json"));
@@ -448,7 +435,7 @@ fn bad_input_is_named() {
     GrayImage::new(64, 48).save(folder.file("empty.png")).expect("mask");
     GrayImage::from_pixel(64, 47, Luma([255])).save(folder.file("small.png")).expect("mask");
     GrayImage::from_pixel(64, 48, Luma([255])).save(folder.file("mask.png")).expect("mask");
-    std::fs::write(folder.file("notes.png"), "not a picture").expect("text");
+    folder.write("notes.png", "not a picture");
     RgbImage::new(8, 8).save(folder.file("tiny.png")).expect("picture");
     let with = |rest: &str| format!("inpaint --image in.png --mask mask.png --seed 1 {rest}");
     for (arguments, code, names) in [
@@ -518,9 +505,7 @@ fn bad_input_is_named() {
 fn trains_and_resumes(folder: &Folder, recipe: &str, batch: usize, rest: &str) {
     let broken = format!("{recipe}-broken");
     for name in [recipe, &broken] {
-        std::fs::create_dir_all(folder.file(name)).expect("a folder");
-        let text = recipes::tiny(recipe, batch, rest);
-        std::fs::write(folder.file(&format!("{name}/train.toml")), text).expect("configuration");
+        folder.write(&format!("{name}/train.toml"), recipes::tiny(recipe, batch, rest));
     }
     folder.succeeds(&format!("train {recipe}/train.toml"));
     let run = folder.file(&format!("{broken}/andamento-run"));
@@ -574,13 +559,12 @@ fn training_resumes_where_it_was_killed() {
     folder.fails("generate --model nowhere -o c.png", 2, "folder");
     // In pieces, with what remains.
     let long = recipes::tiny("vq", 2, recipes::VQ).replace("steps = 50", "steps = 5000");
-    std::fs::create_dir_all(folder.file("long")).expect("a folder");
-    std::fs::write(folder.file("long/train.toml"), long).expect("written");
-    std::fs::write(folder.file("all.toml"), "recipe = \"all\"\nruns = [\"long/train.toml\"]").expect("written");
+    folder.write("long/train.toml", long);
+    folder.write("all.toml", "recipe = \"all\"\nruns = [\"long/train.toml\"]");
     let text = folder.succeeds("train all.toml --run runs --minutes 0.02");
     assert!(text.contains("what remains") && text.contains("of 5000"), "{text}");
     folder.fails("train all.toml --minutes 0", 2, "--minutes");
-    std::fs::write(folder.file("wrong.toml"), "recipe = \"vq\"\nside = 3").expect("configuration");
+    folder.write("wrong.toml", "recipe = \"vq\"\nside = 3");
     folder.fails("train wrong.toml", 1, "wrong.toml");
 }
 
@@ -690,7 +674,7 @@ fn an_imported_rar_follows_another_order_and_says_that_it_is_an_experiment() {
 #[test]
 fn a_checkpoint_that_is_none_is_refused_and_the_others_are_imported() {
     let folder = Folder::new("refused");
-    std::fs::write(folder.file("evil.pth"), b"cos\nsystem\n(S'touch touched'\ntR.").expect("written");
+    folder.write("evil.pth", b"cos\nsystem\n(S'touch touched'\ntR.");
     let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens");
     let good = goldens.join("var/var.pth");
     folder.fails(&format!("models import evil.pth missing.pth {} --data-dir home", good.display()), 1, "missing.pth");

@@ -1,9 +1,8 @@
 //! `andamento evaluate`: figures against closed forms, published definitions and goldens.
 
 use std::cell::Cell;
-use std::path::PathBuf;
 
-use andamento_model::checkpoint::{RANDAR_KEYS, RAR_KEYS, Weights, export, load};
+use andamento_model::checkpoint::{Weights, export, load};
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::evaluate::features::{Classifier, ClassifierConfig, Extractor, Reading, SceneClassifier, score};
 use andamento_model::evaluate::frechet::Gaussian;
@@ -16,14 +15,13 @@ use andamento_model::evaluate::{self, FRECHET, Figure, Report, Settings, Unit, c
 use andamento_model::lattice::{Grid, Lattice, Site, Token};
 use andamento_model::library::{Card, Defaults, Model, TokenizerCard, random};
 use andamento_model::network::{Network, Prompt, Spec};
-use andamento_model::networks::llamagen::TransformerConfig;
-use andamento_model::networks::randar::{RandAr, RandArNetwork};
-use andamento_model::networks::rar::{Rar, RarConfig, RarNetwork};
+use andamento_model::networks::randar::RandArNetwork;
+use andamento_model::networks::rar::RarNetwork;
 use andamento_model::networks::{self, Parts};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::train::scenes;
 use andamento_model::{Error, Result};
-use andamento_tests::{Golden, formula, goldens, json};
+use andamento_tests::{Golden, formula, goldens};
 use burn::module::Module;
 use burn::prelude::*;
 use image::{Rgb, RgbImage};
@@ -31,25 +29,10 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
+use crate::folder::Folder;
 use crate::parity::published;
-
-/// A folder of its own for each test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("andamento-evaluate-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary folder");
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left in the temporary folder does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::parity::randar::RandArCase;
+use crate::parity::rar::RarCase;
 
 /// A picture without regularity.
 fn noise(width: u32, height: u32, seed: u32) -> RgbImage {
@@ -254,37 +237,13 @@ impl Network for StepByStep<'_> {
 }
 
 fn tiny_randar(device: &Device) -> (RandArNetwork, usize) {
-    let folder = goldens("randar");
-    let sizes = json(&folder.join("randar_config.json"))["config"].clone();
-    let grid = sizes["grids"][0].as_u64().expect("a grid") as usize;
-    let size = |name: &str| sizes[name].as_u64().expect("a size");
-    let names = ["dim", "n_layer", "n_head", "vocab_size", "num_classes", "multiple_of"];
-    let config: serde_json::Map<_, _> = names.iter().map(|name| (name.to_string(), size(name).into())).collect();
-    let config: TransformerConfig = serde_json::from_value(config.into()).expect("sizes");
-    let bytes = std::fs::read(folder.join("randar_tiny.safetensors")).expect("weights");
-    let weights = load(RandAr::new(&config, device), bytes, &RANDAR_KEYS, "randar_tiny").expect("loads");
-    (RandArNetwork::new(weights, config, Grid::new(grid, grid), device), grid)
+    let case = RandArCase::read();
+    let grid = case.grids[0];
+    (case.network(Grid::new(grid, grid), device), grid)
 }
 
 fn tiny_rar(device: &Device) -> RarNetwork {
-    let folder = goldens("rar");
-    let sizes = json(&folder.join("config.json"));
-    let size = |name: &str| sizes[name].as_u64().expect("a size") as usize;
-    let config = RarConfig {
-        hidden_size: size("hidden"),
-        num_hidden_layers: size("depth"),
-        num_attention_heads: size("heads"),
-        intermediate_size: size("inter"),
-        image_seq_len: size("seq"),
-        codebook_size: size("V"),
-        condition_num_classes: size("ncls"),
-        merged: false,
-        scan: Default::default(),
-    };
-    let bytes = std::fs::read(folder.join("rar_weights.safetensors")).expect("weights");
-    let weights = load(Rar::new(&config, device), bytes, &RAR_KEYS, "rar_weights").expect("loads");
-    let grid = Grid::new(1, config.image_seq_len);
-    RarNetwork::new(weights, config, grid, device).expect("the grid fits")
+    RarCase::read().network(device)
 }
 
 #[test]

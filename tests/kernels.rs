@@ -162,6 +162,8 @@ fn convolution() {
         let pair = [x.clone(), weight.clone()];
         let got = kernels::conv2d(x.clone(), weight.clone(), stride, padding);
         compare(&what, &pair, got, kernels::plain_conv2d(x.clone(), weight.clone(), stride, padding));
+        let got = kernels::unfolded_conv2d(x.clone(), weight.clone(), stride, padding);
+        compare(&what, &pair, got, kernels::plain_conv2d(x.clone(), weight.clone(), stride, padding));
         let got = kernels::conv2d(x.clone().inner(), weight.clone().inner(), stride, padding);
         check(&what, got, kernels::plain_conv2d(x.inner(), weight.inner(), stride, padding));
     }

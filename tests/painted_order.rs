@@ -1,24 +1,16 @@
 //! The painted order: which tokens lie on a path, that runs follow it and can be made again, and the brush that paints it.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use andamento::command::{Command, Tool};
-use andamento::document::fresh;
-use andamento::editor::{Editor, Engine};
-use andamento::files::folders::Folders;
 use andamento::files::project;
-use andamento::ui::{App, StartOptions};
-use andamento::worker;
+use andamento::ui::App;
 use andamento_model::boldness::Boldness;
 use andamento_model::decode::Knobs;
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::frame::{Extent, Frame};
 use andamento_model::lattice::{Grid, Lattice, Site};
 use andamento_model::ledger::{Ledger, Source};
-use andamento_model::library::imported::Shelf;
 use andamento_model::library::{Card, MODELS, Model};
 use andamento_model::order::{Course, OrderPath, Stroke};
 use andamento_model::paint::{Event, Painting, Request, paint};
@@ -26,12 +18,13 @@ use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::seam::Seam;
-use egui::{Key, Modifiers, PointerButton, Pos2, vec2};
+use egui::{Key, Modifiers, PointerButton, Pos2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use proptest::prelude::*;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::driven::{self, Opening, on_screen, until, until_ready};
+use crate::folder::Folder;
 
 /// A frame of four by four tokens, each of ten canvas pixels, away from the canvas's corner.
 const FRAME: Frame = Frame { rect: Rect::new(100, 50, 40, 40), size: [64, 64] };
@@ -294,47 +287,10 @@ fn models_that_follow_their_own_order_refuse_a_path() {
     }
 }
 
-fn window(picture: Option<PathBuf>) -> Harness<'static, App> {
-    let shelf = Shelf::open(Some(&std::env::temp_dir().join("andamento-order-without-library"))).expect("a folder");
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("order-{}-{}", std::process::id(), fresh()));
-    let folders = Folders::open(Some(&home)).expect("a folder");
-    let start = StartOptions { device: DeviceChoice::Cpu, picture, model: None, shelf: shelf.clone(), folders };
-    let source = worker::from_library(shelf);
-    let builder = Harness::builder().with_size([1440.0, 900.0]).with_max_steps(40);
-    let mut window =
-        builder.build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("it opens"));
-    window.run_steps(3);
-    window
-}
-
-fn until(window: &mut Harness<'_, App>, what: &str, done: impl Fn(&Editor) -> bool) {
-    let start = Instant::now();
-    while !done(&window.state().editor) {
-        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
-        window.step();
-        sleep(Duration::from_millis(4));
-    }
-}
-
-/// Drags between two points of the canvas.
+/// Drags between two points of the canvas, and may hold on.
 fn drag(window: &mut Harness<'_, App>, button: PointerButton, from: (f32, f32), to: (f32, f32), let_go: bool) {
-    let view = window.state().editor.view;
-    let centre = window.get_by_label("Canvas").rect().center();
-    let on_screen = |(x, y): (f32, f32)| -> Pos2 { centre + vec2(x - view.centre.0, y - view.centre.1) * view.zoom };
-    let press =
-        |pos: Pos2, pressed: bool| egui::Event::PointerButton { pos, button, pressed, modifiers: Modifiers::NONE };
-    window.hover_at(on_screen(from));
-    window.step();
-    window.event(press(on_screen(from), true));
-    window.step();
-    for part in 1..=8 {
-        window.hover_at(on_screen(from).lerp(on_screen(to), part as f32 / 8.0));
-        window.step();
-    }
-    if let_go {
-        window.event(press(on_screen(to), false));
-        window.run_steps(2);
-    }
+    let [from, to] = [from, to].map(|(x, y)| on_screen(window, x, y));
+    if let_go { driven::drag(window, button, from, to) } else { driven::draw(window, button, from, to) }
 }
 
 fn painted(window: &Harness<'_, App>) -> OrderPath {
@@ -343,8 +299,8 @@ fn painted(window: &Harness<'_, App>) -> OrderPath {
 
 #[test]
 fn the_order_brush_paints_takes_out_and_is_followed() {
-    let mut window = window(None);
-    until(&mut window, "the model is ready", |editor| matches!(editor.engine, Engine::Ready { .. }));
+    let mut window = Opening::default().window();
+    until_ready(&mut window);
     let (before, size) = (window.state().editor.document.mask.clone(), window.state().editor.brush.size);
     window.key_press(Key::O);
     window.run_steps(2);
@@ -414,10 +370,10 @@ fn the_order_brush_paints_takes_out_and_is_followed() {
     window.state_mut().editor.apply(Command::ExtendCanvas([32, 0, 0, 0]));
     let x = |path: &OrderPath| path.strokes()[0].points[0].0;
     assert_eq!(x(&painted(&window)), x(&first) + 32.0);
-    let file = std::env::temp_dir().join(format!("andamento-order-{}.andamento", std::process::id()));
+    let folder = Folder::new("order");
+    let file = folder.0.join("a.andamento");
     project::save(&file, &window.state().editor.snapshot()).expect("it is saved");
     let read = project::open(&file).expect("it is read");
-    std::fs::remove_file(&file).expect("it was there");
     assert_eq!(*read.entries[read.at].document.order_path, painted(&window));
     assert_eq!(*read.entries[read.at - 1].document.order_path, first);
     let run = read.entries[read.at - 1].document.track.clone().expect("its run");

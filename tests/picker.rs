@@ -1,24 +1,18 @@
 //! The token picker: what else a token could have been, taking it by hand, and that the ledger knows of it.
 
-use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use andamento::command::{Command, Tool};
-use andamento::document::{Track, fresh};
-use andamento::editor::{Editor, Engine, Phase};
-use andamento::files::folders::Folders;
+use andamento::document::Track;
+use andamento::editor::{Editor, Phase};
 use andamento::files::project;
-use andamento::ui::{App, StartOptions};
-use andamento::worker;
+use andamento::ui::App;
 use andamento_model::boldness::Boldness;
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::frame::Extent;
 use andamento_model::lattice::{Site, Token};
 use andamento_model::ledger::{Ledger, Source};
-use andamento_model::library::imported::Shelf;
 use andamento_model::library::{Card, MODELS, Model};
 use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::{Mask, Picture, Rect};
@@ -26,11 +20,12 @@ use andamento_model::sample::{Draw, Guidance, LIKELIEST, Likeliest, Made, Sampli
 use andamento_model::schedule::Schedule;
 use andamento_model::seam::Seam;
 use andamento_model::turn::{Choice, Turns};
-use egui::{Key, PointerButton, vec2};
+use egui::{Key, PointerButton};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 
-const PATIENCE: Duration = Duration::from_secs(180);
+use crate::driven::{Opening, editor, on_screen, press, until, until_ready};
+use crate::folder::Folder;
 
 fn draw(logits: &[f32], seed: u64) -> Made {
     let of = Draw { seed, step: 0, site: Site(0), factor: 0 };
@@ -191,28 +186,6 @@ fn a_ledger_retraces_what_was_chosen_by_hand() {
     assert!(choice(400, 0, 1).apply(&mut fourth.clone()).is_err(), "no such step");
 }
 
-fn editor() -> Editor {
-    let shelf = Shelf::open(Some(&std::env::temp_dir().join("andamento-picker-without-library"))).expect("a folder");
-    let source = worker::from_library(shelf.clone());
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("picker-{}-{}", std::process::id(), fresh()));
-    let folders = Folders::open(Some(&home)).expect("a folder");
-    let mut editor =
-        Editor::new(None, DeviceChoice::Cpu, (shelf, &folders), source, Arc::new(|| ())).expect("an editor");
-    until(&mut editor, "the model is ready", |editor| matches!(editor.engine, Engine::Ready { .. }));
-    editor
-}
-
-fn until(editor: &mut Editor, what: &str, done: impl Fn(&Editor) -> bool) {
-    let start = Instant::now();
-    while !done(editor) {
-        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
-        editor.tick(Duration::from_millis(4));
-        let bad: Vec<_> = editor.notices.iter().filter(|notice| notice.bad).collect();
-        assert!(bad.is_empty(), "until {what}: {bad:?}");
-        sleep(Duration::from_millis(3));
-    }
-}
-
 fn finish(editor: &mut Editor) {
     until(editor, "the run is done", |editor| editor.run.is_none());
 }
@@ -289,10 +262,10 @@ fn a_token_is_swapped_alone_or_with_what_came_later() {
     assert_eq!(third.turns.iter().map(|turn| (turn.kept, turn.chosen.len())).collect::<Vec<_>>(), [(step + 1, 1)]);
 
     // A project keeps what was chosen and what else there was.
-    let file = std::env::temp_dir().join(format!("andamento-picker-{}.andamento", std::process::id()));
+    let folder = Folder::new("picker");
+    let file = folder.0.join("a.andamento");
     project::save(&file, &editor.snapshot()).expect("it is saved");
     let read = project::open(&file).expect("it is read");
-    std::fs::remove_file(&file).expect("it was there");
     let kept = read.entries[read.at].document.track.clone().expect("its run");
     assert!(kept.steps == third.steps && kept.turns == third.turns);
 
@@ -380,41 +353,18 @@ fn the_picker_says_why_it_cannot_be_had() {
 
 #[test]
 fn the_popover_has_a_name_for_everything_and_swaps() {
-    let shelf = Shelf::open(Some(&std::env::temp_dir().join("andamento-picker-without-library"))).expect("a folder");
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("picker-{}-{}", std::process::id(), fresh()));
-    let folders = Folders::open(Some(&home)).expect("a folder");
-    let start = StartOptions { device: DeviceChoice::Cpu, picture: None, model: None, shelf: shelf.clone(), folders };
-    let builder = Harness::builder().with_size([1440.0, 900.0]).with_max_steps(40);
-    let source = worker::from_library(shelf);
-    let mut window =
-        builder.build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("it opens"));
-    let wait = |window: &mut Harness<'_, App>, what: &str, done: &dyn Fn(&Editor) -> bool| {
-        let start = Instant::now();
-        while !done(&window.state().editor) {
-            assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
-            window.step();
-            sleep(Duration::from_millis(4));
-        }
-        window.run_steps(2);
-    };
-    wait(&mut window, "the model is ready", &|editor| matches!(editor.engine, Engine::Ready { .. }));
+    let mut window = Opening::default().window();
+    until_ready(&mut window);
     window.state_mut().editor.apply(Command::Steps(8));
     window.state_mut().editor.apply(Command::Generate);
-    wait(&mut window, "the run is done", &|editor| editor.run.is_none());
+    until(&mut window, "the run is done", |editor| editor.run.is_none());
     window.key_press(Key::T);
     window.run_steps(2);
     assert_eq!(window.state().editor.brush.tool, Tool::Picker);
     let made = track(&window.state().editor);
     let (x, y) = middle(made.rect(0, made.steps[0].made[0].site));
-    let view = window.state().editor.view;
-    let centre = window.get_by_label("Canvas").rect().center();
-    let at = centre + vec2(x - view.centre.0, y - view.centre.1) * view.zoom;
-    let press = |pressed: bool| egui::Event::PointerButton {
-        pos: at,
-        button: PointerButton::Primary,
-        pressed,
-        modifiers: egui::Modifiers::NONE,
-    };
+    let at = on_screen(&window, x, y);
+    let press = |pressed| press(at, PointerButton::Primary, pressed, egui::Modifiers::NONE);
     window.hover_at(at);
     window.step();
     window.event(press(true));
@@ -445,7 +395,7 @@ fn the_popover_has_a_name_for_everything_and_swaps() {
     assert!(!disabled(&window, "Swap and redo later ones"));
     window.get_by_label("Swap").click();
     window.run_steps(2);
-    wait(&mut window, "it is swapped", &|editor| editor.run.is_none());
+    until(&mut window, "it is swapped", |editor| editor.run.is_none());
     let swapped = track(&window.state().editor);
     assert_eq!(swapped.steps[0].made[0].token, token);
     window.state_mut().editor.apply(Command::PickLast);

@@ -6,11 +6,14 @@ use andamento_model::lattice::{Grid, Lattice};
 use andamento_model::picture::{Mask, Picture, Rect};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ColorType, DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba};
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{env, fs, io::Cursor, process};
 
-const TYPES: [ColorType; 8] = [
+use crate::folder::Folder;
+
+/// Every type that a picture may have.
+pub(crate) const TYPES: [ColorType; 8] = [
     ColorType::L8,
     ColorType::La8,
     ColorType::Rgb8,
@@ -115,29 +118,6 @@ fn pixels(rect: Rect) -> impl Iterator<Item = (u32, u32)> {
 
 fn grey(width: u32, height: u32, level: u8) -> Picture {
     Picture::new(DynamicImage::ImageRgb8(RgbImage::from_pixel(width, height, Rgb([level; 3]))))
-}
-
-/// A folder of its own for one test, removed with what it holds.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = env::temp_dir().join(format!("andamento-pixels-{name}-{}", process::id()));
-        fs::create_dir_all(&path).expect("the temporary folder can be written");
-        Self(path)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, bytes).expect("the temporary folder can be written");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// The refusal, which must name the file.
@@ -510,7 +490,7 @@ fn a_mask_knows_its_bounds_and_a_clone_keeps_its_own() {
 fn a_mask_survives_its_file() {
     let folder = Folder::new("mask");
     let mask = Dice(11).mask(40, 30);
-    let path = folder.file("mask.png", &mask.png_bytes().expect("it has pixels"));
+    let path = folder.write("mask.png", mask.png_bytes().expect("it has pixels"));
     assert_eq!(Mask::open(&path).expect("it was just written"), mask);
     assert_eq!(Picture::open(&path).expect("it was just written").image().color(), ColorType::L8);
     assert!(Mask::new(0, 0).png_bytes().is_err());
@@ -526,7 +506,7 @@ fn a_picture_survives_its_file_at_its_own_depth() {
         let bytes = picture.png_bytes().expect("it has pixels");
         assert_eq!(bytes, picture.png_bytes().expect("it has pixels"), "the same picture is the same file");
         // The name says something else, and the content counts.
-        let opened = Picture::open(folder.file("picture.jpg", &bytes)).expect("it was just written");
+        let opened = Picture::open(folder.write("picture.jpg", &bytes)).expect("it was just written");
         assert_eq!(opened.image().color(), kind);
         assert!(opened == picture, "{kind:?}");
     }
@@ -539,20 +519,20 @@ fn other_formats_open_and_floating_point_becomes_16_bit() {
     for format in [ImageFormat::Tiff, ImageFormat::Bmp, ImageFormat::WebP] {
         let mut bytes = Cursor::new(Vec::new());
         picture.image().write_to(&mut bytes, format).expect("the format is built in");
-        let opened = Picture::open(folder.file("no extension", bytes.get_ref())).expect("it was just written");
+        let opened = Picture::open(folder.write("no extension", bytes.get_ref())).expect("it was just written");
         assert_eq!(opened.to_rgb8(), picture.to_rgb8(), "{format:?}");
     }
     let mut bytes = Cursor::new(Vec::new());
     let gif = DynamicImage::ImageRgba8(picture.image().to_rgba8());
     gif.write_to(&mut bytes, ImageFormat::Gif).expect("the format is built in");
     assert_eq!(
-        Picture::open(folder.file("a.gif", bytes.get_ref())).expect("it was just written").rect(),
+        Picture::open(folder.write("a.gif", bytes.get_ref())).expect("it was just written").rect(),
         picture.rect()
     );
     let mut bytes = Cursor::new(Vec::new());
     let float = DynamicImage::ImageRgb32F(image::ImageBuffer::from_pixel(2, 2, Rgb([0.5, -1.0, f32::NAN])));
     float.write_to(&mut bytes, ImageFormat::Tiff).expect("the format is built in");
-    let opened = Picture::open(folder.file("float.tiff", bytes.get_ref())).expect("it was just written");
+    let opened = Picture::open(folder.write("float.tiff", bytes.get_ref())).expect("it was just written");
     assert_eq!(opened.image().color(), ColorType::Rgb16);
     assert_eq!(opened.image().to_rgb16().get_pixel(1, 1).0[..2], [32768, 0]);
 }
@@ -562,18 +542,18 @@ fn what_is_no_picture_is_refused_with_its_reason() {
     let folder = Folder::new("refusals");
     assert!(refusal(&folder.0.join("nothing.png")).contains("no such file"));
     assert!(refusal(&folder.0).contains("folder"));
-    assert!(refusal(&folder.file("empty.png", b"")).contains("empty"));
-    assert!(refusal(&folder.file("letter.png", "Sehr geehrte Frau Müller,\n".as_bytes())).contains("text file"));
-    assert!(refusal(&folder.file("noise.png", &[0, 1, 2, 3, 200, 7, 0, 0])).contains("not a picture"));
-    assert!(refusal(&folder.file("other.png", b"qoif\0\0\0\x01\0\0\0\x01\x03\0")).contains("Qoi"));
+    assert!(refusal(&folder.write("empty.png", b"")).contains("empty"));
+    assert!(refusal(&folder.write("letter.png", "Sehr geehrte Frau Müller,\n".as_bytes())).contains("text file"));
+    assert!(refusal(&folder.write("noise.png", [0, 1, 2, 3, 200, 7, 0, 0])).contains("not a picture"));
+    assert!(refusal(&folder.write("other.png", b"qoif\0\0\0\x01\0\0\0\x01\x03\0")).contains("Qoi"));
     let picture = Dice(14).picture(60, 60, ColorType::Rgb8);
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::WebP, ImageFormat::Tiff] {
         let mut bytes = Cursor::new(Vec::new());
         picture.image().write_to(&mut bytes, format).expect("the format is built in");
         let bytes = bytes.into_inner();
-        assert!(Picture::open(folder.file("whole", &bytes)).is_ok(), "{format:?}");
+        assert!(Picture::open(folder.write("whole", &bytes)).is_ok(), "{format:?}");
         for length in [bytes.len() / 3, bytes.len() / 2, bytes.len() * 9 / 10] {
-            let refusal = refusal(&folder.file("truncated", &bytes[..length]));
+            let refusal = refusal(&folder.write("truncated", &bytes[..length]));
             assert!(refusal.contains("ends before") || refusal.contains("damaged"), "{format:?}: {refusal}");
         }
     }
@@ -600,13 +580,13 @@ fn png_header(width: u32, height: u32, bits: u8, colour: u8) -> Vec<u8> {
 fn bombs_are_refused_at_once_with_their_size() {
     let folder = Folder::new("bombs");
     let start = Instant::now();
-    assert!(refusal(&folder.file("bomb.png", &png_header(22_000, 22_000, 8, 0))).contains("22000 × 22000 pixels"));
-    assert!(refusal(&folder.file("bits.png", &png_header(22_000, 22_000, 1, 0))).contains("22000 × 22000 pixels"));
-    assert!(refusal(&folder.file("deep.png", &png_header(13_000, 13_000, 16, 4))).contains("13000 × 13000 pixels"));
-    assert!(refusal(&folder.file("long.png", &png_header(2_000_000_000, 2, 8, 0))).contains("memory"));
+    assert!(refusal(&folder.write("bomb.png", png_header(22_000, 22_000, 8, 0))).contains("22000 × 22000 pixels"));
+    assert!(refusal(&folder.write("bits.png", png_header(22_000, 22_000, 1, 0))).contains("22000 × 22000 pixels"));
+    assert!(refusal(&folder.write("deep.png", png_header(13_000, 13_000, 16, 4))).contains("13000 × 13000 pixels"));
+    assert!(refusal(&folder.write("long.png", png_header(2_000_000_000, 2, 8, 0))).contains("memory"));
     let parts: [&[u8]; 6] =
         [b"RIFF\x1e\0\0\0WEBP", b"VP8X\x0a\0\0\0", &[0x20, 0, 0, 0, 9, 0, 0, 9, 0, 0], b"ICCP", &[255; 4], &[0; 9]];
-    assert!(refusal(&folder.file("part.webp", &parts.concat())).contains("ends before"));
+    assert!(refusal(&folder.write("part.webp", parts.concat())).contains("ends before"));
     assert!(start.elapsed() < Duration::from_secs(1));
     let huge = grey(10, 10, 1).extended(0, 0, u32::MAX, u32::MAX).expect_err("it must be refused").to_string();
     assert!(huge.contains("4294967305 × 4294967305 pixels"), "{huge}");
@@ -631,7 +611,7 @@ fn a_photograph_stands_upright_and_keeps_its_profile() {
     encoder.set_exif_metadata(exif(6)).expect("JPEG has EXIF");
     encoder.set_icc_profile(profile.clone()).expect("JPEG has profiles");
     encoder.encode_image(&stored).expect("memory can be written");
-    let upright = Picture::open(folder.file("photo.jpg", &bytes)).expect("it was just written");
+    let upright = Picture::open(folder.write("photo.jpg", &bytes)).expect("it was just written");
     assert_eq!((upright.width(), upright.height()), (32, 48));
     let light = |x, y| upright.to_rgb8().get_pixel(x, y).0[0] > 128;
     assert!(light(24, 8) && !light(8, 8) && !light(8, 40) && !light(24, 40));
@@ -643,7 +623,7 @@ fn a_photograph_stands_upright_and_keeps_its_profile() {
     let bytes = edited.png_bytes().expect("it has pixels");
     assert!(bytes.windows(4).any(|name| name == b"iCCP") && bytes.windows(4).any(|name| name == b"eXIf"));
     assert!(bytes.windows(26).any(|block| block == exif(1)));
-    let again = Picture::open(folder.file("edited.png", &bytes)).expect("it was just written");
+    let again = Picture::open(folder.write("edited.png", &bytes)).expect("it was just written");
     assert!(again == edited);
 }
 
@@ -654,7 +634,7 @@ fn a_jpeg_with_something_behind_it_still_opens() {
     Dice(15).picture(40, 40, ColorType::Rgb8).image().write_to(&mut bytes, ImageFormat::Jpeg).expect("built in");
     let mut bytes = bytes.into_inner();
     bytes.extend([0xFF, 0xDA, 0, 1, 2, 3]); // as the films behind some telephones' photographs
-    assert!(Picture::open(folder.file("motion.jpg", &bytes)).is_ok());
+    assert!(Picture::open(folder.write("motion.jpg", &bytes)).is_ok());
 }
 
 #[test]

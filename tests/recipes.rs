@@ -87,8 +87,6 @@ batch = 2
 
 /// RandAR, and LlamaGen, which has the same sizes.
 pub(crate) const RANDAR: &str = r#"
-[tokenizer]
-folder = "../vq/model"
 [model]
 dim = 32
 n_layer = 2
@@ -97,8 +95,6 @@ multiple_of = 32
 "#;
 
 const RAR: &str = r#"
-[tokenizer]
-folder = "../vq/model"
 [model]
 hidden_size = 32
 num_hidden_layers = 2
@@ -107,8 +103,6 @@ intermediate_size = 64
 "#;
 
 const TENSORAR: &str = r#"
-[tokenizer]
-folder = "../vq/model"
 [model]
 k = 2
 depth = 1
@@ -118,8 +112,6 @@ base = "../llamagen/model"
 
 /// VAR.
 pub(crate) const VAR: &str = r#"
-[tokenizer]
-folder = "../multi-scale-vq/model"
 [model]
 depth = 2
 embed_dim = 32
@@ -139,7 +131,16 @@ pub(crate) const TINY: &[(&str, usize, &str)] = &[
     ("var", 4, VAR),
 ];
 
-/// A configuration, to be written to a folder beside that of the pictures.
+/// A configuration, to be written to a folder beside that of the pictures. A generator stands on the tokenizer of its family.
 pub(crate) fn tiny(recipe: &str, batch: usize, rest: &str) -> String {
-    format!("recipe = \"{recipe}\"\nbatch = {batch}\n{SHARED}{OPTIMISER}{rest}")
+    let tokenizer = match recipe {
+        "vq" | "multi-scale-vq" => String::new(),
+        "var" => stands_on("multi-scale-vq"),
+        _ => stands_on("vq"),
+    };
+    format!("recipe = \"{recipe}\"\nbatch = {batch}\n{SHARED}{OPTIMISER}{tokenizer}{rest}")
+}
+
+fn stands_on(tokenizer: &str) -> String {
+    format!("[tokenizer]\nfolder = \"../{tokenizer}/model\"\n")
 }

@@ -1,49 +1,26 @@
 //! Results: variations, stopped runs in several passes, the history and its memory, and requests that are run again.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use andamento::command::Command;
 use andamento::document::{Document, Track, fresh};
-use andamento::editor::{Editor, Engine};
-use andamento::files::folders::Folders;
+use andamento::editor::Editor;
 use andamento::history::History;
-use andamento::worker;
-use andamento_model::device::DeviceChoice;
 use andamento_model::frame::Frame;
 use andamento_model::lattice::{Site, Token};
-use andamento_model::library::imported::Shelf;
 use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::seam::Seam;
 use image::{Rgb, RgbImage};
 use proptest::prelude::*;
 
-const PATIENCE: Duration = Duration::from_secs(180);
+use crate::driven::{self, until};
 
-/// The editor on its sample, with the bundled model ready.
+/// The editor with few steps to make.
 fn editor() -> Editor {
-    let shelf = Shelf::open(Some(&std::env::temp_dir().join("andamento-results-without-library"))).expect("a folder");
-    let source = worker::from_library(shelf.clone());
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("results-{}-{}", std::process::id(), fresh()));
-    let folders = Folders::open(Some(&home)).expect("a folder");
-    let places = (shelf, &folders);
-    let mut editor = Editor::new(None, DeviceChoice::Cpu, places, source, Arc::new(|| ())).expect("an editor");
-    until(&mut editor, "the model is ready", |editor| matches!(editor.engine, Engine::Ready { .. }));
+    let mut editor = driven::editor();
     editor.apply(Command::Steps(4));
     editor
-}
-
-fn until(editor: &mut Editor, what: &str, done: impl Fn(&Editor) -> bool) {
-    let start = Instant::now();
-    while !done(editor) {
-        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
-        editor.tick(Duration::from_millis(4));
-        let bad: Vec<_> = editor.notices.iter().filter(|notice| notice.bad).collect();
-        assert!(bad.is_empty(), "until {what}: {bad:?}");
-        sleep(Duration::from_millis(3));
-    }
 }
 
 fn finish(editor: &mut Editor) {

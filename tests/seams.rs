@@ -19,6 +19,8 @@ use image::{ColorType, DynamicImage, Rgb, RgbImage};
 use proptest::prelude::*;
 use std::sync::Mutex;
 
+use crate::pixels::TYPES;
+
 /// The bundled model, loaded once.
 static MODEL: LazyLock<Mutex<Model>> =
     LazyLock::new(|| Mutex::new(MODELS[0].load(choose(DeviceChoice::Cpu).expect("a processor")).expect("loads")));
@@ -133,17 +135,6 @@ fn the_edge_of_the_mask_is_not_seen() {
     assert!(matched <= 1.2 * before, "{matched:.2} against {before:.2}");
     assert!(plain > matched, "the correction does nothing: {plain:.2} against {matched:.2}");
 }
-
-const TYPES: [ColorType; 8] = [
-    ColorType::L8,
-    ColorType::La8,
-    ColorType::Rgb8,
-    ColorType::Rgba8,
-    ColorType::L16,
-    ColorType::La16,
-    ColorType::Rgb16,
-    ColorType::Rgba16,
-];
 
 /// Noise of any type.
 fn noise(kind: ColorType, width: u32, height: u32, seed: u64) -> Picture {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,7 +14,7 @@ use andamento_model::train::data::pictures::Pictures;
 use andamento_model::train::data::prefetch::Prefetch;
 use andamento_model::train::metrics::Metrics;
 use andamento_model::train::optimiser::{Curve, Group, Optimiser};
-use andamento_model::train::run::{Folder, Settings, Trainer};
+use andamento_model::train::run::{self, Settings, Trainer};
 use andamento_model::train::{Event, Outcome, Run, train, usual_folder};
 use andamento_model::{Error, Result};
 use burn::module::Module;
@@ -23,25 +23,10 @@ use burn::prelude::*;
 use burn::tensor::FloatDType;
 use image::RgbImage;
 
+use crate::folder::Folder;
 use crate::recipes::{MULTI_SCALE_VQ, RANDAR, TINY, VAR, VQ, pictures, tiny};
 
-/// A folder of its own for a test, removed afterwards.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("andamento-train-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a temporary folder");
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        fs::write(&path, text).expect("written");
-        path
-    }
-
+impl Folder {
     /// Carries out a configuration on the processor, and what it noted.
     fn train(&self, config: &str) -> Result<(Outcome, Vec<String>)> {
         self.train_on(config, choose(DeviceChoice::Cpu).expect("the processor"), &|| false)
@@ -61,7 +46,7 @@ impl Place {
             }
         };
         let folder = usual_folder(&config);
-        let mut run = Run { tokens: folder.clone(), folder, device, report: &mut report, enough };
+        let mut run = Run { tokens: folder.clone(), folder, device, report: &mut report, enough, aside: None };
         let outcome = train(&config, &mut run)?;
         Ok((outcome, notes))
     }
@@ -72,13 +57,6 @@ impl Place {
         let mut lines = text.lines().map(|line| line.split(',').map(str::to_string).collect::<Vec<_>>());
         let place = lines.next().expect("a header").iter().position(|of| of == name).expect("the column");
         lines.map(|line| line[place].parse().expect("a number")).collect()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // What is left in the temporary folder does no harm.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -95,10 +73,10 @@ fn mean(values: &[f64]) -> f64 {
 
 #[test]
 fn every_recipe_learns_from_a_folder_of_24_pictures() {
-    let place = Place::new("recipes");
+    let place = Folder::new("recipes");
     pictures(&place.0);
     for (folder, batch, rest) in TINY {
-        place.write(&format!("{folder}/train.toml"), &tiny(folder, *batch, rest));
+        place.write(&format!("{folder}/train.toml"), tiny(folder, *batch, rest));
         let (outcome, notes) = place.train(&format!("{folder}/train.toml")).expect("it trains");
         assert_eq!(outcome, Outcome::Finished, "{folder}");
         assert!(notes.iter().any(|note| note.contains("broken.png")), "{folder} names the broken file: {notes:?}");
@@ -113,11 +91,11 @@ fn every_recipe_learns_from_a_folder_of_24_pictures() {
 /// What the output folder says, and that a sheet comes from it; a tokenizer by reference serves as a copied one does.
 #[test]
 fn a_trained_generator_opens_by_its_folder() {
-    let place = Place::new("opens");
+    let place = Folder::new("opens");
     pictures(&place.0);
     for (folder, batch, rest) in &TINY[..2] {
-        let rest = rest.replace("folder = \"../vq/model\"", "folder = \"../vq/model\"\ncopy = false");
-        let text = tiny(folder, *batch, &rest).replace("steps = 50", "steps = 2").replace("sheet_every = 0", "");
+        let text = tiny(folder, *batch, rest).replace("../vq/model\"", "../vq/model\"\ncopy = false");
+        let text = text.replace("steps = 50", "steps = 2").replace("sheet_every = 0", "");
         place.write(&format!("{folder}/train.toml"), &text);
         place.train(&format!("{folder}/train.toml")).expect("it trains");
     }
@@ -129,7 +107,7 @@ fn a_trained_generator_opens_by_its_folder() {
     assert_eq!(by_reference.card.network["vocab_size"], 32);
     assert!(by_reference.card.parameters > 10_000 && !folder.join(Trained::TOKENIZER).exists());
     let text = fs::read_to_string(place.0.join("randar/train.toml")).expect("text");
-    place.write("randar/train.toml", &text.replace("copy = false", "copy = true"));
+    place.write("randar/train.toml", text.replace("copy = false", "copy = true"));
     place.train("randar/train.toml").expect("nothing is left to train");
     assert_eq!(by_reference.hash, Trained::open(&folder).expect("opens").hash);
 }
@@ -137,7 +115,7 @@ fn a_trained_generator_opens_by_its_folder() {
 /// The weights are those that were named, to the last bit of the file, and no code is put elsewhere for being idle.
 #[test]
 fn training_may_begin_with_trained_weights() {
-    let place = Place::new("init");
+    let place = Folder::new("init");
     pictures(&place.0);
     let short = |recipe: &str, batch, rest: &str| tiny(recipe, batch, rest).replace("steps = 50", "steps = 12");
     for (recipe, batch, rest) in [("vq", 2, VQ), ("llamagen", 4, RANDAR)] {
@@ -146,7 +124,7 @@ fn training_may_begin_with_trained_weights() {
         place.train(&format!("{recipe}/train.toml")).expect("it trains");
         let still = text.replace("steps = 12", "steps = 1").replace("= 3e-3", "= 1e-9");
         let init = |folder: &str| format!("init = \"../{folder}/model\"\n{still}");
-        place.write("again/train.toml", &init(recipe));
+        place.write("again/train.toml", init(recipe));
         place.train("again/train.toml").expect("it trains");
         let [first, again] =
             [recipe, "again"].map(|of| fs::read(place.0.join(of).join("model/weights.safetensors")).expect("weights"));
@@ -165,7 +143,7 @@ fn training_may_begin_with_trained_weights() {
 /// Stopped after every fourth step and started again.
 #[test]
 fn a_run_in_pieces_makes_every_step_once() {
-    let place = Place::new("pieces");
+    let place = Folder::new("pieces");
     pictures(&place.0);
     for run in ["whole", "pieces"] {
         let extra = "ema = 0.9\naccumulate = 2\n";
@@ -174,9 +152,9 @@ fn a_run_in_pieces_makes_every_step_once() {
         let randar = format!("{extra}{}", tiny("randar", 3, RANDAR).replace("steps = 50", "steps = 14"));
         place.write(&format!("{run}-vq/train.toml"), &vq);
         place.write(&format!("{run}-multi/train.toml"), &multi);
-        place.write(&format!("{run}-randar/train.toml"), &randar.replace("../vq/", "../whole-vq/"));
+        place.write(&format!("{run}-randar/train.toml"), randar.replace("../vq/", "../whole-vq/"));
         let var = format!("{extra}{}{STAGES}", tiny("var", 3, VAR).replace("steps = 50", "steps = 14"));
-        place.write(&format!("{run}-var/train.toml"), &var.replace("../multi-scale-vq/", "../whole-multi/"));
+        place.write(&format!("{run}-var/train.toml"), var.replace("../multi-scale-vq/", "../whole-multi/"));
     }
     let device = || choose(DeviceChoice::Cpu).expect("the processor");
     for kind in ["vq", "multi", "randar", "var"] {
@@ -210,7 +188,7 @@ fn is_tokens(entry: &fs::DirEntry) -> bool {
 
 #[test]
 fn all_runs_go_in_sequence_and_finished_ones_are_skipped() {
-    let place = Place::new("all");
+    let place = Folder::new("all");
     pictures(&place.0);
     for (folder, batch, rest) in &TINY[..2] {
         let text = tiny(folder, *batch, rest).replace("steps = 50", "steps = 3");
@@ -230,14 +208,14 @@ fn all_runs_go_in_sequence_and_finished_ones_are_skipped() {
 
 #[test]
 fn another_tokenizer_is_refused_for_a_run_that_has_begun() {
-    let place = Place::new("basis");
+    let place = Folder::new("basis");
     pictures(&place.0);
     let short = |recipe: &str, batch, rest: &str| tiny(recipe, batch, rest).replace("steps = 50", "steps = 2");
-    place.write("vq/train.toml", &short("vq", 2, VQ));
-    place.write("randar/train.toml", &short("randar", 2, RANDAR));
+    place.write("vq/train.toml", short("vq", 2, VQ));
+    place.write("randar/train.toml", short("randar", 2, RANDAR));
     place.train("vq/train.toml").expect("it trains");
     place.train("randar/train.toml").expect("it trains");
-    place.write("vq/train.toml", &short("vq", 2, VQ).replace("steps = 2", "steps = 4"));
+    place.write("vq/train.toml", short("vq", 2, VQ).replace("steps = 2", "steps = 4"));
     place.train("vq/train.toml").expect("it goes on");
     let error = place.train("randar/train.toml").expect_err("other tokens").to_string();
     assert!(error.contains("another tokenizer") && error.contains("start anew"), "{error}");
@@ -245,7 +223,7 @@ fn another_tokenizer_is_refused_for_a_run_that_has_begun() {
 
 #[test]
 fn configurations_that_mean_nothing_are_refused_with_their_remedy() {
-    let place = Place::new("refused");
+    let place = Folder::new("refused");
     pictures(&place.0);
     let good = tiny("vq", 2, VQ);
     let cases = [
@@ -259,8 +237,8 @@ fn configurations_that_mean_nothing_are_refused_with_their_remedy() {
         (good.replace("clip = 1.0", "clip = 0.0"), "clip"),
         (good.replace("seed = 3", "seed = 3\nprecision = \"f16\""), "precision = \"auto\""),
         (good.replace("seed = 3", "seed = 3\nema = 1.0"), "0.9999"),
-        (tiny("randar", 2, &RANDAR.replace("../vq/model", "../none")), "Train the tokenizer first"),
-        (tiny("randar", 2, &RANDAR.replace("folder", "# ")), "folder"),
+        (tiny("randar", 2, RANDAR).replace("../vq/model", "../none"), "Train the tokenizer first"),
+        (tiny("randar", 2, RANDAR).replace("folder = \"../vq", "# \"../vq"), "folder"),
     ];
     for (text, names) in cases {
         place.write("wrong/train.toml", &text);
@@ -277,7 +255,7 @@ fn data(text: &str) -> Data {
 
 #[test]
 fn pictures_do_not_depend_on_the_number_of_threads() {
-    let place = Place::new("threads");
+    let place = Folder::new("threads");
     pictures(&place.0);
     let folder = r#"{"source": "folder", "folder": "pictures", "side": 16, "augment": "random-crop"}"#;
     for settings in [folder, r#"{"source": "scenes", "side": 16, "augment": "flip"}"#] {
@@ -330,7 +308,7 @@ fn crops_are_the_published_ones() {
 
 #[test]
 fn the_table_of_a_resumed_run_has_every_step_once() {
-    let place = Place::new("table");
+    let place = Folder::new("table");
     for (resume, until) in [(0, 7), (4, 9)] {
         let mut metrics = Metrics::open(&place.0, resume).expect("opens");
         for step in resume + 1..=until {
@@ -360,8 +338,8 @@ fn a_checkpoint_is_whole_or_is_not_there() {
             Ok(())
         }
     };
-    let place = Place::new("checkpoint");
-    let folder = Folder::open(&place.0).expect("opens");
+    let place = Folder::new("checkpoint");
+    let folder = run::Folder::open(&place.0).expect("opens");
     assert_eq!(folder.newest().expect("reads"), None);
     folder.save(3, written("3")).expect("saved");
     let torn = folder.save(5, |path| {
@@ -369,12 +347,12 @@ fn a_checkpoint_is_whole_or_is_not_there() {
         Err(Error::control("disk", "full", "Free some space"))
     });
     assert!(torn.is_err());
-    let newest = |folder: &Folder| fs::read_to_string(folder.newest().expect("reads").expect("one").join("a"));
+    let newest = |folder: &run::Folder| fs::read_to_string(folder.newest().expect("reads").expect("one").join("a"));
     assert_eq!(newest(&folder).expect("whole"), "3");
     folder.save(7, written("7")).expect("saved");
     assert_eq!(newest(&folder).expect("whole"), "7");
     assert_eq!(fs::read_dir(&place.0).expect("reads").count(), 1, "older ones are gone");
-    assert_eq!(Folder::step(&place.0).expect("reads"), 7);
+    assert_eq!(run::Folder::step(&place.0).expect("reads"), 7);
 }
 
 #[test]
@@ -506,7 +484,7 @@ fn half_precision_trains_on_a_gpu() {
 
 #[test]
 fn a_checkpoint_holds_all_that_decides_the_next_steps() {
-    let place = Place::new("trainer");
+    let place = Folder::new("trainer");
     let device = Device::flex().autodiff();
     let settings = || Settings { ema: Some(0.5), ..Settings::new(&Optimiser::adam(0.1), 20) };
     let step = |trainer: &mut Trainer<Linear>| {

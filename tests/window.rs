@@ -1,24 +1,22 @@
 //! The window, driven through its accessible names: the mask, the controls, a whole run, the history.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use andamento::command::{Command, Dialog, Selection, Tool};
-use andamento::document::{Document, fresh};
-use andamento::editor::{Editor, Engine};
-use andamento::files::folders::Folders;
+use andamento::document::Document;
+use andamento::editor::Editor;
 use andamento::history::History;
-use andamento::ui::{App, StartOptions};
-use andamento::worker::{self, Event, Job, Worker};
+use andamento::ui::App;
+use andamento::worker::{Event, Job, Worker};
 use andamento_model::checkpoint::{TENSORAR_KEYS, export};
-use andamento_model::device::{self, DeviceChoice};
+use andamento_model::device::DeviceChoice;
 use andamento_model::frame::Extent;
 use andamento_model::lattice::{Grid, Site};
 use andamento_model::ledger::revisions;
-use andamento_model::library::imported::Shelf;
-use andamento_model::library::{self, Card, Defaults, MODELS, TokenizerCard};
+use andamento_model::library::{Card, Defaults, MODELS, TokenizerCard};
 use andamento_model::network::Pace;
 use andamento_model::networks::FAMILIES;
 use andamento_model::networks::llamagen::{TransformerConfig, Trunk};
@@ -32,66 +30,15 @@ use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_tests::goldens;
 use egui::accesskit::Role;
-use egui::{Key, Modifiers, PointerButton, Pos2, vec2};
+use egui::{Key, Modifiers, PointerButton, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 
-/// The longest a run may take on a slow, busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::driven::{Opening, PATIENCE, drag, on_screen, until, until_ready, until_shown};
+use crate::folder::Folder;
 
-/// The real window with the bundled model; with random weights of its sizes where the bundled ones are missing, which
-/// makes no difference here.
 fn window(picture: Option<PathBuf>) -> Harness<'static, App> {
-    window_with(picture, None, &std::env::temp_dir().join("andamento-window-without-library"))
-}
-
-/// The same with a model to begin with, and a library of imported models in a folder.
-fn window_with(picture: Option<PathBuf>, model: Option<String>, library: &Path) -> Harness<'static, App> {
-    let shelf = Shelf::open(Some(library)).expect("a folder");
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("window-{}-{}", std::process::id(), fresh()));
-    let folders = Folders::open(Some(&home)).expect("a folder");
-    let start = StartOptions { device: DeviceChoice::Cpu, picture, model, shelf: shelf.clone(), folders };
-    let mut loads = worker::from_library(shelf);
-    let source = Box::new(move |id: &str, choice, report| {
-        let random = || library::random(library::bundled(id)?.card()?, device::choose(choice)?);
-        loads(id, choice, report).or_else(|_| random())
-    });
-    let builder = Harness::builder().with_size([1440.0, 900.0]).with_max_steps(40);
-    builder.build_eframe(|context| App::with_source(&context.egui_ctx, start, source).expect("the window opens"))
-}
-
-/// Draws frames until something is the case.
-fn until(window: &mut Harness<'_, App>, what: &str, mut done: impl FnMut(&Editor) -> bool) {
-    let start = Instant::now();
-    while !done(&window.state().editor) {
-        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
-        window.step();
-        sleep(Duration::from_millis(4));
-    }
-}
-
-/// Where a canvas pixel lies on the screen, while the whole canvas is in sight.
-fn on_screen(window: &Harness<'_, App>, x: f32, y: f32) -> Pos2 {
-    let view = window.state().editor.view;
-    let centre = window.get_by_label("Canvas").rect().center();
-    centre + vec2(x - view.centre.0, y - view.centre.1) * view.zoom
-}
-
-/// Drags with a button from one point of the screen to another, a frame for every move.
-fn drag(window: &mut Harness<'_, App>, button: PointerButton, from: Pos2, to: Pos2) {
-    let press =
-        |pos: Pos2, pressed: bool| egui::Event::PointerButton { pos, button, pressed, modifiers: Modifiers::NONE };
-    window.hover_at(from);
-    window.step();
-    window.event(press(from, true));
-    window.step();
-    for part in 1..=8 {
-        window.hover_at(from.lerp(to, part as f32 / 8.0));
-        window.step();
-    }
-    window.event(press(to, false));
-    window.step();
-    window.step();
+    Opening { picture, ..Opening::default() }.window()
 }
 
 fn click(window: &mut Harness<'_, App>, label: &str) {
@@ -169,6 +116,9 @@ fn a_stroke_a_run_and_the_history() {
         window.step();
     }
     let steps = after.track.as_ref().map_or(0, |track| track.steps.len());
+    click(&mut window, "One step back");
+    assert_eq!(window.state().editor.head(), steps - 4);
+    click(&mut window, "One step forward");
     assert_eq!(window.state().editor.head(), steps - 3);
     until(&mut window, "the step is decoded", |editor| {
         editor.preview.as_ref().is_some_and(|preview| preview.steps == steps - 3)
@@ -256,12 +206,7 @@ fn a_file_that_is_no_picture_is_refused_by_name() {
     window.key_press_modifiers(Modifiers::COMMAND, Key::O);
     window.step();
     assert_eq!(window.state().editor.dialog, Some(Dialog::Open));
-    let start = Instant::now();
-    while window.query_by_label("Path of the file").is_none() {
-        assert!(start.elapsed() < PATIENCE, "the field for the path appears");
-        window.step();
-        sleep(Duration::from_millis(10));
-    }
+    until_shown(&mut window, "Path of the file");
     window.state_mut().editor.apply(Command::Open(text));
     until(&mut window, "the notice appears", |editor| !editor.notices.is_empty());
     let notice = window.state().editor.notices[0].clone();
@@ -275,11 +220,9 @@ fn a_file_that_is_no_picture_is_refused_by_name() {
 
 #[test]
 fn results_are_saved_beside_the_source_and_never_over_it() {
-    let folder = std::env::temp_dir().join(format!("andamento-window-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder to write to");
-    let source = folder.join("lake.png");
+    let folder = Folder::new("window");
     let picture = Picture::new(image::DynamicImage::new_rgb16(300, 200));
-    std::fs::write(&source, picture.png_bytes().expect("a picture")).expect("a file");
+    let source = folder.write("lake.png", picture.png_bytes().expect("a picture"));
     let bytes_before = std::fs::read(&source).expect("the source");
 
     let mut window = window(Some(source.clone()));
@@ -290,7 +233,7 @@ fn results_are_saved_beside_the_source_and_never_over_it() {
     until(&mut window, "the notice appears", |editor| editor.notices.iter().any(|notice| !notice.bad));
     window.state_mut().editor.apply(Command::ExtendCanvas([0, 0, 20, 0]));
     window.key_press_modifiers(Modifiers::COMMAND, Key::S);
-    let result = folder.join("lake-andamento-001.png");
+    let result = folder.0.join("lake-andamento-001.png");
     until(&mut window, "the result is saved", |editor| {
         editor.notices.iter().any(|notice| notice.about == "lake-andamento-001.png")
     });
@@ -300,16 +243,13 @@ fn results_are_saved_beside_the_source_and_never_over_it() {
     window.state_mut().editor.apply(Command::SaveAs(source.clone()));
     assert!(window.state().editor.notices.iter().any(|notice| notice.bad && notice.about.contains("lake.png")));
     assert_eq!(std::fs::read(&source).expect("the source"), bytes_before);
-    std::fs::remove_dir_all(folder).expect("the folder goes");
 }
 
 #[test]
 fn exporting_and_dropping_by_the_names_of_things() {
-    let folder = std::env::temp_dir().join(format!("andamento-export-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder to write to");
-    let source = folder.join("lake.png");
+    let folder = Folder::new("export");
     let picture = Picture::new(image::DynamicImage::new_rgb16(300, 200));
-    std::fs::write(&source, picture.png_bytes().expect("a picture")).expect("a file");
+    let source = folder.write("lake.png", picture.png_bytes().expect("a picture"));
     let mut window = window(Some(source.clone()));
     until(&mut window, "the picture is open", |editor| editor.document.name == "lake.png");
     assert_eq!(window.state().editor.desk.recent, [source]);
@@ -327,14 +267,14 @@ fn exporting_and_dropping_by_the_names_of_things() {
     assert!(window.query_by_label_contains("16 bits become 8").is_some(), "what is lost is said before");
     click(&mut window, "TIFF");
     window.get_by_role_and_label(Role::Button, "Export").click();
-    let written = folder.join("lake-andamento-001.tif");
+    let written = folder.0.join("lake-andamento-001.tif");
     until(&mut window, "it is written", |editor| editor.desk.busy == 0 && editor.dialog.is_none());
     assert!(Picture::open(&written).expect("it opens") == picture);
 
     // A grey picture of the canvas's size may be a mask, which is asked.
     let mut mask = Mask::new(300, 200);
     mask.fill_rect(Rect::new(10, 20, 30, 40), 255);
-    let file = folder.join("mask.png");
+    let file = folder.0.join("mask.png");
     std::fs::write(&file, mask.png_bytes().expect("a mask")).expect("a file");
     let drop = |window: &mut Harness<'_, App>, as_mask: bool| {
         window.state_mut().editor.apply(Command::DropFiles { paths: vec![file.clone()], as_mask });
@@ -353,7 +293,7 @@ fn exporting_and_dropping_by_the_names_of_things() {
     window.key_press_modifiers(Modifiers::COMMAND, Key::S);
     window.step();
     assert_eq!(window.state().editor.dialog, Some(Dialog::Save));
-    let project = folder.join("lake.andamento");
+    let project = folder.0.join("lake.andamento");
     window.state_mut().editor.apply(Command::SaveAs(project.clone()));
     until(&mut window, "it is saved", |editor| editor.project().is_some());
     window.state_mut().editor.apply(Command::ClearMask);
@@ -361,7 +301,6 @@ fn exporting_and_dropping_by_the_names_of_things() {
     until(&mut window, "it is open", |editor| editor.desk.busy == 0);
     assert_eq!(window.state().editor.document.mask, mask);
     assert!(!window.state().editor.is_unsaved());
-    std::fs::remove_dir_all(folder).expect("the folder goes");
 }
 
 #[test]
@@ -541,22 +480,26 @@ fn refused(window: &mut Harness<'_, App>, command: Command, about: &str) {
     window.state_mut().editor.apply(Command::Dismiss(told.number));
 }
 
+/// A window on a small grey picture, with a library of imported models, both in a folder.
+fn grey(folder: &Folder) -> Harness<'static, App> {
+    let grey = Picture::new(image::RgbImage::from_pixel(96, 96, image::Rgb([90, 120, 150])).into());
+    let picture = folder.write("grey.png", grey.png_bytes().expect("a picture"));
+    let mut window = Opening { picture: Some(picture), library: Some(folder.0.clone()), ..Opening::default() }.window();
+    until(&mut window, "the picture is open", |editor| editor.document.name == "grey.png");
+    window
+}
+
 /// A whole picture, a hole and more canvas, by every bundled model.
 #[test]
 fn every_bundled_model_paints_in_the_window() {
-    let folder = std::env::temp_dir().join(format!("andamento-bundled-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder to write to");
-    let file = folder.join("grey.png");
-    let grey = Picture::new(image::RgbImage::from_pixel(96, 96, image::Rgb([90, 120, 150])).into());
-    std::fs::write(&file, grey.png_bytes().expect("a picture")).expect("a file");
-    let mut window = window_with(Some(file), None, &folder);
-    until(&mut window, "the picture is open", |editor| editor.document.name == "grey.png");
+    let folder = Folder::new("bundled");
+    let mut window = grey(&folder);
     let start = window.state().editor.document.clone();
     for model in &MODELS {
         let card = model.card().expect("a card");
         let title = &card.title;
         window.state_mut().editor.apply(Command::ChooseModel(card.id.clone()));
-        until(&mut window, &format!("{title} is ready"), |editor| matches!(editor.engine, Engine::Ready { .. }));
+        until_ready(&mut window);
         if matches!(window.state().editor.abilities.pace, Pace::Free) {
             window.state_mut().editor.apply(Command::Steps(6));
         }
@@ -585,7 +528,6 @@ fn every_bundled_model_paints_in_the_window() {
             window.state_mut().editor.apply(Command::Undo);
         }
     }
-    std::fs::remove_dir_all(folder).expect("the folder is removed");
 }
 
 /// TensorAR with fresh weights around the golden LlamaGen's sizes, as nobody has published any: its configuration and its
@@ -606,9 +548,8 @@ fn fresh_tensorar() -> (TensorArConfig, Vec<u8>) {
 /// is kept.
 #[test]
 fn a_trained_model_opens_from_its_folder() {
-    let home = std::env::temp_dir().join(format!("andamento-trained-{}", std::process::id()));
-    let folder = home.join("my-tensorar");
-    std::fs::create_dir_all(&folder).expect("a folder to write to");
+    let home = Folder::new("trained");
+    let folder = home.0.join("my-tensorar");
     let (config, weights) = fresh_tensorar();
     let card = Card {
         id: "my-tensorar".into(),
@@ -630,15 +571,15 @@ fn a_trained_model_opens_from_its_folder() {
         },
     };
     let json = serde_json::to_vec(&card).expect("a card");
-    std::fs::write(folder.join("config.json"), json).expect("a file");
-    std::fs::write(folder.join("weights.safetensors"), weights).expect("a file");
+    home.write("my-tensorar/config.json", json);
+    home.write("my-tensorar/weights.safetensors", weights);
     let tokenizer = goldens("randar").join("vq_tiny_f16.safetensors");
     std::fs::copy(tokenizer, folder.join("tokenizer.safetensors")).expect("a file");
 
     let id = folder.to_string_lossy().into_owned();
-    let mut window = window_with(None, Some(id.clone()), &home);
+    let mut window = Opening { model: Some(id.clone()), library: Some(home.0.clone()), ..Opening::default() }.window();
     let painted = |window: &mut Harness<'_, App>| {
-        until(window, "it is ready", |editor| matches!(editor.engine, Engine::Ready { .. }));
+        until_ready(window);
         let editor = &window.state().editor;
         assert_eq!((editor.card.family.as_str(), &editor.card.title, &editor.card.id), ("TensorAR", &card.title, &id));
         assert_eq!(editor.offers.iter().filter(|offer| offer.card.id == id).count(), 1);
@@ -662,8 +603,6 @@ fn a_trained_model_opens_from_its_folder() {
         assert_eq!(window.state().editor.card.id, id);
     }
     painted(&mut window);
-    drop(window);
-    std::fs::remove_dir_all(home).expect("the folder is removed");
 }
 
 /// The pointer rests on a token that was drafted three times: each draft is told with its step, code and probability, and
@@ -699,13 +638,8 @@ fn look_at_revisions(window: &mut Harness<'_, App>) {
 /// Every family is imported, chosen and painted with, in its own way; the window knows none of them by name.
 #[test]
 fn every_family_paints_from_the_registry_alone() {
-    let folder = std::env::temp_dir().join(format!("andamento-families-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder to write to");
-    let picture = folder.join("grey.png");
-    let grey = Picture::new(image::RgbImage::from_pixel(96, 96, image::Rgb([90, 120, 150])).into());
-    std::fs::write(&picture, grey.png_bytes().expect("a picture")).expect("a file");
-    let mut window = window_with(Some(picture), None, &folder);
-    until(&mut window, "the picture is open", |editor| editor.document.name == "grey.png");
+    let folder = Folder::new("families");
+    let mut window = grey(&folder);
 
     let files = [
         "randar/randar_tiny.safetensors",
@@ -720,8 +654,7 @@ fn every_family_paints_from_the_registry_alone() {
     let files = files.map(|file| {
         goldens(file.split('/').next().expect("a folder")).join(file.split('/').next_back().expect("a name"))
     });
-    let tensorar = folder.join("tensorar_tiny.safetensors");
-    std::fs::write(&tensorar, fresh_tensorar().1).expect("a file");
+    let tensorar = folder.write("tensorar_tiny.safetensors", fresh_tensorar().1);
     let files = [files.to_vec(), vec![tensorar]].concat();
     let bundled = window.state().editor.offers.len();
     window.state_mut().editor.apply(Command::ImportModels(files));
@@ -739,7 +672,7 @@ fn every_family_paints_from_the_registry_alone() {
     for offer in &offers[bundled..] {
         let title = &offer.card.title;
         window.state_mut().editor.apply(Command::ChooseModel(offer.card.id.clone()));
-        until(&mut window, &format!("{title} is ready"), |editor| matches!(editor.engine, Engine::Ready { .. }));
+        until_ready(&mut window);
         window.state_mut().editor.apply(Command::SelectAll);
         let middle = Rect::new(20, 20, 40, 40);
         window.state_mut().editor.apply(Command::ClearMask);
@@ -808,5 +741,4 @@ fn every_family_paints_from_the_registry_alone() {
         }
     }
     assert_eq!(smooth, ["VAR"]);
-    std::fs::remove_dir_all(folder).expect("the folder is removed");
 }

@@ -1,9 +1,12 @@
 //! `andamento train`: carries out recipes and shows how far they are.
 
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use andamento_model::device::{self, DeviceChoice};
+use andamento_model::train::all::Aside;
 use andamento_model::train::{self, Event, Outcome, Progress, Run};
 use andamento_model::{Error, Result};
 use clap::Args;
@@ -19,9 +22,15 @@ pub struct Options {
     /// The folder of checkpoints and figures; by default `andamento-run` beside the configuration.
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
+    /// The folder of tokens, which several runs can share; by default that of the run.
+    #[arg(long, value_name = "DIR")]
+    tokens: Option<PathBuf>,
     /// Stop after so many minutes; the same command goes on later.
     #[arg(long, value_name = "N")]
     minutes: Option<f64>,
+    /// Carry out at the same time what the configuration allows, each run in a process of its own; on a GPU that is usual.
+    #[arg(long)]
+    at_once: bool,
 }
 
 /// Trains.
@@ -43,7 +52,19 @@ pub fn run(options: &Options, choice: DeviceChoice) -> Result<()> {
         Event::Step(progress) => bar.step(progress),
         Event::Note(text) => bar.say(&text),
     };
-    let mut run = Run { folder: folder.clone(), tokens: folder.clone(), device, report: &mut report, enough: &enough };
+    let aside = |name: &str, config: &Path, folder: &Path, tokens: &Path| {
+        let left = (minutes - started.elapsed().as_secs_f64() / 60.0).max(1e-3);
+        start(name, choice, left, [config, folder, tokens])
+    };
+    let at_once = options.at_once || device.gpu;
+    let mut run = Run {
+        folder: folder.clone(),
+        tokens: options.tokens.clone().unwrap_or_else(|| folder.clone()),
+        device,
+        report: &mut report,
+        enough: &enough,
+        aside: at_once.then_some(&aside as &Aside),
+    };
     let outcome = train::train(&options.config, &mut run);
     bar.end();
     match outcome? {
@@ -51,6 +72,29 @@ pub fn run(options: &Options, choice: DeviceChoice) -> Result<()> {
         Outcome::Paused(what) => println!("paused: {what}; run the same command again to go on"),
     }
     Ok(())
+}
+
+/// Starts a run in a process of its own, for so many minutes, which tells what it does under its name.
+fn start(name: &str, choice: DeviceChoice, minutes: f64, [config, run, tokens]: [&Path; 3]) -> io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["--device", &choice.to_string(), "train"])
+        .arg(config)
+        .arg("--run")
+        .arg(run)
+        .arg("--tokens")
+        .arg(tokens);
+    if minutes.is_finite() {
+        command.args(["--minutes", &minutes.to_string()]);
+    }
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    if let Some(told) = child.stderr.take() {
+        let name = name.to_string();
+        std::thread::spawn(move || {
+            BufReader::new(told).lines().map_while(io::Result::ok).for_each(|line| eprintln!("{name}: {line}"))
+        });
+    }
+    Ok(child)
 }
 
 /// How often a line is written where there is no terminal.

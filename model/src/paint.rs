@@ -364,6 +364,18 @@ impl<'a> Painting<'a> {
         Event::Planned { pass, outline: self.outline, plan: plan.clone(), frame: *frame }
     }
 
+    /// Makes all that is still to come: the finished picture.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn finish(mut self) -> Result<Picture> {
+        loop {
+            if let Event::Done(picture) = self.advance()? {
+                return Ok(picture);
+            }
+        }
+    }
+
     /// The next step, or what comes after the last one of a pass.
     fn advance(&mut self) -> Result<Event> {
         let last = self.legs.len() - 1;

@@ -9,7 +9,9 @@ use egui::{Event, Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 
-use super::{Folder, until, until_ready, until_shown, window};
+use super::window;
+use crate::driven::{until, until_ready, until_shown};
+use crate::folder::Folder;
 
 fn press(window: &mut Harness<'_, App>, modifiers: Modifiers, key: Key) {
     window.key_press_modifiers(modifiers, key);

@@ -13,7 +13,9 @@ use egui::{Event, Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 
-use super::{Folder, until, until_ready, window};
+use super::window;
+use crate::driven::{until, until_ready};
+use crate::folder::Folder;
 
 const SIZE: [f32; 2] = [1440.0, 900.0];
 

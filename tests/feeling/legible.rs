@@ -13,7 +13,8 @@ use egui::{Color32, Key, Modifiers, Rect, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 
-use super::{until, until_ready, until_shown, window};
+use super::window;
+use crate::driven::{until, until_ready, until_shown};
 
 const SIZES: [[f32; 2]; 2] = [[1024.0, 700.0], [1600.0, 1000.0]];
 const SCALES: [f32; 3] = [1.0, 1.5, 2.0];

@@ -12,7 +12,9 @@ use andamento_tests::goldens;
 use egui::{Event, Key};
 use egui_kittest::kittest::Queryable;
 
-use super::{Folder, until, until_ready, window, window_in};
+use super::window;
+use crate::driven::{Opening, until, until_ready};
+use crate::folder::Folder;
 
 #[test]
 fn averaged_weights_are_offered_where_a_file_has_both() {
@@ -21,7 +23,8 @@ fn averaged_weights_are_offered_where_a_file_has_both() {
     let both: Vec<PathBuf> = files.filter(|file| has_both_weights(file).unwrap_or(false)).collect();
     let file = both.first().cloned().expect("a golden file has both kinds of weights");
     let library = Folder::new("averaged-window");
-    let mut window = window_in(Kept::default(), [1024.0, 700.0], library.as_ref());
+    let at = Opening { size: [1024.0, 700.0], library: Some(library.0.clone()), ..Opening::default() };
+    let mut window = at.window();
     window.state_mut().editor.apply(Command::ImportModels(vec![file.clone()]));
     until(&mut window, "it asks", |editor| editor.dialog == Some(Dialog::Weights(vec![file.clone()])));
     window.get_by_label("Take the average").click();

@@ -10,7 +10,8 @@ use andamento::history::History;
 use andamento::preferences::Kept;
 use egui::{DroppedFile, Event, Key, Modifiers, MouseWheelUnit, PointerButton, Pos2, pos2, vec2};
 
-use super::{Folder, window};
+use super::window;
+use crate::folder::Folder;
 
 /// The longest that a frame may compute.
 const FRAME: Duration = Duration::from_secs(1);

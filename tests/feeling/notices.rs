@@ -13,7 +13,9 @@ use andamento_model::seam::Seam;
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 
-use super::{Folder, until, until_ready, window};
+use super::window;
+use crate::driven::{until, until_ready};
+use crate::folder::Folder;
 
 /// Does something wrong, and returns what is told.
 fn told(window: &mut Harness<'_, App>, command: Command) -> Notice {

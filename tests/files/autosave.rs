@@ -17,7 +17,7 @@ use andamento_model::Error;
 use andamento_model::device::DeviceChoice;
 use andamento_model::library::imported::Shelf;
 
-use super::Folder;
+use crate::folder::Folder;
 
 /// No more than this much work may be lost.
 const LOSS: Duration = Duration::from_secs(5);

@@ -15,7 +15,7 @@ use image::codecs::webp::WebPEncoder;
 use image::{ColorType, DynamicImage, ImageBuffer, ImageEncoder, ImageFormat, Rgb, RgbImage};
 use moxcms::ColorProfile;
 
-use super::Folder;
+use crate::folder::Folder;
 
 /// A picture with structure in every channel and at both ends of its depth.
 fn scene(width: u32, height: u32) -> DynamicImage {
@@ -298,7 +298,7 @@ fn twenty_files_of_the_real_world_keep_what_they_say() {
     for case in &cases {
         let what = case.name;
         let opened =
-            Picture::read(folder.file("source", &case.bytes)).unwrap_or_else(|error| panic!("{what}: {error}"));
+            Picture::read(folder.write("source", &case.bytes)).unwrap_or_else(|error| panic!("{what}: {error}"));
         let picture = opened.picture;
         assert_eq!((picture.width(), picture.height()), case.size, "{what}");
         assert_eq!(picture.image().color(), case.kind, "{what}");
@@ -332,7 +332,7 @@ fn twenty_files_of_the_real_world_keep_what_they_say() {
             let mut bytes = Cursor::new(Vec::new());
             result.write(&mut bytes, kind, &Notes::default()).unwrap_or_else(|error| panic!("{what}: {error}"));
             let again =
-                Picture::read(folder.file(name, bytes.get_ref())).unwrap_or_else(|error| panic!("{what}: {error}"));
+                Picture::read(folder.write(name, bytes.get_ref())).unwrap_or_else(|error| panic!("{what}: {error}"));
             let (again, remarks) = (again.picture, again.remarks);
             assert!(remarks.is_empty(), "{what}: {remarks:?}");
             if matches!(kind, Kind::Png | Kind::Tiff) {
@@ -358,7 +358,7 @@ fn twenty_files_of_the_real_world_keep_what_they_say() {
             // Without metadata only colours and size stay.
             let mut bytes = Cursor::new(Vec::new());
             result.write(&mut bytes, kind, &Notes { none: true, ..Notes::default() }).expect("memory");
-            let bare = Picture::open(folder.file(name, bytes.get_ref())).expect("it was just written");
+            let bare = Picture::open(folder.write(name, bytes.get_ref())).expect("it was just written");
             assert!(bare.about().exif.is_empty() && bare.about().xmp.is_empty(), "{what}");
             assert!(bare.about().profile == wanted.profile, "{what}");
         }
@@ -375,7 +375,7 @@ fn models_see_srgb_and_what_they_paint_takes_the_pictures_own_colours() {
         let profile = ColorProfile::new_display_p3().encode().expect("a profile");
         let [red, green, blue] = [234, 51, 35].map(|part: u16| part * level);
         let image = DynamicImage::ImageRgb16(ImageBuffer::from_pixel(16, 16, Rgb([red, green, blue])));
-        let file = folder.file("p3.png", &png(&image, |info| info.icc_profile = Some(profile.into())));
+        let file = folder.write("p3.png", png(&image, |info| info.icc_profile = Some(profile.into())));
         Picture::open(file).expect("a PNG")
     };
     let picture = p3(257);
@@ -398,27 +398,27 @@ fn models_see_srgb_and_what_they_paint_takes_the_pictures_own_colours() {
     let profile = ColorProfile::new_gray_with_gamma(1.0).encode().expect("a profile");
     let image = DynamicImage::ImageLuma8(ImageBuffer::from_pixel(16, 16, image::Luma([55])));
     let bytes = png(&image, |info| info.icc_profile = Some(profile.into()));
-    let grey = Picture::open(folder.file("grey.png", &bytes)).expect("a PNG");
+    let grey = Picture::open(folder.write("grey.png", &bytes)).expect("a PNG");
     let seen = whole.view(&grey, &nothing).get_pixel(5, 5).0;
     assert!(seen.iter().all(|level| level.abs_diff(128) <= 1), "{seen:?}");
     let painted = composite(&grey, &mask, &whole, &RgbImage::from_pixel(16, 16, Rgb([128; 3])));
     assert!(painted.image().to_luma8().get_pixel(2, 2).0[0].abs_diff(55) <= 1);
     // A PNG that only says how its curve runs means the same.
     let bytes = png(&image, |info| info.source_gamma = Some(png::ScaledFloat::new(1.0)));
-    let linear = Picture::open(folder.file("linear.png", &bytes)).expect("a PNG");
+    let linear = Picture::open(folder.write("linear.png", &bytes)).expect("a PNG");
     assert_eq!(whole.view(&linear, &nothing).get_pixel(5, 5).0, seen);
 
     // sRGB by another name is seen as it is, to the last bit.
     let profile = ColorProfile::new_srgb().encode().expect("a profile");
     let plain = DynamicImage::ImageRgb8(scene(16, 16).to_rgb8());
     let bytes = png(&plain, |info| info.icc_profile = Some(profile.into()));
-    let srgb = Picture::open(folder.file("srgb.png", &bytes)).expect("a PNG");
+    let srgb = Picture::open(folder.write("srgb.png", &bytes)).expect("a PNG");
     assert_eq!(whole.view(&srgb, &nothing), plain.to_rgb8());
     // A profile that is none costs the colours, is told, and is handed on.
     let mut broken = adobe();
     broken.truncate(200);
     let bytes = png(&plain, |info| info.icc_profile = Some(broken.clone().into()));
-    let opened = Picture::read(folder.file("broken.png", &bytes)).expect("a PNG");
+    let opened = Picture::read(folder.write("broken.png", &bytes)).expect("a PNG");
     assert!(opened.remarks.iter().any(|remark| remark.contains("profile is damaged")), "{:?}", opened.remarks);
     assert!(opened.picture.about().profile == broken);
 }
@@ -429,7 +429,7 @@ fn a_small_file_that_unfolds_to_gigabytes_is_refused_with_its_size() {
     let folder = Folder::new("bombs");
     let start = Instant::now();
     let refused = |name: &str, bytes: &[u8], size: &str| {
-        let error = Picture::open(folder.file(name, bytes)).expect_err(name).to_string();
+        let error = Picture::open(folder.write(name, bytes)).expect_err(name).to_string();
         assert!(error.contains(name) && error.contains(size), "{error}");
     };
     let tag = |number: u16, kind: u16, value: u32| {

@@ -27,7 +27,7 @@ use image::{DynamicImage, ImageBuffer, RgbImage};
 use proptest::prelude::*;
 use zip::{ZipArchive, ZipWriter};
 
-use super::Folder;
+use crate::folder::Folder;
 
 /// A picture of any of the eight types, from a seed.
 fn picture(kind: usize, width: u32, height: u32, seed: u64) -> Picture {
@@ -255,7 +255,7 @@ proptest! {
     ) {
         let folder = Folder::new("exact");
         let source = picture(kind, width, height, seed);
-        let png = folder.file("source.png", &source.png_bytes().expect("it has pixels"));
+        let png = folder.write("source.png", source.png_bytes().expect("it has pixels"));
         let (start, remarks) = Document::open(&png).expect("it was just written");
         assert!(remarks.is_empty() && start.picture == source);
         let (mut history, document, _) = history(start, &edits);
@@ -311,7 +311,7 @@ proptest! {
         let mut bytes = fs::read(&file).expect("it was just written");
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
-        let damaged = folder.file("b.andamento", &bytes);
+        let damaged = folder.write("b.andamento", &bytes);
         if let Err(error) = project::open(&damaged) {
             assert!(error.to_string().contains("b.andamento"), "{error}");
         }
@@ -364,7 +364,7 @@ fn earlier_projects_are_read() {
     }
     for version in [1, 2] {
         let bytes = rewritten(&file, "project.json", "\"version\":3", &format!("\"version\":{version}"));
-        let opened = project::open(&folder.file("old.andamento", &bytes)).expect("it is read");
+        let opened = project::open(&folder.write("old.andamento", &bytes)).expect("it is read");
         assert_same_work(&opened, &snapshot);
         assert!(opened.entries.iter().all(|entry| entry.document.boldness.is_neutral()));
     }
@@ -378,7 +378,7 @@ fn a_project_that_does_not_hold_together_is_refused_with_the_reason() {
     let refused = |snapshot: &Snapshot, part: &str, old: &str, new: &str| {
         project::save(&file, snapshot).expect("it can be written");
         let bytes = rewritten(&file, part, old, new);
-        let refused = project::open(&folder.file("b.andamento", &bytes)).map(|_| ()).expect_err(new).to_string();
+        let refused = project::open(&folder.write("b.andamento", &bytes)).map(|_| ()).expect_err(new).to_string();
         assert!(refused.contains("b.andamento"), "{refused}");
         refused
     };
@@ -398,7 +398,7 @@ fn a_project_that_does_not_hold_together_is_refused_with_the_reason() {
     assert!(changed("runs/", "\"boldness\":[", "\"boldness\":[1.0,").contains("boldness"));
     assert!(changed("runs/", "\"boldness\":[", "\"boldness\":[-").contains("boldness"));
     assert!(changed("runs/", "\"boldness\":\"", "\"boldness\":\"AA").contains("runs/"));
-    let text = folder.file("c.andamento", b"PK\x03\x04 and nothing else");
+    let text = folder.write("c.andamento", b"PK\x03\x04 and nothing else");
     assert!(project::open(&text).is_err());
 }
 

@@ -13,7 +13,7 @@ use std::{
 use andamento::files::recent::Recent;
 use andamento::files::save::{save_atomically, save_with};
 
-use super::Folder;
+use crate::folder::Folder;
 
 /// The program that is killed.
 #[cfg(target_os = "linux")]
@@ -22,7 +22,7 @@ const VICTIM: &str = env!("CARGO_BIN_EXE_victim");
 #[test]
 fn permissions_are_kept_links_followed_and_refusals_say_why() {
     let folder = Folder::new("save");
-    let file = folder.file("a.txt", b"old");
+    let file = folder.write("a.txt", b"old");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("it is ours");
     let link = folder.0.join("link.txt");
     symlink("a.txt", &link).expect("a link");
@@ -60,7 +60,7 @@ fn permissions_are_kept_links_followed_and_refusals_say_why() {
 #[test]
 fn recent_files_are_shared_by_all_windows() {
     let folder = Folder::new("recent");
-    let files: Vec<PathBuf> = (0..20).map(|index| folder.file(&format!("{index}.png"), b"")).collect();
+    let files: Vec<PathBuf> = (0..20).map(|index| folder.write(&format!("{index}.png"), b"")).collect();
     let recent = Recent::in_folder(&folder.0.join("state"));
     assert!(recent.list().is_empty());
     std::thread::scope(|scope| {

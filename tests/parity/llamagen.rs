@@ -10,11 +10,13 @@ use andamento_model::networks::llamagen::{Dropout, LlamaGenNetwork, PRESETS, Rop
 use andamento_model::plan::{Given, Plan};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
-use andamento_tests::{Array, Golden, goldens, json};
+use andamento_tests::{Array, Golden, goldens};
 use burn::prelude::*;
 use burn::tensor::Int;
 
-use super::{LOGITS, assert_gradients, assert_raster_only, decode, floats, guided_logits, ints};
+use super::{
+    LOGITS, assert_generation, assert_gradients, assert_raster_only, decode, floats, guided_logits, ints, transformer,
+};
 
 pub(super) struct LlamaGenCase {
     pub(super) golden: Golden,
@@ -26,21 +28,7 @@ pub(super) struct LlamaGenCase {
 impl LlamaGenCase {
     pub(super) fn read() -> Self {
         let folder = goldens("randar");
-        let sizes = json(&folder.join("llamagen_config.json"))["config"].clone();
-        let size =
-            |name: &str| sizes[name].as_u64().unwrap_or_else(|| panic!("the configuration has no {name}")) as usize;
-        let config = TransformerConfig {
-            dim: size("dim"),
-            n_layer: size("n_layer"),
-            n_head: size("n_head"),
-            vocab_size: size("vocab_size"),
-            num_classes: size("num_classes"),
-            multiple_of: size("multiple_of"),
-            norm_eps: 1e-5,
-            rope_base: 10_000.0,
-        };
-        let grids = sizes["grids"].as_array().expect("grids").iter().map(|grid| grid.as_u64().expect("grid") as usize);
-        let grids = grids.collect();
+        let (config, grids) = transformer(&folder.join("llamagen_config.json"));
         Self { golden: Golden::read(&folder.join("llamagen_golden.safetensors")), config, grids, folder }
     }
 
@@ -165,10 +153,8 @@ fn greedy_generations(case: &LlamaGenCase, grids: &[usize], device: &Device) -> 
             let guidance = guidance(&run);
             for sample in 0..want.shape[0] {
                 let class = case.get(grid, "class_ids").ints()[sample] as u32;
-                let tokens = want.at(sample).ints();
-                let got = guided_logits(&mut network, &plan, class, guidance, &tokens);
-                logits.at(sample).assert_close(&got, LOGITS, &format!("g{grid} {run}: logits"));
-                assert_eq!(decode(&mut network, &plan, class, guidance), tokens, "g{grid} {run}: tokens");
+                let golden = (&want.at(sample), &logits.at(sample));
+                assert_generation(&mut network, &plan, (class, guidance), golden, &format!("g{grid} {run}"));
                 compared += 1;
             }
         }

@@ -1,27 +1,30 @@
 //! Agreement with the published code of every family, on the goldens.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use andamento_model::checkpoint::RANDAR_KEYS;
 use andamento_model::decode::{Decoding, Knobs};
 use andamento_model::lattice::{Lattice, Site, Token};
 use andamento_model::network::{Network, Prompt};
+use andamento_model::networks::llamagen::TransformerConfig;
 use andamento_model::plan::Plan;
 use andamento_model::sample::{Guidance, Moment, Sampling};
-use andamento_tests::{Array, Golden};
+use andamento_tests::{Array, Golden, json};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Int;
+use serde_json::Value;
 
 mod formula;
 mod llamagen;
 mod llamagen_vq;
 mod maskgit_vqgan;
 mod open_magvit2;
-mod randar;
-mod rar;
+pub(crate) mod randar;
+pub(crate) mod rar;
 mod tensorar;
 mod var;
 mod var_vqvae;
@@ -31,6 +34,25 @@ mod vqgan;
 pub(crate) const LOGITS: f32 = 1e-4;
 /// The tolerance of pixels and features, absolute.
 pub(crate) const PIXELS: f32 = 1e-4;
+
+/// The sizes of a transformer of LlamaGen's make, and the sides of the grids on which its goldens are.
+fn transformer(config: &Path) -> (TransformerConfig, Vec<usize>) {
+    let sizes = &json(config)["config"];
+    let number = |value: &Value, name: &str| value.as_u64().unwrap_or_else(|| panic!("{name} is no size")) as usize;
+    let size = |name: &str| number(&sizes[name], name);
+    let config = TransformerConfig {
+        dim: size("dim"),
+        n_layer: size("n_layer"),
+        n_head: size("n_head"),
+        vocab_size: size("vocab_size"),
+        num_classes: size("num_classes"),
+        multiple_of: size("multiple_of"),
+        norm_eps: 1e-5,
+        rope_base: 10_000.0,
+    };
+    let grids = sizes["grids"].as_array().expect("grids").iter().map(|grid| number(grid, "a grid")).collect();
+    (config, grids)
+}
 
 pub(crate) fn ints(array: &Array, device: &Device) -> Tensor<2, Int> {
     let rows = array.shape[0];
@@ -67,6 +89,21 @@ pub(crate) fn decode_with(
         }
     }
     tokens
+}
+
+/// Checks a golden greedy generation: the logits on its way, and that the loop makes its tokens.
+#[track_caller]
+pub(crate) fn assert_generation(
+    network: &mut dyn Network,
+    plan: &Arc<Plan>,
+    (class, guidance): (u32, Guidance),
+    (tokens, logits): (&Array, &Array),
+    what: &str,
+) {
+    let tokens = tokens.ints();
+    let got = guided_logits(network, plan, class, guidance, &tokens);
+    logits.assert_close(&got, LOGITS, &format!("{what}: logits"));
+    assert_eq!(decode(network, plan, class, guidance), tokens, "{what}: tokens");
 }
 
 /// Follows a plan with the golden tokens; the guided logits of each made token in generation order.

@@ -19,33 +19,21 @@ use andamento_tests::{Array, Golden, goldens, json};
 use burn::prelude::*;
 use burn::tensor::{DType, FloatDType, Int};
 
-use super::{LOGITS, assert_gradients, decode, floats, gradients, guided_logits, ints, published};
+use super::{
+    LOGITS, assert_generation, assert_gradients, decode, floats, gradients, guided_logits, ints, published, transformer,
+};
 
-struct RandArCase {
+pub(crate) struct RandArCase {
     golden: Golden,
     config: TransformerConfig,
-    grids: Vec<usize>,
+    pub(crate) grids: Vec<usize>,
     folder: PathBuf,
 }
 
 impl RandArCase {
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let folder = goldens("randar");
-        let sizes = json(&folder.join("randar_config.json"))["config"].clone();
-        let size =
-            |name: &str| sizes[name].as_u64().unwrap_or_else(|| panic!("the configuration has no {name}")) as usize;
-        let config = TransformerConfig {
-            dim: size("dim"),
-            n_layer: size("n_layer"),
-            n_head: size("n_head"),
-            vocab_size: size("vocab_size"),
-            num_classes: size("num_classes"),
-            multiple_of: size("multiple_of"),
-            norm_eps: 1e-5,
-            rope_base: 10_000.0,
-        };
-        let grids = sizes["grids"].as_array().expect("grids").iter().map(|grid| grid.as_u64().expect("grid") as usize);
-        let grids = grids.collect();
+        let (config, grids) = transformer(&folder.join("randar_config.json"));
         Self { golden: Golden::read(&folder.join("randar_golden.safetensors")), config, grids, folder }
     }
 
@@ -55,7 +43,7 @@ impl RandArCase {
         load(RandAr::new(&self.config, device), bytes, &RANDAR_KEYS, file).expect("the published layout loads")
     }
 
-    fn network(&self, grid: Grid, device: &Device) -> RandArNetwork {
+    pub(crate) fn network(&self, grid: Grid, device: &Device) -> RandArNetwork {
         RandArNetwork::new(self.weights(device), self.config.clone(), grid, device)
     }
 
@@ -164,22 +152,18 @@ fn greedy_generations(case: &RandArCase, grids: &[usize], device: &Device) -> us
     let mut compared = 0;
     for &grid in grids {
         let mut network = case.network(Grid::new(grid, grid), device);
-        let sites = grid * grid;
         for run in case.runs(grid) {
             let (schedule, guidance) = settings(&run);
             let want = case.get(grid, &format!("gen.{run}.indices_raster"));
             let logits = case.get(grid, &format!("gen.{run}.logits_genorder"));
             for sample in 0..want.shape[0] {
                 let class = case.get(grid, "class_ids").ints()[sample] as u32;
-                let order: Vec<u32> =
-                    case.get(grid, "token_order").at(sample).ints().iter().map(|s| *s as u32).collect();
-                let plan = Plan::new(Lattice::grid(grid, grid), &order, &vec![None; sites], schedule, Given::First)
-                    .expect("plan");
-                let plan = Arc::new(plan);
-                let tokens = want.at(sample).ints();
-                let got = guided_logits(&mut network, &plan, class, guidance, &tokens);
-                logits.at(sample).assert_close(&got, LOGITS, &format!("g{grid} {run}: logits"));
-                assert_eq!(decode(&mut network, &plan, class, guidance), tokens, "g{grid} {run}: tokens");
+                let order = case.order(grid, "token_order", sample);
+                let given = vec![None; order.len()];
+                let plan = Plan::new(Lattice::grid(grid, grid), &order, &given, schedule, Given::First);
+                let golden = (&want.at(sample), &logits.at(sample));
+                let what = format!("g{grid} {run}");
+                assert_generation(&mut network, &Arc::new(plan.expect("plan")), (class, guidance), golden, &what);
                 compared += 1;
             }
         }
@@ -213,18 +197,14 @@ fn randar_inpainting() {
         let want = case.get(grid, "inpaint.cfg3_seq.indices_raster");
         for sample in 0..want.shape[0] {
             let class = case.get(grid, "class_ids").ints()[sample] as u32;
-            let order: Vec<u32> = case.get(grid, "token_order").at(sample).ints().iter().map(|s| *s as u32).collect();
+            let order = case.order(grid, "token_order", sample);
             let tokens = case.get(grid, "token_ids").at(sample).ints();
             let mut given = vec![None; grid * grid];
             order[..visible].iter().for_each(|site| given[*site as usize] = Some(tokens[*site as usize] as Token));
-            let plan = Arc::new(
-                Plan::new(Lattice::grid(grid, grid), &order, &given, Schedule::OneByOne, Given::First).expect("plan"),
-            );
-            let want_tokens = want.at(sample).ints();
-            let guidance = Guidance::constant(3.0);
-            let logits = guided_logits(&mut network, &plan, class, guidance, &want_tokens);
-            case.get(grid, "inpaint.cfg3_seq.logits_genorder").at(sample).assert_close(&logits, LOGITS, "inpainting");
-            assert_eq!(decode(&mut network, &plan, class, guidance), want_tokens);
+            let plan = Plan::new(Lattice::grid(grid, grid), &order, &given, Schedule::OneByOne, Given::First);
+            let plan = Arc::new(plan.expect("plan"));
+            let golden = (&want.at(sample), &case.get(grid, "inpaint.cfg3_seq.logits_genorder").at(sample));
+            assert_generation(&mut network, &plan, (class, Guidance::constant(3.0)), golden, "inpainting");
             compared += 1;
         }
     }

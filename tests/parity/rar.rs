@@ -27,14 +27,14 @@ use serde_json::Value;
 
 use super::{GREEDY, LOGITS, floats, ints};
 
-pub(super) struct RarCase {
+pub(crate) struct RarCase {
     sizes: Value,
     pub(super) config: RarConfig,
     folder: PathBuf,
 }
 
 impl RarCase {
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let folder = goldens("rar");
         let sizes = json(&folder.join("config.json"));
         let size =
@@ -64,7 +64,7 @@ impl RarCase {
     }
 
     /// The network on one row of tokens: it knows nothing of rows and columns.
-    pub(super) fn network(&self, device: &Device) -> RarNetwork {
+    pub(crate) fn network(&self, device: &Device) -> RarNetwork {
         let grid = Grid::new(1, self.config.image_seq_len);
         RarNetwork::new(self.weights(device), self.config.clone(), grid, device).expect("the grid fits")
     }

@@ -13,6 +13,8 @@ use super::llamagen_vq::VqCase;
 use super::var_vqvae::tensor;
 use super::{assert_gradients, floats, gradients};
 
+use crate::folder::Folder;
+
 /// The tolerance of a loss, absolute.
 const LOSS: f32 = 1e-5;
 
@@ -106,24 +108,6 @@ fn analytic(number: usize, count: usize, reach: f64) -> impl Iterator<Item = f32
     (0..count).map(value)
 }
 
-/// A folder of a test's own.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("andamento-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a temporary folder");
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What remains is the system's to clear away.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// The two files that LPIPS needs, with the goldens' weights.
 fn lpips_files(folder: &Path) -> [PathBuf; 2] {
     const WIDTHS: [(usize, usize, usize); 13] = [
@@ -183,7 +167,7 @@ fn part(golden: &Golden, prefix: &str) -> Vec<u8> {
 fn lpips_compares_features() {
     let device = Device::flex().autodiff();
     let golden = Golden::read(&goldens("randar").join("vq_golden.safetensors"));
-    let folder = Scratch::new("lpips");
+    let folder = Folder::new("lpips");
     let [vgg, linear] = lpips_files(&folder.0);
     let lpips = Lpips::read(&vgg, &linear, &device).expect("both files load");
     let a: Tensor<4> = tensor(golden.get("lpips.a"), &device);
@@ -214,7 +198,7 @@ fn lpips_compares_features() {
 #[test]
 fn lpips_names_what_a_file_lacks() {
     let device = Device::flex();
-    let folder = Scratch::new("lpips-exchanged");
+    let folder = Folder::new("lpips-exchanged");
     let [vgg, linear] = lpips_files(&folder.0);
     let error = Lpips::read(&linear, &vgg, &device).expect_err("the files are exchanged").to_string();
     assert!(error.contains("features.0.weight") && error.contains("vgg.safetensors"), "{error}");

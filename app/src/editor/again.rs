@@ -1,5 +1,6 @@
 //! The history: going to any entry, and running what led to it again.
 
+use super::runs::roll;
 use super::*;
 
 impl Editor {

@@ -11,6 +11,9 @@ use crate::files::recent::Recent;
 use crate::files::record::Record;
 use crate::history::State;
 
+/// How checkpoints are commonly named; what they are is told by their content.
+pub(crate) const CHECKPOINTS: [&str; 5] = ["safetensors", "pt", "pth", "bin", "ckpt"];
+
 /// A stroke that goes on for longer than this is kept unfinished.
 const LONG_STROKE: Duration = Duration::from_secs(2);
 
@@ -133,7 +136,7 @@ impl Editor {
     pub(super) fn drop_files(&mut self, paths: Vec<PathBuf>, as_mask: bool) {
         let is_model = |path: &PathBuf| {
             let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-            ["safetensors", "pt", "pth", "bin", "ckpt"].contains(&ending.as_str()) || folder::meant(path).is_some()
+            CHECKPOINTS.contains(&ending.as_str()) || folder::meant(path).is_some()
         };
         let (models, others): (Vec<_>, Vec<_>) = paths.into_iter().partition(is_model);
         if !models.is_empty() {

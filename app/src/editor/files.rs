@@ -1,6 +1,7 @@
 //! The document as a whole: changing it, opening and saving files.
 
 use super::*;
+use crate::errands::Errand;
 
 impl Editor {
     pub(super) fn go_to(&mut self, document: Option<Document>) {
@@ -133,7 +134,7 @@ impl Editor {
 
     /// Writes the mask as a PNG, never over the source.
     pub(super) fn export_mask(&mut self, path: PathBuf) -> Result<()> {
-        let path = if path.extension().is_none() { path.with_extension("png") } else { path };
+        let path = or_ending(path, "png");
         if self.document.is_source(&path) {
             let cause = "this is the picture that was opened";
             return Err(Error::file(&path, cause, "Choose another name: sources stay as they are"));
@@ -145,4 +146,9 @@ impl Editor {
         self.errands.write_mask(self.document.mask.clone(), path);
         Ok(())
     }
+}
+
+/// A name with this ending, if it has none.
+pub(super) fn or_ending(path: PathBuf, ending: &str) -> PathBuf {
+    if path.extension().is_none() { path.with_extension(ending) } else { path }
 }

@@ -1,9 +1,55 @@
 //! What may change: strokes, selections, the whole mask, the canvas's edges, and where the model will look.
 
-use andamento_model::frame;
+use andamento_model::frame::{self, Frame, Pass};
+use andamento_model::lattice::{Grid, Lattice};
 use andamento_model::picture::MOST_EDGE;
+use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::command::{Adjustment, Selection};
+
+/// The brush, the eraser, and which of them is in hand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Brush {
+    /// What is in hand.
+    pub tool: Tool,
+    /// Diameter in canvas pixels.
+    pub size: f32,
+    /// 0 soft, 1 hard.
+    pub hardness: f32,
+}
+
+/// How the wand selects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wand {
+    /// By how much colours differ, in levels of 0 to 255.
+    pub tolerance: u8,
+    /// Whether only what is joined to where it was clicked.
+    pub contiguous: bool,
+}
+
+/// A stroke in progress.
+pub(super) struct Stroke {
+    pub(super) before: Document,
+    /// Where it was last, and how hard the pen pressed there.
+    last: ((f32, f32), f32),
+    erase: bool,
+}
+
+/// Where the model will look, and which of its tokens will be made anew.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aim {
+    /// The square that it sees first.
+    pub frame: Frame,
+    /// The tokens of a square.
+    pub grid: Grid,
+    /// For every site of the first square whether it will be made.
+    pub masked: Vec<bool>,
+    /// How many tokens will be made in all squares.
+    pub tokens: usize,
+    /// All squares in their sequence, each with its part of the mask.
+    pub passes: Vec<Pass>,
+}
 
 impl Editor {
     pub(super) fn aim(&mut self) {
@@ -68,6 +114,11 @@ impl Editor {
     pub fn lattice(&self) -> Result<Lattice> {
         let (width, height) = (self.document.picture.width(), self.document.picture.height());
         self.settings.extent.lattice(&self.trained(), width, height)
+    }
+
+    /// Tokens of a whole picture, as many as were chosen.
+    pub fn sites(&self) -> usize {
+        self.lattice().unwrap_or_else(|_| self.trained()).len()
     }
 
     /// Refuses a number of tokens that model or canvas do not allow.
@@ -194,6 +245,25 @@ impl Editor {
     /// Whether a change of the mask is being worked out.
     pub fn is_selecting(&self) -> bool {
         self.waiting > 0
+    }
+
+    /// Whether a stroke is being drawn.
+    pub fn is_stroking(&self) -> bool {
+        self.stroke.is_some()
+    }
+
+    /// Whether any brush is on the canvas.
+    pub fn is_painting(&self) -> bool {
+        self.stroke.is_some() || self.painted_points().is_some() || self.boldness_brush.is_painting()
+    }
+
+    /// Whether the tool in hand takes away what it paints otherwise.
+    pub fn erases(&self) -> bool {
+        match self.brush.tool {
+            Tool::Order => self.order_brush.erase,
+            Tool::Boldness => self.boldness_brush.erase,
+            tool => tool == Tool::Eraser,
+        }
     }
 
     pub(super) fn begin_stroke(&mut self, at: (f32, f32), erase: bool) {

@@ -7,6 +7,25 @@ use andamento_model::library::{self, Card, Entry};
 
 use super::*;
 
+/// The seed at the start.
+const FIRST_SEED: u64 = 20_411;
+
+/// Whether a model is ready.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Engine {
+    /// It is being loaded; so many bytes were read.
+    Loading(u64),
+    /// It is ready.
+    Ready {
+        /// The device's name.
+        device: String,
+        /// Why that device was taken.
+        reason: String,
+    },
+    /// It could not be loaded.
+    Failed(String),
+}
+
 /// A model that is at hand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Offer {

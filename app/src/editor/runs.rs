@@ -1,11 +1,78 @@
-//! Runs: starting, stopping, looking back and going on, and what the worker reports.
+//! Runs: starting, stopping and going on, and what the worker reports.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+use andamento_model::decode::{Knobs, Step};
+use andamento_model::paint::Outline;
 use andamento_model::turn::Turns;
 
-use super::variations::Batch;
+use super::variations::{Batch, RESULTS};
 use super::*;
+use crate::actions;
+use crate::document::Leg;
+
+/// The largest seed that is drawn by itself: short enough to read out.
+const SEEDS: u64 = 100_000;
+
+/// What a run is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting for the model, or reading the picture.
+    Preparing,
+    /// Making tokens.
+    Decoding,
+    /// Waiting for the person.
+    Paused,
+    /// Told to stop, which it does after the present step.
+    Stopping,
+}
+
+/// A run that is being carried out.
+pub struct Run {
+    /// Its number.
+    pub number: u64,
+    /// What was asked for.
+    pub request: Arc<Request>,
+    /// The number of the picture it was asked for.
+    before: u64,
+    /// The canvas as the present pass found it, with its number.
+    pub canvas: (u64, Picture),
+    mask_id: u64,
+    /// What it is doing.
+    pub phase: Phase,
+    /// How it goes, once planned.
+    pub track: Option<Track>,
+    /// What was made when it began.
+    pub earlier: Vec<Step>,
+    /// When decoding began.
+    pub since: Instant,
+    /// Of the passes of a run that is gone on with, the guesses for tokens that were not made.
+    guesses: Vec<Arc<Vec<Token>>>,
+    /// How many passes were begun.
+    begun: usize,
+    /// What the history calls its result, where that is not its subject.
+    pub(super) label: Option<String>,
+    /// The document to go back to if nothing comes of it.
+    pub(super) instead_of: Option<Box<Document>>,
+}
 
 impl Editor {
+    /// Whether tokens are being made right now.
+    pub fn is_decoding(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Decoding | Phase::Stopping))
+    }
+
+    /// Why Generate cannot be pressed, if it cannot.
+    pub fn cannot_generate(&self) -> Option<String> {
+        match (&self.engine, &self.run) {
+            (Engine::Failed(cause), _) => Some(format!("The model could not be loaded: {cause}")),
+            (_, Some(_)) => Some(actions::with_keys(self, "A run is on: stop it first", "stop")),
+            _ if self.document.mask.is_empty() => Some("Nothing may change yet: paint over what should change".into()),
+            _ => self.lattice().err().map(cause),
+        }
+    }
+
     pub(super) fn generate(&mut self) -> Result<()> {
         self.end_stroke();
         if let Some(cause) = self.cannot_generate() {
@@ -36,6 +103,16 @@ impl Editor {
         let ids = (before, self.document.mask_id);
         self.batch = Batch::new(&request, ids, self.settings.variations, self.settings.seed_locked);
         self.start(request, ids, None)
+    }
+
+    /// Whether there is a run that can go on from the head.
+    pub fn can_branch(&self) -> bool {
+        let shown = self.document.track.as_ref().filter(|track| track.model == self.card.id);
+        let possible = |track: &Arc<Track>| {
+            let made_of_mixtures = track.request.knobs.sampling.smooth && self.timeline.head.is_some();
+            !made_of_mixtures && self.head() > 0 && self.head() < track.outline.steps
+        };
+        self.run.is_none() && shown.is_some_and(possible)
     }
 
     /// Goes on from the head of the run that made the picture, with the panel's knobs and the boldness as it is painted now.
@@ -148,63 +225,6 @@ impl Editor {
             run.phase = Phase::Stopping;
         }
         Ok(())
-    }
-
-    pub(super) fn play_or_pause(&mut self) -> Result<()> {
-        if let Some(run) = &mut self.run {
-            match run.phase {
-                Phase::Decoding => {
-                    self.worker.send(Job::Pause)?;
-                    run.phase = Phase::Paused;
-                }
-                Phase::Paused => {
-                    self.worker.send(Job::Resume)?;
-                    run.phase = Phase::Decoding;
-                    self.timeline.head = None;
-                    self.picker = None;
-                }
-                Phase::Preparing | Phase::Stopping => {}
-            }
-            return Ok(());
-        }
-        let Some(track) = &self.document.track else { return Ok(()) };
-        if !track.is_complete() && self.timeline.head.is_none() {
-            return self.branch();
-        }
-        self.timeline.playing = !self.timeline.playing;
-        let head = if self.head() >= track.steps.len() { 0 } else { self.head() };
-        self.timeline.position = head as f32;
-        Ok(())
-    }
-
-    pub(super) fn play(&mut self, elapsed: Duration) {
-        let Some(steps) = self.track().map(|track| track.steps.len()).filter(|_| self.timeline.playing) else { return };
-        self.timeline.position += steps as f32 * elapsed.as_secs_f32() / PLAYBACK.as_secs_f32();
-        let head = self.timeline.position as usize;
-        self.timeline.playing = head < steps;
-        self.rewind(head);
-    }
-
-    pub(super) fn rewind(&mut self, steps: usize) {
-        self.picker = None;
-        let made = self.track().map_or(0, |track| track.steps.len());
-        self.timeline.head = (steps < made).then_some(steps);
-    }
-
-    /// Asks for a full decode of the step that is looked at, one at a time.
-    pub(super) fn ask_for_redraw(&mut self) {
-        let Some(track) = self.document.track.clone().filter(|track| self.run.is_none() && track.model == self.card.id)
-        else {
-            return;
-        };
-        let Some(steps) = self.timeline.head.filter(|_| self.timeline.asked.is_none()) else { return };
-        let here = self.preview.as_ref().is_some_and(|preview| (preview.run, preview.steps) == (track.number, steps));
-        if !here
-            && matches!(self.engine, Engine::Ready { .. })
-            && self.worker.send(Job::Redraw { track, steps }).is_ok()
-        {
-            self.timeline.asked = Some(steps);
-        }
     }
 
     pub(super) fn take_in(&mut self, event: worker::Event) {
@@ -344,4 +364,9 @@ impl Editor {
             self.apply(command);
         }
     }
+}
+
+/// A seed that nobody chose.
+pub(super) fn roll() -> u64 {
+    RandomState::new().build_hasher().finish() % SEEDS
 }

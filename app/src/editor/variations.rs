@@ -2,10 +2,23 @@
 
 use std::collections::VecDeque;
 
+use super::runs::roll;
 use super::*;
 
 /// The most variations that are made one after the other.
 pub const MOST_VARIATIONS: usize = 16;
+/// How many results the strip keeps.
+pub(super) const RESULTS: usize = 60;
+
+/// A result in the strip.
+pub struct Outcome {
+    /// The document.
+    pub document: Document,
+    /// A small picture of it.
+    pub thumbnail: RgbaImage,
+    /// Whether it was accepted among its variations.
+    pub accepted: bool,
+}
 
 /// Variations that are being made.
 #[derive(Default)]

@@ -3,10 +3,7 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use andamento_model::picture::MOST_EDGE;
@@ -14,7 +11,7 @@ use crossbeam_channel::{Receiver, bounded};
 use egui::{
     Align2, Context, DragValue, Frame, Id, Key, Label, Margin, Modal, RichText, ScrollArea, Stroke, TextEdit, Ui, vec2,
 };
-use rfd::AsyncFileDialog;
+use rfd::{AsyncFileDialog, FileHandle};
 
 use super::extend::Extend;
 use super::palette::Palette;
@@ -23,12 +20,10 @@ use super::theme;
 use super::widgets::{section, slider};
 use crate::actions::{ACTIONS, HELD, Menu};
 use crate::command::{Adjustment, Command, Dialog};
-use crate::editor::Editor;
+use crate::editor::{CHECKPOINTS, Editor};
 
 /// A system dialog that is gone so soon was never there.
 const ABSENT: Duration = Duration::from_millis(700);
-/// How checkpoints are commonly named; what they are is told by their content.
-const CHECKPOINTS: [&str; 5] = ["safetensors", "pt", "pth", "bin", "ckpt"];
 /// What can be opened: a project or a picture.
 const KINDS: [&str; 9] = ["andamento", "png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
 
@@ -147,7 +142,7 @@ impl Dialogs {
                 let dialog = AsyncFileDialog::new().set_title("Open a picture or a project");
                 let dialog = dialog.add_filter("Pictures and projects", &KINDS);
                 let answer = dialog.set_directory(folder).pick_file();
-                self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
+                self.ask_for_one(ctx, answer);
             }
             Some(Dialog::Import) => {
                 self.path = String::new();
@@ -167,16 +162,12 @@ impl Dialogs {
                 self.path = editor.document.mask_name().display().to_string();
                 let dialog = AsyncFileDialog::new().set_title("Import a mask").add_filter("Pictures", &KINDS);
                 let answer = dialog.set_directory(folder).pick_file();
-                self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
+                self.ask_for_one(ctx, answer);
             }
             Some(Dialog::ExportMask) => {
                 let name = editor.document.mask_name();
                 self.path = name.display().to_string();
-                let file = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let dialog = AsyncFileDialog::new().set_title("Export the mask").add_filter("PNG", &["png"]);
-                let dialog = dialog.set_file_name(file).set_directory(name.parent().unwrap_or(Path::new(".")));
-                let answer = dialog.save_file();
-                self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
+                self.ask_where(ctx, "Export the mask", &name, &["png"]);
             }
             Some(Dialog::Export) => self.path = name.display().to_string(),
             Some(
@@ -203,7 +194,7 @@ impl Dialogs {
             dialog = dialog.add_filter(*ending, &[ending]);
         }
         let answer = dialog.set_directory(name.parent().unwrap_or(Path::new("."))).save_file();
-        self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
+        self.ask_for_one(ctx, answer);
     }
 
     /// As what to export, and where.
@@ -263,11 +254,15 @@ impl Dialogs {
         }
     }
 
+    fn ask_for_one(&mut self, ctx: &Context, answer: impl Future<Output = Option<FileHandle>> + Send + 'static) {
+        self.ask_system(ctx, async move { answer.await.map(|file| vec![file.path().to_owned()]) });
+    }
+
     fn ask_system(&mut self, ctx: &Context, answer: impl Future<Output = Option<Vec<PathBuf>>> + Send + 'static) {
         let (outbox, inbox) = bounded(1);
         let ctx = ctx.clone();
         let thread = thread::Builder::new().name("andamento-dialog".into()).spawn(move || {
-            let _gone = outbox.send(wait_for(answer));
+            let _gone = outbox.send(pollster::block_on(answer));
             ctx.request_repaint();
         });
         // Without a thread the channel is closed, and the field for the path appears.
@@ -574,23 +569,4 @@ fn close(ui: &mut Ui, commands: &mut Vec<Command>) {
             commands.push(Command::CloseDialog);
         }
     });
-}
-
-/// Runs a future on this thread.
-fn wait_for<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut task = TaskContext::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut task) {
-            Poll::Ready(answer) => return answer,
-            Poll::Pending => thread::park(),
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! The bar at the bottom: the run step by step, and what is shown of it.
 
 use egui::{
-    Align, CornerRadius, CursorIcon, Key, Layout, Painter, Pos2, Rect, Role, Sense, Shape, Stroke, Ui, UiBuilder,
+    Align, CornerRadius, CursorIcon, Key, Layout, Painter, Pos2, Rect, Role, Sense, Shape, Stroke, Ui, UiBuilder, Vec2,
     WidgetInfo, pos2, vec2,
 };
 
@@ -15,6 +15,8 @@ use crate::editor::{Editor, Phase};
 /// Widths of the left and right part.
 const PLAYER: f32 = 250.0;
 const SWITCHES: f32 = 316.0;
+/// What the player's buttons measure.
+const BUTTON: Vec2 = vec2(32.0, 32.0);
 
 /// Shows the bar.
 pub(super) fn show(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
@@ -35,19 +37,7 @@ fn player(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     let made = editor.track().map_or(0, |track| track.steps.len());
     let head = editor.head();
     ui.horizontal(|ui| {
-        let size = vec2(32.0, 32.0);
-        if icon_button(
-            ui,
-            size,
-            icons::BACK,
-            "One step back",
-            &with_keys(editor, "One step back", "step-back"),
-            head > 0,
-        )
-        .clicked()
-        {
-            commands.push(Command::Rewind(head - 1));
-        }
+        step_button(ui, editor, (icons::BACK, "One step back", "step-back"), head.checked_sub(1), commands);
         let running = editor.run.as_ref().is_some_and(|run| run.phase == Phase::Decoding) || editor.timeline.playing;
         let unfinished =
             editor.run.is_none() && editor.document.track.as_ref().is_some_and(|track| !track.is_complete());
@@ -58,21 +48,11 @@ fn player(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             (false, false) => (icons::PLAY, "Play", "Watch the run again, step by step"),
         };
         let ready = made > 0 || editor.run.as_ref().is_some_and(|run| run.phase == Phase::Decoding);
-        if icon_button(ui, size, icon, name, &with_keys(editor, tip, "play"), ready).clicked() {
+        if icon_button(ui, BUTTON, icon, name, &with_keys(editor, tip, "play"), ready).clicked() {
             commands.push(Command::PlayOrPause);
         }
-        if icon_button(
-            ui,
-            size,
-            icons::FORWARD,
-            "One step forward",
-            &with_keys(editor, "One step forward", "step-forward"),
-            head < made,
-        )
-        .clicked()
-        {
-            commands.push(Command::Rewind(head + 1));
-        }
+        let next = (head < made).then_some(head + 1);
+        step_button(ui, editor, (icons::FORWARD, "One step forward", "step-forward"), next, commands);
         branch(ui, editor, commands);
     });
     ui.add_space(1.0);
@@ -82,6 +62,18 @@ fn player(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
         "drag to rewind; Branch goes on from this step"
     };
     ui.label(egui::RichText::new(hint).size(theme::SMALL).color(theme::dim()));
+}
+
+/// Goes to the step after so many others, where there is one; with its icon, its name and the action whose keys do the same.
+fn step_button(
+    ui: &mut Ui,
+    editor: &Editor,
+    (icon, name, action): (&str, &str, &str),
+    to: Option<usize>,
+    commands: &mut Vec<Command>,
+) {
+    let clicked = icon_button(ui, BUTTON, icon, name, &with_keys(editor, name, action), to.is_some()).clicked();
+    commands.extend(to.filter(|_| clicked).map(Command::Rewind));
 }
 
 fn branch(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {

@@ -33,7 +33,7 @@ use crate::frame::Extent;
 use crate::lattice::{Lattice, Token};
 use crate::library::{Card, Model};
 use crate::order::{self, ORDERS};
-use crate::paint::{Event, Request, paint};
+use crate::paint::{Request, paint};
 use crate::picture::{Mask, Picture, Rect};
 use crate::plan::Plan;
 use crate::schedule::Schedule;
@@ -478,13 +478,7 @@ pub fn hole(
         schedule,
         knobs: Knobs { class, guidance: defaults.guidance, sampling: defaults.sampling, seed },
     };
-    let mut filled = None;
-    for event in paint(model, &request, &[])? {
-        if let Event::Done(picture) = event? {
-            filled = Some(picture.to_rgb8());
-        }
-    }
-    let filled = filled.ok_or_else(|| Error::device("model", "the run ended early", "Try --device cpu"))?;
+    let filled = paint(model, &request, &[])?.finish()?.to_rgb8();
     let (inside, outside): (Vec<_>, Vec<_>) = truth.enumerate_pixels().partition(|(x, y, _)| mask.get(*x, *y) > 0);
     let mean = |channel: usize| {
         outside.iter().map(|(_, _, pixel)| f64::from(pixel.0[channel])).sum::<f64>() / outside.len() as f64

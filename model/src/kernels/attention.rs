@@ -4,7 +4,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::activation::softmax as plain_softmax;
-use burn::tensor::{DType, Distribution, Tensor, s};
+use burn::tensor::{DType, Distribution, Tensor};
 use rayon::prelude::*;
 
 use crate::networks::llamagen::drop;
@@ -39,13 +39,8 @@ pub fn attention([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, dropout: f64) -> T
 /// The same in plain tensor operations, with scores and weights in f32 whatever the rest is.
 pub fn plain_attention([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, dropout: f64) -> Tensor<4> {
     let scale = (q.dims()[3] as f64).powf(-0.5);
-    // One sequence at a time: the scores of a whole batch would fall out of the processor's cache at every operation.
-    let sequences = (0..q.dims()[0]).map(|index| {
-        let [q, k, v] = [&q, &k, &v].map(|x| x.clone().slice(s![index..index + 1, .., .., ..]));
-        let scores = (q * scale).matmul(k.swap_dims(2, 3)).cast(DType::F32) + mask.clone();
-        drop(plain_softmax(scores, 3), dropout).cast(v.dtype()).matmul(v)
-    });
-    Tensor::cat(sequences.collect(), 0)
+    let scores = (q * scale).matmul(k.swap_dims(2, 3)).cast(DType::F32) + mask.clone();
+    drop(plain_softmax(scores, 3), dropout).cast(v.dtype()).matmul(v)
 }
 
 /// What the result is computed from.

@@ -10,7 +10,7 @@ use burn::module::{Module, Param};
 use burn::nn::conv::Conv2dConfig;
 use burn::tensor::module::conv2d as burn_conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Slice, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -77,9 +77,39 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: [usize; 4
     }
     match (untracked(&x), untracked(&weight)) {
         (Some(x), Some(weight)) => Tensor::from_primitive::<Flex>(forward(&sizes(), &x, &weight)),
+        _ if x.is_autodiff() => unfolded_conv2d(x, weight, stride, padding),
         _ => plain_conv2d(x, weight, stride, padding),
     }
 }
+
+/// The same as one product of matrices, for training on a GPU: burn's gradients there are convolutions whose kernel is a whole
+/// picture, unless it can use matrix units, which WGSL does not reach.
+pub fn unfolded_conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: [usize; 4]) -> Tensor<4> {
+    let Geometry { batch, inputs, outputs, output: [height, width], kernel: [rows, columns], .. } =
+        Geometry::new(x.dims(), weight.dims(), stride, padding);
+    let [top, left, bottom, right] = padding;
+    let x = if padding == [0; 4] { x } else { x.pad([(top, bottom), (left, right)], 0.0) };
+    // What a row, or a column, of the kernel reads of the picture, one beside the other: `[batch, rows · columns · inputs, …]`.
+    let reads = |from: usize, count: usize| {
+        Slice::with_step(from as isize, Some((from + (count - 1) * stride + 1) as isize), stride as isize)
+    };
+    let of_columns = (0..columns).map(|column| x.clone().slice_dim(3, reads(column, width))).collect();
+    let x = Tensor::cat(of_columns, 1);
+    // The gradient of the weights sums over all places: strips of them keep all of a GPU busy.
+    let strips = (1..=height).filter(|strips| height.is_multiple_of(*strips));
+    let strips = strips.take_while(|strips| height * width / strips >= STRIP_PLACES).last().unwrap_or(1);
+    let strip = height * width / strips;
+    let of_rows = (0..rows).map(|row| {
+        let x = x.clone().slice_dim(2, reads(row, height));
+        x.reshape([batch, columns * inputs, strips, strip]).swap_dims(1, 2)
+    });
+    let x = Tensor::cat(of_rows.collect(), 2);
+    let weight = weight.permute([0, 2, 3, 1]).reshape([1, 1, outputs as i64, -1]);
+    weight.matmul(x).swap_dims(1, 2).reshape([batch, outputs, height, width])
+}
+
+/// At least so many places are in a strip.
+const STRIP_PLACES: usize = 2048;
 
 /// The same by burn.
 pub fn plain_conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: [usize; 4]) -> Tensor<4> {

@@ -1,6 +1,8 @@
 //! Softmax attention of very many sequences of very few slots, forward and backward. A matrix product for each of them would
 //! cost more in calls than in arithmetic.
 
+use std::ops::Range;
+
 use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Tensor};
 use rayon::prelude::*;
@@ -85,28 +87,45 @@ struct Sizes {
     dim: usize,
 }
 
+/// What a row of the weights belongs to.
+struct Row {
+    sequence: usize,
+    /// Where its query's numbers are, for its head.
+    of_query: Range<usize>,
+    /// Where those of its sequence's first slot begin.
+    of_slots: usize,
+}
+
 impl Sizes {
+    #[inline(always)]
+    fn row(self, row: usize) -> Row {
+        let Self { queries, slots, heads, dim } = self;
+        let (sequence, head, query) = (row / queries / heads, row / queries % heads, row % queries);
+        let (head_dim, of_query) = (dim / heads, (sequence * queries + query) * dim);
+        let [of_query, of_slots] = [of_query, sequence * slots * dim].map(|of| of + head * head_dim);
+        Row { sequence, of_query: of_query..of_query + head_dim, of_slots }
+    }
+
     /// Some sequences: their results and their weights, `[sequences, heads, queries, slots]`.
     #[inline(always)]
     fn forward(self, out: &mut [f32], weights: &mut [f32], [q, k, v, mask]: [&[f32]; 4]) {
-        let Self { queries, slots, heads, dim } = self;
+        let Self { slots, heads, dim, .. } = self;
         let head_dim = dim / heads;
         let scale = (head_dim as f32).powf(-0.5);
         for (row, weights) in weights.chunks_exact_mut(slots).enumerate() {
-            let (sequence, head, query) = (row / queries / heads, row / queries % heads, row % queries);
-            let of_query = (sequence * queries + query) * dim + head * head_dim;
-            let of_slot = |slot: usize| (sequence * slots + slot) * dim + head * head_dim;
-            let q = &q[of_query..of_query + head_dim];
+            let Row { sequence, of_query, of_slots } = self.row(row);
+            let of_slot = |slot: usize| of_slots + slot * dim..of_slots + slot * dim + head_dim;
+            let q = &q[of_query.clone()];
             for (slot, weight) in weights.iter_mut().enumerate() {
-                *weight = dot(q, &k[of_slot(slot)..of_slot(slot) + head_dim]) * scale + mask[sequence * slots + slot];
+                *weight = dot(q, &k[of_slot(slot)]) * scale + mask[sequence * slots + slot];
             }
             let largest = fold(weights, f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
             weights.iter_mut().for_each(|weight| *weight = exp(*weight - largest));
             let share = fold(weights, 0.0, |a, b| a + b).recip();
             weights.iter_mut().for_each(|weight| *weight *= share);
-            let out = &mut out[of_query..of_query + head_dim];
+            let out = &mut out[of_query];
             for (slot, weight) in weights.iter().enumerate() {
-                add(out, &v[of_slot(slot)..of_slot(slot) + head_dim], *weight);
+                add(out, &v[of_slot(slot)], *weight);
             }
         }
     }
@@ -114,22 +133,20 @@ impl Sizes {
     /// The gradients of some sequences' queries, keys and values, which start at zero, from that of the result.
     #[inline(always)]
     fn backward(self, [of_q, of_k, of_v]: [&mut [f32]; 3], [q, k, v]: [&[f32]; 3], weights: &[f32], grad: &[f32]) {
-        let Self { queries, slots, heads, dim } = self;
+        let Self { slots, heads, dim, .. } = self;
         let head_dim = dim / heads;
         let scale = (head_dim as f32).powf(-0.5);
         for (row, weights) in weights.chunks_exact(slots).enumerate() {
-            let (sequence, head, query) = (row / queries / heads, row / queries % heads, row % queries);
-            let of_query = (sequence * queries + query) * dim + head * head_dim;
-            let of_slot = |slot: usize| (sequence * slots + slot) * dim + head * head_dim;
-            let grad = &grad[of_query..of_query + head_dim];
-            let of_weight = |slot: usize| dot(grad, &v[of_slot(slot)..of_slot(slot) + head_dim]);
+            let Row { of_query, of_slots, .. } = self.row(row);
+            let of_slot = |slot: usize| of_slots + slot * dim..of_slots + slot * dim + head_dim;
+            let grad = &grad[of_query.clone()];
+            let of_weight = |slot: usize| dot(grad, &v[of_slot(slot)]);
             let mean: f32 = weights.iter().enumerate().map(|(slot, weight)| weight * of_weight(slot)).sum();
             for (slot, weight) in weights.iter().enumerate() {
-                let (from, to) = (of_slot(slot), of_slot(slot) + head_dim);
                 let of_score = weight * (of_weight(slot) - mean) * scale;
-                add(&mut of_v[from..to], grad, *weight);
-                add(&mut of_k[from..to], &q[of_query..of_query + head_dim], of_score);
-                add(&mut of_q[of_query..of_query + head_dim], &k[from..to], of_score);
+                add(&mut of_v[of_slot(slot)], grad, *weight);
+                add(&mut of_k[of_slot(slot)], &q[of_query.clone()], of_score);
+                add(&mut of_q[of_query.clone()], &k[of_slot(slot)], of_score);
             }
         }
     }

@@ -20,7 +20,7 @@ use super::data::pictures::{Pictures, Pixels};
 use super::data::prefetch::{Prefetch, threads};
 use super::metrics::Metrics;
 use super::optimiser::Group;
-use super::run::{Folder, Settings, Trainer, make, write, write_json};
+use super::run::{Folder, Trainer, make, write, write_json};
 use super::{Event, Outcome, Progress, Run, randomness, scenes, uniform};
 use crate::checkpoint::export;
 use crate::evaluate::features::{CLASSIFIER_KEYS, Classifier, ClassifierConfig, Extractor, SceneClassifier};
@@ -68,12 +68,7 @@ pub fn train(path: &Path, run: &mut Run) -> Result<Outcome> {
     sizes.check()?;
     let device = run.device.device.clone().autodiff();
     device.seed(seed);
-    let settings = Settings {
-        precision,
-        ema: config.ema,
-        accumulate: config.accumulate,
-        ..Settings::new(&config.optimiser, steps)
-    };
+    let settings = config.settings(precision);
     let group = |_: &str, dims: usize| Group::by_dims(dims);
     let first = config.first_weights(base, |trained: &ClassifierConfig| *trained == sizes)?;
     let first = first.fill(SceneClassifier::new(&sizes, &device), &CLASSIFIER_KEYS)?;

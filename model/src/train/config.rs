@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use burn::prelude::*;
+use burn::tensor::FloatDType;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::data::Data;
 use super::optimiser::Optimiser;
-use super::run::write;
+use super::run::{Settings, write};
 use crate::checkpoint::{Report, Weights};
 use crate::library::folder::Trained;
 use crate::library::{Defaults, TokenizerCard, sha256};
@@ -161,6 +162,12 @@ impl<O: DeserializeOwned + Default> Config<O> {
         }
         let path = base.join(folder).join(Trained::WEIGHTS);
         Ok(Weights::Imported { path, report: Report::new(|_| ()) })
+    }
+
+    /// How the weights are trained, with numbers of this precision.
+    pub fn settings(&self, precision: FloatDType) -> Settings {
+        let Self { steps, accumulate, ema, .. } = *self;
+        Settings { optimiser: self.optimiser.clone(), steps, accumulate, ema, precision }
     }
 
     /// The paper's options, or its defaults.

@@ -16,7 +16,7 @@ use super::data::pictures::Pictures;
 use super::data::tokens::{TokenSet, Tokens};
 use super::metrics::Metrics;
 use super::optimiser::Group;
-use super::run::{Folder, Settings, Trainer, make, write, write_json};
+use super::run::{Folder, Trainer, make, write, write_json};
 use super::{Event, Outcome, Progress, Run, randomness, sheet, uniform};
 use crate::checkpoint::{KeyMap, export};
 use crate::lattice::Lattice;
@@ -169,13 +169,7 @@ pub fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
     let device = device.autodiff();
     device.seed(config.seed);
     let group = |path: &str, dims: usize| method.group(path, dims);
-    let settings = Settings {
-        optimiser: config.optimiser.clone(),
-        steps: config.steps,
-        accumulate: config.accumulate,
-        ema: config.ema,
-        precision,
-    };
+    let settings = config.settings(precision);
     let fits = |card: &Card| card.family == method.family() && card.network == method.network();
     let first = config.first_weights(&base, fits)?;
     let mut trainer = Trainer::start(first.fill(method.init(&device)?, &M::KEYS)?, settings, &group);

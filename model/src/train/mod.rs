@@ -95,6 +95,8 @@ pub struct Run<'a> {
     pub report: &'a mut dyn FnMut(Event),
     /// Asked after every step whether to stop for now.
     pub enough: &'a dyn Fn() -> bool,
+    /// Starts a run beside others; without it they follow one another.
+    pub aside: Option<&'a all::Aside<'a>>,
 }
 
 /// A recipe: its name in a configuration, and its loop.

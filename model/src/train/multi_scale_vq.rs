@@ -25,7 +25,7 @@ use crate::lattice::Grid;
 use crate::library::TokenizerCard;
 use crate::networks::to_value;
 use crate::tokenizers::var_vqvae::{FAMILY, VQVAE_KEYS, VqVae, VqVaeConfig};
-use crate::{Error, Result};
+use crate::{Error, OUR_MISTAKE, Result};
 
 /// The options, `[method]` of a configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -140,7 +140,7 @@ impl Method for MultiScaleVq {
     /// With the usage statistics, without which the published code does not load a file.
     fn export(&self, model: &VqVae, usage: &Usage) -> Result<Vec<u8>> {
         let weights = export(model, &Self::KEYS)?;
-        let failed = |error: safetensors::SafeTensorError| Error::device("weights", error, "Report this");
+        let failed = |error: safetensors::SafeTensorError| Error::device("weights", error, OUR_MISTAKE);
         let file = SafeTensors::deserialize(&weights).map_err(failed)?;
         let hits: Vec<u8> = usage.hits().iter().flatten().flat_map(|hits| hits.to_le_bytes()).collect();
         let shape = vec![usage.hits().len(), self.sizes.vocab_size];

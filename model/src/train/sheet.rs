@@ -6,6 +6,7 @@ use std::sync::Arc;
 use image::{RgbImage, imageops};
 
 use super::run::{make, write};
+use crate::Result;
 use crate::boldness::Boldness;
 use crate::checkpoint::Report;
 use crate::decode::Knobs;
@@ -13,10 +14,9 @@ use crate::device::ChosenDevice;
 use crate::frame::Extent;
 use crate::library::Model;
 use crate::library::folder::Trained;
-use crate::paint::{Event, Request, paint};
+use crate::paint::{Request, paint};
 use crate::picture::{Mask, Picture};
 use crate::seam::Seam;
-use crate::{Error, Result};
 
 /// Pictures on a sheet, its columns, and the seed of the first.
 const PICTURES: usize = 12;
@@ -57,12 +57,7 @@ pub fn whole(model: &mut Model, class: usize, seed: u64) -> Result<RgbImage> {
         schedule: abilities.schedule(Some(defaults.steps)),
         knobs: Knobs { class: class as u32, guidance: defaults.guidance, sampling: defaults.sampling, seed },
     };
-    for event in paint(model, &request, &[])? {
-        if let Event::Done(picture) = event? {
-            return Ok(picture.to_rgb8());
-        }
-    }
-    Err(Error::control("decoding", "it ended without a picture", "Report this"))
+    Ok(paint(model, &request, &[])?.finish()?.to_rgb8())
 }
 
 /// Writes pictures of one size as one PNG, row by row.

@@ -357,13 +357,7 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
     device.seed(config.seed);
     let losses = Losses::open(vqgan, base, &device)?;
     let skipped = vqgan.phases.iter().map(|phase| phase.halvings).max().unwrap_or(0);
-    let settings = Settings {
-        optimiser: config.optimiser.clone(),
-        steps: config.steps,
-        accumulate: config.accumulate,
-        ema: config.ema,
-        precision,
-    };
+    let settings = config.settings(precision);
     let first = config.first_weights(base, |card: &TokenizerCard| *card == method.card())?;
     let first = first.fill(method.fresh(skipped, &device), &M::KEYS)?;
     let mut trainer = Trainer::start(first, settings.clone(), &group);

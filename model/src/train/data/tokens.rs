@@ -1,8 +1,7 @@
 //! Pictures as tokens, made once and kept in a folder.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use burn::prelude::*;
@@ -98,8 +97,10 @@ impl TokenSet {
         let path = run.tokens.join(format!("tokens-{key}.bin"));
         let unreadable = |error: std::io::Error| Error::file(&path, error, "Free some space and run the command again");
         let mut file = OpenOptions::new().create(true).append(true).read(true).open(&path).map_err(unreadable)?;
+        // Another run that makes the same tokens makes them for this one too.
+        file.lock().map_err(unreadable)?;
         let views = data.views();
-        let mut ids = read(&path).map_err(unreadable)?;
+        let mut ids = read(&mut file).map_err(unreadable)?;
         // An interrupted run may have left part of a batch; without a first picture the length is not known yet.
         let length = tokenizer.tokenizer.lattice(data.side as usize)?.len();
         let whole = ids.len() / (views * length);
@@ -178,8 +179,9 @@ impl TokenSet {
 /// Keeps the choice of views apart from the sequence of pictures.
 const VIEWS: u64 = 0x0076_6965_7773;
 
-fn read(path: &Path) -> std::io::Result<Vec<Token>> {
-    let bytes = fs::read(path)?;
+fn read(file: &mut File) -> std::io::Result<Vec<Token>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
     Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| Token::from_le_bytes(*bytes)).collect())
 }
 
