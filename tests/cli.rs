@@ -568,6 +568,44 @@ fn training_resumes_where_it_was_killed() {
     folder.fails("train wrong.toml", 1, "wrong.toml");
 }
 
+/// Each in a process of its own, on tokens that one of them makes for all: the same weights as one after the other.
+#[test]
+fn runs_that_do_not_need_each_other_train_at_the_same_time() {
+    let folder = Folder::new("at-once");
+    recipes::pictures(&folder.0);
+    for (recipe, batch, rest) in
+        [("vq", 2, recipes::VQ), ("randar", 4, recipes::RANDAR), ("llamagen", 4, recipes::RANDAR)]
+    {
+        let text = recipes::tiny(recipe, batch, rest).replace("steps = 50", "steps = 6");
+        folder.write(&format!("{recipe}/train.toml"), text);
+    }
+    let runs = |rest: &str| format!("recipe = \"all\"\nruns = [\"vq/train.toml\", {rest}]");
+    folder.write("all.toml", runs("[\"randar/train.toml\", \"llamagen/train.toml\"]"));
+    let weights = || {
+        ["randar", "llamagen"]
+            .map(|it| std::fs::read(folder.file(it).join("model/weights.safetensors")).expect("weights"))
+    };
+    folder.succeeds("train all.toml --run one-by-one");
+    let one_by_one = weights();
+    let output = folder.run("train all.toml --run at-once --at-once");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && told.contains("randar: RandAR") && told.contains("llamagen: LlamaGen"),
+        "{told}"
+    );
+    assert!(weights() == one_by_one, "other weights came of it");
+    let files = std::fs::read_dir(folder.file("at-once")).expect("a folder").flatten();
+    let tokens = files.filter(|entry| entry.file_name().to_string_lossy().starts_with("tokens-"));
+    assert_eq!(tokens.count(), 1, "the tokens of both");
+    // One that fails is named, and the other's work is kept.
+    folder.write(
+        "llamagen/train.toml",
+        recipes::tiny("llamagen", 4, recipes::RANDAR).replace("clip = 1.0", "clip = 0.0"),
+    );
+    folder.fails("train all.toml --run broken --at-once", 1, "llamagen/train.toml");
+    assert!(folder.file("broken/randar/checkpoint-000006").is_dir(), "the other run came to its end");
+}
+
 #[test]
 fn imported_models_are_listed_verified_painted_with_and_removed() {
     let folder = Folder::new("models");

@@ -180,8 +180,10 @@ fn norms() {
         let affine = [&norm.gamma, &norm.beta].map(|x| x.as_ref().expect("set above").val());
         let x = normal([batch, channels, height, width], &device);
         let what = format!("{channels} channels in {groups} groups");
-        compare(&what, from_ref(&x), kernels::group_norm_silu(&norm, x.clone()), silu(norm.forward(x.clone())));
-        compare(&what, &affine, kernels::group_norm_silu(&norm, x.clone()), silu(norm.forward(x)));
+        for by in [kernels::group_norm_silu, kernels::folded_group_norm_silu] {
+            compare(&what, from_ref(&x), by(&norm, x.clone()), silu(norm.forward(x.clone())));
+            compare(&what, &affine, by(&norm, x.clone()), silu(norm.forward(x.clone())));
+        }
     }
     let [gamma, beta] = [(); 2].map(|()| normal([24], &device));
     let x = normal([3, 2, 70, 24], &device) + 0.5;

@@ -1,5 +1,6 @@
 //! Results: variations, stopped runs in several passes, the history and its memory, and requests that are run again.
 
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,9 @@ use andamento::command::Command;
 use andamento::document::{Document, Track, fresh};
 use andamento::editor::Editor;
 use andamento::history::History;
+use andamento::worker::{Job, Source, Waker, Worker};
+use andamento_model::Error;
+use andamento_model::device::DeviceChoice;
 use andamento_model::frame::Frame;
 use andamento_model::lattice::{Site, Token};
 use andamento_model::picture::{Mask, Picture, Rect};
@@ -325,4 +329,21 @@ proptest! {
             prop_assert!(now.mask == expected[at].1, "the mask at {}", at);
         }
     }
+}
+
+/// A graphics driver may crash that is torn down while somebody computes with it.
+#[test]
+fn closing_waits_for_the_thread_that_computes() {
+    let wake: Waker = Arc::new(|| ());
+    let slow: Source = Box::new(|_, _, _| {
+        sleep(Duration::from_millis(200));
+        Err(Error::control("model", "there is none", "None is needed"))
+    });
+    let worker = Worker::start(slow, wake.clone());
+    worker.send(Job::Load { model: "any".into(), device: DeviceChoice::Cpu }).expect("it is taken");
+    while Arc::strong_count(&wake) == 1 {
+        sleep(Duration::from_millis(1));
+    }
+    drop(worker);
+    assert_eq!(Arc::strong_count(&wake), 1, "the thread is still there");
 }

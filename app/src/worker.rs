@@ -43,6 +43,9 @@ const THUMBNAIL: u32 = 120;
 /// Jobs that may wait. Clicking faster than this has no meaning.
 const JOBS: usize = 64;
 
+/// So long a closing window waits for the thread to end, which looks up after every step.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 /// Events that may wait; the window takes all of them in every frame.
 const EVENTS: usize = 1024;
 
@@ -257,6 +260,15 @@ impl Worker {
     /// What was reported since the last call.
     pub fn events(&self) -> impl Iterator<Item = Event> {
         self.events.try_iter()
+    }
+}
+
+/// The program ends when the thread has: a graphics driver may crash that is torn down while somebody computes with it.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(std::mem::replace(&mut self.jobs, bounded(0).0));
+        let deadline = Instant::now() + FAREWELL;
+        while self.events.recv_deadline(deadline).is_ok() {}
     }
 }
 

@@ -14,7 +14,7 @@ mod short;
 pub use attention::{attention, plain_attention};
 pub use convolution::{Conv2d, conv2d, plain_conv2d, unfolded_conv2d};
 pub use elementwise::{cross_entropy, gelu, gelu_tanh, swiglu, weighted_cross_entropy};
-pub use norm::{group_norm_silu, layer_normed, rms_normed};
+pub use norm::{folded_group_norm_silu, group_norm_silu, layer_normed, rms_normed};
 pub use short::{plain_short_attention, short_attention};
 
 use std::fmt;

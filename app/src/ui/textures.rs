@@ -140,8 +140,7 @@ impl Tiles {
     fn make(&mut self, ctx: &Context, wanted: &[Key], rough: bool, image: impl Fn(&Texels) -> ColorImage) -> bool {
         let start = Instant::now();
         self.frame += 1;
-        // The whole picture, coarsely, stands in for what is not made yet.
-        let all = Key { level: self.top(), col: 0, row: 0, squares: false };
+        let all = self.all();
         let mut made = 0;
         for key in [all].iter().filter(|_| !self.canvas.is_empty()).chain(wanted) {
             let rough = rough && key.level > 0;
@@ -169,15 +168,20 @@ impl Tiles {
         false
     }
 
+    /// The whole picture, coarsely, which stands in for what is not made yet.
+    fn all(&self) -> Key {
+        Key { level: self.top(), col: 0, row: 0, squares: false }
+    }
+
     /// Uploads a part that changed, where it is in sight; elsewhere it is made anew when it comes into sight.
     fn touch(&mut self, wanted: &[Key], part: Rect, image: impl Fn(&Texels) -> ColorImage) {
-        let canvas = self.canvas;
+        let (canvas, all) = (self.canvas, self.all());
         for (key, tile) in &mut self.tiles {
             let part = bordered(part, key.level).intersect(bordered(key.rect(canvas), key.level));
             if part.is_empty() || tile.stale {
                 continue;
             }
-            if !wanted.contains(key) {
+            if *key != all && !wanted.contains(key) {
                 tile.stale = true;
                 continue;
             }

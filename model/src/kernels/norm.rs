@@ -28,19 +28,21 @@ pub fn group_norm_silu(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
             let [x, gamma, beta] = [x, gamma, beta].map(|x| x.to_contiguous());
             Tensor::from_primitive::<Flex>(forward(&sizes, &x, &gamma, &beta).0)
         }
-        _ if x.is_autodiff() => folded_group_norm_silu(&sizes, x, gamma, beta),
+        _ if x.is_autodiff() => folded_group_norm_silu(norm, x),
         _ => silu(norm.forward(x)),
     }
 }
 
 /// The same for training on a GPU, where one thread sums a row: means of means, so that no row is long.
-fn folded_group_norm_silu(sizes: &Sizes, x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>) -> Tensor<4> {
+pub fn folded_group_norm_silu(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
     let shape @ [batch, channels, height, width] = x.dims();
-    let x: Tensor<3> = x.reshape([batch * sizes.groups, channels / sizes.groups * height, width]);
+    let x: Tensor<3> = x.reshape([batch * norm.num_groups, channels / norm.num_groups * height, width]);
     let x = x.clone() - x.mean_dim(2).mean_dim(1);
     let variance = x.clone().square().mean_dim(2).mean_dim(1);
-    let x = (x / (variance + sizes.epsilon).sqrt()).reshape(shape);
-    silu(x * gamma.reshape([1, -1, 1, 1]) + beta.reshape([1, -1, 1, 1]))
+    let x = (x / (variance + norm.epsilon).sqrt()).reshape(shape);
+    let [gamma, beta] = [&norm.gamma, &norm.beta].map(|it| it.as_ref().map(|it| it.val().reshape([1, -1, 1, 1])));
+    let x = if let Some(gamma) = gamma { x * gamma } else { x };
+    silu(if let Some(beta) = beta { x + beta } else { x })
 }
 
 /// The groups of a norm, and what is added to their variance.
