@@ -1,6 +1,7 @@
 //! Every test of Andamento, in one program.
 
 mod annealing;
+mod boldness;
 mod canvas;
 mod checkpoints;
 mod decoding;

@@ -323,7 +323,7 @@ fn a_painted_order_is_followed_and_replayed() {
     folder.succeeds(run);
     let ledger: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.file("run.json")).expect("a ledger")).expect("JSON");
-    assert_eq!((&ledger["version"], ledger["path"].as_array().map(Vec::len)), (&4.into(), Some(2)));
+    assert_eq!((&ledger["version"], ledger["path"].as_array().map(Vec::len)), (&5.into(), Some(2)));
     let sites =
         ledger["steps"].as_array().expect("steps").iter().flat_map(|step| step["made"].as_array().expect("made"));
     let sites: Vec<u64> = sites.map(|made| made["site"].as_u64().expect("a site")).collect();
@@ -341,6 +341,46 @@ fn a_painted_order_is_followed_and_replayed() {
     folder.write("bad.json", "[{\"width\": -3, \"points\": [[1, 1]]}]");
     folder.fails("generate --order-path bad.json -o a.png", 1, "bad.json");
     folder.fails("generate --order-path none.json -o a.png", 1, "none.json");
+}
+
+#[test]
+fn painted_boldness_is_felt_and_replayed() {
+    let folder = Folder::new("boldness");
+    let side = 256;
+    let grey = |name: &str, side: u32, level: &dyn Fn(u32) -> u8| {
+        let grey = image::GrayImage::from_fn(side, side, |x, _| image::Luma([level(x)]));
+        grey.save(folder.file(name)).expect("a picture");
+    };
+    // Black on the left, 50 % in the middle, white on the right.
+    grey("bold.png", side, &|x| [0, 128, 128, 255][(x / 64) as usize]);
+    grey("neutral.png", side, &|x| 127 + (x % 2) as u8);
+    let run = |more: &str| format!("generate --class 2 --steps 24 --seed 5 {more}");
+    folder.succeeds(&run("--boldness bold.png --ledger run.json -o bold-out.png"));
+    let ledger: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.file("run.json")).expect("a ledger")).expect("JSON");
+    assert!(ledger["version"] == 5 && ledger["boldness"].is_string());
+    let made =
+        ledger["steps"].as_array().expect("steps").iter().flat_map(|step| step["made"].as_array().expect("made"));
+    for made in made {
+        let factor = made.get("boldness").map_or(1.0, |factor| factor.as_f64().expect("a number"));
+        let column = made["site"].as_u64().expect("a site") % 16;
+        assert_eq!(factor, [0.25, 1.0, 1.0, 4.0][column as usize / 4], "column {column}");
+    }
+    folder.succeeds("replay run.json --verify -o again.png");
+    let same = |a: &str, b: &str| open(&folder.file(a)).as_bytes() == open(&folder.file(b)).as_bytes();
+    assert!(same("bold-out.png", "again.png"));
+    let notes = std::fs::read(folder.file("bold-out.png")).expect("a picture");
+    assert!(String::from_utf8_lossy(&notes).contains("Boldness: painted"), "the picture says it");
+    folder.succeeds(&run("-o plain.png"));
+    folder.succeeds(&run("--boldness neutral.png -o neutral-out.png"));
+    assert!(same("plain.png", "neutral-out.png") && !same("plain.png", "bold-out.png"));
+
+    grey("small.png", 64, &|_| 0);
+    folder.fails(&run("--boldness small.png -o a.png"), 1, "small.png");
+    folder.fails(&run("--boldness none.png -o a.png"), 1, "none.png");
+    folder.fails(&run("--boldness bold.png -o bold.png"), 2, "itself");
+    folder.fails(&run("--boldness bold.png --temperature 0 -o a.png"), 2, "--boldness");
+    folder.fails(&run("--boldness bold.png --top-k 1 -o a.png"), 2, "--boldness");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use andamento_model::boldness::Boldness;
 use andamento_model::decode::Knobs;
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::frame::Extent;
@@ -248,6 +249,7 @@ fn request(picture: Picture, mask: Mask, class: u32, seed: u64) -> Request {
         order: "random".into(),
         order_seed: seed,
         path: Arc::default(),
+        boldness: Boldness::default(),
         schedule,
         knobs,
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use andamento::command::{Command, Tool};
 use andamento::files::project;
 use andamento::ui::App;
+use andamento_model::boldness::Boldness;
 use andamento_model::decode::Knobs;
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::frame::{Extent, Frame};
@@ -179,6 +180,7 @@ fn request(width: u32, height: u32, painted: OrderPath) -> Request {
         order: "raster".into(),
         order_seed: 3,
         path: Arc::new(painted),
+        boldness: Boldness::default(),
         schedule: Schedule::Cosine { steps: 6 },
         knobs: Knobs { class: 2, guidance: Guidance::linear(2.0), sampling: Sampling::default(), seed: 3 },
     }
@@ -252,7 +254,7 @@ fn earlier_ledgers_are_read() {
     let ledger = painting.ledger("scenes-randar", "hash", source).expect("a ledger").to_json().expect("writes");
     drop(painting);
     let now: serde_json::Value = serde_json::from_str(&ledger).expect("JSON");
-    assert_eq!((now["version"].as_u64(), now.get("path")), (Some(4), None), "nothing was painted");
+    assert_eq!((now["version"].as_u64(), now.get("path")), (Some(5), None), "nothing was painted");
     let old = |version: u32, lacks: &[&str]| {
         let mut old = now.clone();
         let fields = old.as_object_mut().expect("an object");
@@ -260,12 +262,12 @@ fn earlier_ledgers_are_read() {
         lacks.iter().for_each(|field| assert!(fields.remove(*field).is_some(), "{field}"));
         Ledger::from_json(&old.to_string(), "old.json")
     };
-    for (version, lacks) in [(3, &[][..]), (2, &["seam", "passes", "extent"])] {
+    for (version, lacks) in [(4, &[][..]), (3, &[][..]), (2, &["seam", "passes", "extent"])] {
         let read = old(version, lacks).unwrap_or_else(|error| panic!("version {version}: {error}"));
         assert!(read.path.is_empty());
         assert!(read.replay(&mut model, &request.picture).expect("replays") == picture, "version {version}");
     }
-    assert!(old(1, &[]).is_err() && old(5, &[]).is_err());
+    assert!(old(1, &[]).is_err() && old(6, &[]).is_err());
     let mut bad = now.clone();
     bad["path"] = serde_json::json!([{ "width": -1, "points": [[0, 0]] }]);
     assert!(Ledger::from_json(&bad.to_string(), "bad.json").is_err(), "a path that means nothing");

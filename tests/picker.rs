@@ -7,6 +7,7 @@ use andamento::document::Track;
 use andamento::editor::{Editor, Phase};
 use andamento::files::project;
 use andamento::ui::App;
+use andamento_model::boldness::Boldness;
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::frame::Extent;
@@ -65,9 +66,9 @@ fn choice(step: usize, site: u32, token: Token) -> Choice {
 fn turns_keep_what_was_changed_in_what_is_kept() {
     let knobs = |seed| Knobs { class: 0, guidance: Guidance::linear(2.0), sampling: Sampling::default(), seed };
     let mut turns = Turns::default();
-    turns.take(5, [], knobs(1));
-    turns.take(9, [choice(2, 7, 70), choice(8, 3, 30)], knobs(2));
-    turns.take(9, [choice(8, 3, 31)], knobs(2));
+    turns.take(5, [], (knobs(1), &Boldness::default()));
+    turns.take(9, [choice(2, 7, 70), choice(8, 3, 30)], (knobs(2), &Boldness::default()));
+    turns.take(9, [choice(8, 3, 31)], (knobs(2), &Boldness::default()));
     turns.check().expect("they follow each other");
     let kept = |turns: &Turns| -> Vec<(usize, u64, usize)> {
         turns.iter().map(|turn| (turn.kept, turn.knobs.seed, turn.chosen.len())).collect()
@@ -75,7 +76,7 @@ fn turns_keep_what_was_changed_in_what_is_kept() {
     assert_eq!(kept(&turns), [(5, 1, 0), (9, 2, 3)], "the same steps: one turn");
     // Back before both: what was chosen in the steps that stay stays, and these were made with the first knobs.
     let mut back = turns.clone();
-    back.take(4, [choice(3, 1, 10)], knobs(3));
+    back.take(4, [choice(3, 1, 10)], (knobs(3), &Boldness::default()));
     assert_eq!(kept(&back), [(4, 1, 2)]);
     let chosen: Vec<u32> = back.iter().flat_map(|turn| &turn.chosen).map(|choice| choice.token).collect();
     assert_eq!(chosen, [70, 10]);
@@ -115,6 +116,7 @@ fn a_ledger_retraces_what_was_chosen_by_hand() {
         order: "random".into(),
         order_seed: 8,
         path: Arc::default(),
+        boldness: Boldness::default(),
         schedule: Schedule::Cosine { steps: 24 },
         knobs,
     };
@@ -140,7 +142,7 @@ fn a_ledger_retraces_what_was_chosen_by_hand() {
     let chosen = other(&first, 4);
     let mut earlier = first[..5].to_vec();
     chosen.apply(&mut earlier).expect("it was made");
-    turns.take(5, [chosen], request.knobs);
+    turns.take(5, [chosen], (request.knobs, &Boldness::default()));
     let (second, second_picture, _) = run(&request, &earlier);
     assert!(second_picture != first_picture && second[..4] == first[..4]);
     let by_hand: Vec<Site> =
@@ -153,7 +155,7 @@ fn a_ledger_retraces_what_was_chosen_by_hand() {
     let late = other(&second, second.len() - 1);
     let mut all = second.clone();
     late.apply(&mut all).expect("it was made");
-    turns.take(all.len(), [late], request.knobs);
+    turns.take(all.len(), [late], (request.knobs, &Boldness::default()));
     let (third, third_picture, ledger) = run(&request, &all);
     let changed = tokens(&third).iter().zip(&tokens(&second)).filter(|(a, b)| a != b).count();
     assert!(changed == 1 && third_picture != second_picture, "one token, and the picture");
@@ -172,7 +174,7 @@ fn a_ledger_retraces_what_was_chosen_by_hand() {
     let kept = 12;
     let mut bolder = request.clone();
     bolder.knobs.sampling.temperature = 1.6;
-    turns.take(kept, [], request.knobs);
+    turns.take(kept, [], (request.knobs, &Boldness::default()));
     let mut painting = paint(&mut model, &bolder, &third[..kept]).expect("starts");
     assert!(painting.by_ref().all(|event| event.is_ok()));
     let fourth = painting.steps().to_vec();

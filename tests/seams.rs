@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use andamento_model::boldness::Boldness;
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::device::{DeviceChoice, choose};
 use andamento_model::frame::{Extent, Frame};
@@ -39,6 +40,7 @@ fn request(picture: Picture, mask: Mask, class: u32, steps: usize, seam: Seam) -
         order: "random".into(),
         order_seed: 5,
         path: Arc::default(),
+        boldness: Boldness::default(),
         schedule: Schedule::Cosine { steps },
         knobs,
     }

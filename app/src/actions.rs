@@ -155,6 +155,7 @@ pub fn of_tool(tool: Tool) -> &'static str {
         Tool::Rectangle => "rectangle",
         Tool::Wand => "wand",
         Tool::Order => "order-brush",
+        Tool::Boldness => "boldness-brush",
         Tool::Picker => "token-picker",
         Tool::Extend => "extend",
         Tool::Hand => "hand",
@@ -191,6 +192,10 @@ fn has_no_run_of_its_own(editor: &Editor) -> Option<String> {
 
 fn has_no_path(editor: &Editor) -> Option<String> {
     editor.document.order_path.is_empty().then(|| "No order was painted".into())
+}
+
+fn is_neutral(editor: &Editor) -> Option<String> {
+    editor.document.boldness.is_neutral().then(|| "No boldness was painted".into())
 }
 
 fn follows_no_path(editor: &Editor) -> Option<String> {
@@ -277,6 +282,7 @@ pub static ACTIONS: &[Action] = &[
     Action::new(Menu::Select, "clear-order", "Clear painted order", |_| Command::ClearOrder)
         .unless(has_no_path)
         .apart(),
+    Action::new(Menu::Select, "clear-boldness", "Clear boldness", |_| Command::ClearBoldness).unless(is_neutral),
     // Runs.
     Action::new(Menu::Generate, "generate", "Generate", |_| Command::Generate)
         .keys_are("Ctrl+Enter")
@@ -376,6 +382,8 @@ pub static ACTIONS: &[Action] = &[
     Action::new(Menu::View, "show-tokens", "Token grid", |editor| Command::ShowTokens(!editor.show.tokens))
         .keys_are("G")
         .ticked(|editor| editor.show.tokens),
+    Action::new(Menu::View, "show-boldness", "Boldness", |editor| Command::ShowBoldness(!editor.show.boldness))
+        .ticked(|editor| editor.show.boldness),
     Action::new(Menu::View, "show-pixels", "Pixel grid", |editor| Command::ShowPixelGrid(!editor.show.pixel_grid))
         .ticked(|editor| editor.show.pixel_grid),
     Action::new(Menu::View, "heat-order", "Order of tokens", |editor| heat(editor, Heat::Order))
@@ -414,6 +422,7 @@ pub static ACTIONS: &[Action] = &[
     Action::new(Menu::Tools, "order-brush", "Order brush", |_| Command::Choose(Tool::Order))
         .keys_are("O")
         .unless(follows_no_path),
+    Action::new(Menu::Tools, "boldness-brush", "Boldness brush", |_| Command::Choose(Tool::Boldness)).keys_are("D"),
     Action::new(Menu::Tools, "token-picker", "Token picker", |_| Command::Choose(Tool::Picker))
         .keys_are("T")
         .unless(Editor::cannot_pick),
@@ -454,6 +463,10 @@ pub static ACTIONS: &[Action] = &[
     .ticked(|editor| editor.order_brush.erase),
     Action::new(Menu::Tools, "measure-surprise", "Surprise: read the picture again", |_| Command::MeasureSurprise)
         .unless(Editor::cannot_read),
+    Action::new(Menu::Tools, "erase-boldness", "Boldness brush: back to neutral", |editor| {
+        Command::EraseBoldness(!editor.boldness_brush.erase)
+    })
+    .ticked(|editor| editor.boldness_brush.erase),
     Action::new(Menu::Tools, "snap", "Snap to tokens", |editor| Command::SnapToTokens(!editor.snap))
         .ticked(|editor| editor.snap),
     Action::new(Menu::Tools, "contiguous", "Wand: contiguous", |editor| Command::Contiguous(!editor.wand.contiguous))
@@ -465,7 +478,10 @@ pub const HELD: [(&str, &str); 11] = [
     ("Arrows, Space, Enter", "a cross on the canvas: paint, select, extend; Shift goes further"),
     ("Shift, Alt, both", "a selection is added, taken away, or only what is common stays"),
     ("Alt+right-drag", "brush size and hardness"),
-    ("Right-drag", "erase for a moment; with the order brush, take tokens out of the path"),
+    (
+        "Right-drag",
+        "erase for a moment; with the order brush, take tokens out; with the boldness brush, back to neutral",
+    ),
     ("Space-drag, middle-drag", "move the view"),
     ("Wheel", "zoom at the pointer"),
     ("Ctrl while extending", "turns snapping around"),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use andamento_model::boldness::Boldness;
 use andamento_model::checkpoint::Report;
 use andamento_model::decode::Knobs;
 use andamento_model::device::{self, ChosenDevice, DeviceChoice};
@@ -195,6 +196,10 @@ struct Run {
     /// Below 1 cautious, above 1 bold.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     temperature: Option<f32>,
+    /// Boldness per token: a grey picture as large as the result. 50 % grey leaves the temperature as it is, black multiplies
+    /// it by 0.25 (calm), white by 4 (bold); a token has the mean of its pixels, on a logarithmic scale.
+    #[arg(long, value_name = "FILE")]
+    boldness: Option<PathBuf>,
     /// Only the likeliest N codes; 0 is all. By default the model's own number.
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
@@ -267,12 +272,7 @@ pub fn run(command: &Command, cli: &Cli) -> Result<()> {
             let picture = Picture::open(&options.image)?;
             let mask = Mask::open(&options.mask)?;
             check_mask(&mask, &picture, &options.mask)?;
-            for (control, file) in [("--output", &options.run.output), ("--ledger", &options.run.ledger)] {
-                if file.as_ref().is_some_and(|file| same_file(file, &options.mask)) {
-                    let cause = format!("{} is the mask itself", options.mask.display());
-                    return Err(Error::control(control, cause, "Choose another name"));
-                }
-            }
+            options.run.spare(&options.mask, "the mask")?;
             options.run.on_picture(&options.image, picture, mask, [0; 4], &setting)
         }
         Command::Outpaint(options) => {
@@ -329,6 +329,17 @@ struct Job {
 }
 
 impl Run {
+    /// Refuses to write over a file that is read.
+    fn spare(&self, read: &Path, what: &str) -> Result<()> {
+        for (control, file) in [("--output", &self.output), ("--ledger", &self.ledger)] {
+            if file.as_ref().is_some_and(|file| same_file(file, read)) {
+                let cause = format!("{} is {what} itself", read.display());
+                return Err(Error::control(control, cause, "Choose another name"));
+            }
+        }
+        Ok(())
+    }
+
     fn generate(&self, setting: &Setting) -> Result<()> {
         let entry = library::find(&self.model, &setting.shelf)?;
         let card = entry.card()?;
@@ -395,6 +406,7 @@ impl Run {
         };
         sampling.check()?;
         abilities.check(&sampling)?;
+        let boldness = self.boldness(&picture, &sampling)?;
         let knobs = Knobs { class, guidance, sampling, seed: self.seed.unwrap_or_else(fresh_seed) };
         let (order, order_seed) = (order.name.into(), knobs.seed);
         let seam = Seam {
@@ -405,7 +417,19 @@ impl Run {
             ..Seam::default()
         };
         seam.check()?;
-        Ok(Request { picture, mask, frames: Vec::new(), extent, seam, order, order_seed, path, schedule, knobs })
+        let frames = Vec::new();
+        Ok(Request { picture, mask, frames, extent, seam, order, order_seed, path, boldness, schedule, knobs })
+    }
+
+    /// The boldness of a file.
+    fn boldness(&self, picture: &Picture, sampling: &Sampling) -> Result<Boldness> {
+        let Some(file) = &self.boldness else { return Ok(Boldness::default()) };
+        if sampling.is_greedy() {
+            let cause = "the likeliest token is taken everywhere: it would change nothing";
+            return Err(Error::control("--boldness", cause, "Give a temperature above 0 and another top-k than 1"));
+        }
+        self.spare(file, "the boldness")?;
+        Boldness::open_for(file, picture.width(), picture.height())
     }
 
     /// The painted order of a file.

@@ -27,6 +27,8 @@ pub enum Tool {
     Wand,
     /// Paints the path along which tokens are made.
     Order,
+    /// Paints how boldly tokens are drawn.
+    Boldness,
     /// Shows what else a token could have been.
     Picker,
     /// Grows the canvas at its edges.
@@ -196,7 +198,7 @@ pub enum Command {
     BrushSize(f32),
     /// Edge of the brush: 0 soft, 1 hard.
     BrushHardness(f32),
-    /// Swaps brush and eraser; of the order brush, painting and taking out.
+    /// Swaps brush and eraser; of the order brush, painting and taking out; of the boldness brush, painting and neutral.
     SwapErase,
     /// Starts a stroke at a canvas point.
     BeginStroke {
@@ -233,6 +235,12 @@ pub enum Command {
     EraseOrder(bool),
     /// Forgets the painted order.
     ClearOrder,
+    /// The factor on the temperature that the boldness brush paints.
+    Boldness(f32),
+    /// Whether the boldness brush takes back to neutral.
+    EraseBoldness(bool),
+    /// Boldness is neutral everywhere.
+    ClearBoldness,
     /// Nothing may change.
     ClearMask,
     /// Swaps what may change and what is kept.
@@ -334,6 +342,8 @@ pub enum Command {
     ShowTokens(bool),
     /// Shows or hides the mask.
     ShowMask(bool),
+    /// Shows or hides the boldness.
+    ShowBoldness(bool),
     /// Shows or hides lines between pixels when one looks from near.
     ShowPixelGrid(bool),
     /// Colours the tokens.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use andamento_model::boldness::Boldness;
 use andamento_model::decode::Step;
 use andamento_model::frame::Frame;
 use andamento_model::lattice::{Site, Token};
@@ -133,6 +134,10 @@ pub struct Document {
     pub order_path: Arc<OrderPath>,
     /// Its number, see [`fresh`].
     pub path_id: u64,
+    /// How boldly tokens are drawn where.
+    pub boldness: Boldness,
+    /// Its number, see [`fresh`].
+    pub boldness_id: u64,
     /// The picture as it was opened.
     pub original: Picture,
     /// Its number, see [`fresh`].
@@ -160,6 +165,8 @@ impl Document {
             mask_id: fresh(),
             order_path: Arc::default(),
             path_id: fresh(),
+            boldness: Boldness::default(),
+            boldness_id: fresh(),
             original: picture.clone(),
             original_id: id,
             original_at: picture.rect(),
@@ -196,9 +203,9 @@ impl Document {
         Ok((Self { record, generated, ..Self::new(opened.picture, name, Some(path.into())) }, opened.remarks))
     }
 
-    /// The numbers of picture, mask and path.
-    pub fn ids(&self) -> [u64; 3] {
-        [self.picture_id, self.mask_id, self.path_id]
+    /// The numbers of picture, mask, path and boldness.
+    pub fn ids(&self) -> [u64; 4] {
+        [self.picture_id, self.mask_id, self.path_id, self.boldness_id]
     }
 
     /// The same with another mask.
@@ -212,6 +219,13 @@ impl Document {
     pub fn with_path(mut self, path: OrderPath) -> Self {
         self.order_path = Arc::new(path);
         self.path_id = fresh();
+        self
+    }
+
+    /// The same with another layer of boldness.
+    pub fn with_boldness(mut self, boldness: Boldness) -> Self {
+        self.boldness = boldness;
+        self.boldness_id = fresh();
         self
     }
 
@@ -236,6 +250,7 @@ impl Document {
         let picture = self.picture.extended(left, top, right, bottom)?;
         let mask = self.extended_mask([left, top, right, bottom])?;
         let path = self.order_path.shifted(left, top);
+        let boldness = self.boldness.extended([left, top, right, bottom])?;
         let shift = |rect: Rect| Rect::new(rect.x + i64::from(left), rect.y + i64::from(top), rect.width, rect.height);
         Ok(Self {
             picture,
@@ -244,6 +259,8 @@ impl Document {
             mask_id: fresh(),
             order_path: Arc::new(path),
             path_id: fresh(),
+            boldness,
+            boldness_id: fresh(),
             original_at: shift(self.original_at),
             content: shift(self.content),
             track: None,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use andamento_model::boldness::Boldness;
 use andamento_model::decode::Knobs;
 use andamento_model::device::{self, DeviceChoice};
 use andamento_model::frame::Extent;
@@ -56,6 +57,7 @@ pub fn run(choice: DeviceChoice, why: &str) -> Result<()> {
         order: order.into(),
         order_seed: knobs.seed,
         path: Arc::default(),
+        boldness: Boldness::default(),
         schedule,
         knobs,
     };

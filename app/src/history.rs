@@ -21,7 +21,7 @@ const READY: usize = 1;
 const FAR: usize = 24;
 
 /// What tells a state of the history from all others.
-pub type State = [u64; 5];
+pub type State = [u64; 6];
 
 /// A document as it was, and the change that led to it. Documents share the pixels and the parts of the mask that a change
 /// left alone.
@@ -50,7 +50,7 @@ pub struct History {
     entries: Vec<Entry>,
     /// The entry that is the present document.
     at: usize,
-    /// The numbers of pictures that are in a file, and of masks and paths that need none.
+    /// The numbers of pictures that are in a file, and of masks, paths and layers of boldness that need none.
     saved: HashSet<u64>,
 }
 
@@ -122,12 +122,12 @@ impl History {
         self.entries.iter().map(|entry| entry.label.as_str())
     }
 
-    /// Writes down that the picture, mask or path with this number needs no saving.
+    /// Writes down that the picture, mask, path or boldness with this number needs no saving.
     pub fn mark_saved(&mut self, id: u64) {
         self.saved.insert(id);
     }
 
-    /// Whether the picture, mask or path with this number is in no file.
+    /// Whether the picture, mask, path or boldness with this number is in no file.
     pub fn is_edited(&self, id: u64) -> bool {
         !self.saved.contains(&id)
     }
@@ -161,11 +161,11 @@ impl History {
         changed.count() > 0
     }
 
-    /// What tells this state from all others: the numbers of picture, mask and path, how far it can be taken back, and how
-    /// many changes there are.
+    /// What tells this state from all others: the numbers of picture, mask, path and boldness, how far it can be taken back,
+    /// and how many changes there are.
     pub fn state(&self) -> State {
-        let [picture, mask, path] = self.entries[self.at].document.ids();
-        [picture, mask, path, self.at as u64, self.entries.len() as u64]
+        let [picture, mask, path, boldness] = self.entries[self.at].document.ids();
+        [picture, mask, path, boldness, self.at as u64, self.entries.len() as u64]
     }
 
     /// A picture beside the present one that is not at hand, with its number.

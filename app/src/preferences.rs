@@ -55,11 +55,13 @@ pub enum Hint {
     Rewind,
     /// Any picture can be opened.
     Open,
+    /// Temperature can be painted.
+    Boldness,
 }
 
 impl Hint {
     /// All, in the sequence in which they come.
-    pub const ALL: [Self; 5] = [Self::Generate, Self::Order, Self::Extend, Self::Rewind, Self::Open];
+    pub const ALL: [Self; 6] = [Self::Generate, Self::Order, Self::Extend, Self::Rewind, Self::Boldness, Self::Open];
 
     /// What a command shows that the person knows.
     pub fn known_by(command: &Command) -> Option<Self> {
@@ -69,6 +71,7 @@ impl Hint {
             Command::ExtendCanvas(_) => Some(Self::Extend),
             Command::Rewind(_) => Some(Self::Rewind),
             Command::Open(_) => Some(Self::Open),
+            Command::Choose(Tool::Boldness) => Some(Self::Boldness),
             _ => None,
         }
     }
@@ -82,6 +85,9 @@ impl Hint {
             }
             Self::Extend => "Drag an edge of the picture outwards: what is added is painted too.",
             Self::Rewind => "Drag the head of the timeline back: the run can go on from any step, another way.",
+            Self::Boldness => {
+                "Where shall the model keep to what is likely, and where be daring? Paint it with the boldness brush (D)."
+            }
             Self::Open => "Open a picture of your own: from the File menu, or by dropping it here.",
         }
     }

@@ -107,7 +107,8 @@ impl<'a> Decoding<'a> {
         Ok(Step { index: self.plan.first + self.next, made })
     }
 
-    /// Draws one factor for every site of a visit from the network's logits; each with the number of codes of the factor.
+    /// Draws one factor for every site of a visit from the network's logits, each at the temperature of its site; with the
+    /// number of codes of the factor.
     /// Given sites get a draw as well, as the network reads their factors; their tokens are put right in the end.
     fn draw(&mut self, visit: &Visit, logits: Tensor<3>, factor: usize) -> Result<Vec<(Made, u32)>> {
         let at = self.moment(visit, factor);
@@ -125,13 +126,18 @@ impl<'a> Decoding<'a> {
         if sampling.smooth {
             let weights = rows().flat_map(|(of, logits)| match self.plan.given[of.site.index()] {
                 Some(token) => (0..codes).map(|code| if code == token as usize { 1.0 } else { 0.0 }).collect(),
-                None => sampling.mixture(logits, &of, &at),
+                None => sampling.bolder(self.plan.boldness(of.site)).mixture(logits, &of, &at),
             });
             let weights: Vec<f32> = weights.collect();
             let weights = TensorData::new(weights, [visit.sites.len(), codes]);
             self.network.soften(Tensor::from_data(weights, &device))?;
         }
-        rows().map(|(of, logits)| Ok((sampling.draw(logits, &of)?, codes as u32))).collect()
+        let draw = |(of, logits): (Draw, &[f32])| {
+            let boldness = self.plan.boldness(of.site);
+            let made = sampling.bolder(boldness).draw(logits, &of)?;
+            Ok((Made { boldness, ..made }, codes as u32))
+        };
+        rows().map(draw).collect()
     }
 
     fn moment(&self, visit: &Visit, factor: usize) -> Moment {

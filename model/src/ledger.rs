@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::boldness::Boldness;
 use crate::decode::{Knobs, Step};
 use crate::frame::{Extent, Frame};
 use crate::lattice::{Lattice, Site, Token};
@@ -22,9 +23,9 @@ use crate::tokenizer::to_picture;
 use crate::turn::Turns;
 use crate::{Error, OUR_MISTAKE, Result};
 
-/// The format's version. Ledgers of version 3 have no painted order and nothing chosen by hand; those of version 2 have one
-/// frame as well, and plain seams.
-const VERSION: u32 = 4;
+/// The format's version. Ledgers of version 4 have no painted boldness; those of version 3 no painted order either, and
+/// nothing chosen by hand; those of version 2 have one frame as well, and plain seams.
+const VERSION: u32 = 5;
 const OLDEST: u32 = 2;
 
 /// Where the canvas came from.
@@ -123,6 +124,9 @@ pub struct Ledger {
     /// What was made before all others, as it was painted.
     #[serde(default, skip_serializing_if = "OrderPath::is_empty")]
     pub path: OrderPath,
+    /// How boldly tokens were drawn where, as it was painted; what came of it for a token stands beside the token.
+    #[serde(default, skip_serializing_if = "Boldness::is_neutral")]
+    pub boldness: Boldness,
     /// How tokens were shared out among steps.
     pub schedule: Schedule,
     /// Class, guidance, sampling, seed.
@@ -200,6 +204,7 @@ impl Ledger {
             order: request.order.clone(),
             order_seed: request.order_seed,
             path: OrderPath::clone(&request.path),
+            boldness: request.boldness.clone(),
             schedule: request.schedule,
             knobs: request.knobs,
             turns: Turns::default(),
@@ -290,6 +295,7 @@ impl Ledger {
             order: self.order.clone(),
             order_seed: self.order_seed,
             path: Arc::new(self.path.clone()),
+            boldness: self.boldness.clone(),
             schedule: self.schedule,
             knobs: self.knobs,
         })

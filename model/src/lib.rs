@@ -4,6 +4,7 @@
 //! one screen.
 
 pub mod bench;
+pub mod boldness;
 pub mod checkpoint;
 pub mod closeup;
 pub mod composite;

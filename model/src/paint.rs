@@ -10,6 +10,7 @@ use std::sync::Arc;
 use burn::prelude::Device;
 use image::RgbImage;
 
+use crate::boldness::Boldness;
 use crate::decode::{Decoding, Knobs, Step};
 use crate::frame::{Extent, Frame, Pass, sequence, shared};
 use crate::lattice::{Lattice, Token};
@@ -43,6 +44,8 @@ pub struct Request {
     pub order_seed: u64,
     /// What is made before all others, in the sequence in which it was painted.
     pub path: Arc<OrderPath>,
+    /// How boldly tokens are drawn where, on the whole canvas.
+    pub boldness: Boldness,
     /// How the tokens are shared out among steps.
     pub schedule: Schedule,
     /// Class, guidance, sampling, seed.
@@ -127,6 +130,7 @@ pub fn paint<'a>(model: &'a mut Model, request: &Request, earlier: &[Step]) -> R
     abilities.check_guidance(&request.knobs.guidance)?;
     request.seam.check()?;
     request.path.check()?;
+    request.boldness.check(request.picture.width(), request.picture.height())?;
     if !request.path.is_empty() {
         abilities.check_path()?;
     }
@@ -205,7 +209,8 @@ impl<'a> Painting<'a> {
         let pass = self.to_come.pop_front().ok_or_else(another_run)?;
         let view = pass.frame.view(&self.canvas, &pass.mask);
         let tokens = self.tokenizer.encode(to_samples(&view, &self.device))?;
-        let plan = Arc::new(self.plan_for(&pass, |site| tokens[site])?);
+        let boldness = self.request.boldness.factors(&pass.frame, &self.lattice);
+        let plan = Arc::new(self.plan_for(&pass, |site| tokens[site])?.painted(boldness));
         let earlier = &earlier[..earlier.len().min(plan.visits.len())];
         let follows = |(index, step): (usize, &Step)| step.made.iter().map(|made| made.site).eq(plan.made_by(index));
         if !earlier.iter().enumerate().all(follows) {

@@ -29,7 +29,7 @@ pub struct Visit {
 }
 
 /// Given tokens and visits. Every site is either given or made; made ones are visited once, except by sliding windows.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Plan {
     /// Where the tokens live.
     pub lattice: Lattice,
@@ -42,6 +42,9 @@ pub struct Plan {
     /// The number of the first step: where several frames follow each other, steps are counted through, so that no two of
     /// them draw by the same random numbers.
     pub first: usize,
+    /// Factors on the temperature, site by site, see [`Boldness`](crate::boldness::Boldness); empty where all are 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boldness: Vec<f32>,
 }
 
 impl Plan {
@@ -82,7 +85,7 @@ impl Plan {
                 after_all_given(&lattice, &order, |done, sites, of| cosine(done, sites, share(sites, of)), is_given)?
             }
         };
-        Ok(Self { lattice, given: given.to_vec(), visits, dropped: Vec::new(), first: 0 })
+        Ok(Self { lattice, given: given.to_vec(), visits, dropped: Vec::new(), first: 0, boldness: Vec::new() })
     }
 
     /// The same plan with a `share` of tokens dropped for spatial contextual guidance. On a refined lattice these are that
@@ -105,6 +108,16 @@ impl Plan {
     /// The same plan after so many steps in other frames.
     pub fn following(self, first: usize) -> Self {
         Self { first, ..self }
+    }
+
+    /// The same plan with factors on the temperature, site by site, or none.
+    pub fn painted(self, boldness: Vec<f32>) -> Self {
+        Self { boldness, ..self }
+    }
+
+    /// The factor on the temperature of a site.
+    pub fn boldness(&self, site: Site) -> f32 {
+        self.boldness.get(site.index()).copied().unwrap_or(1.0)
     }
 
     /// Number of tokens to make.

@@ -229,6 +229,17 @@ pub struct Made {
     /// Whether a person has chosen it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_hand: bool,
+    /// The factor on the temperature at which it was drawn, see [`Boldness`](crate::boldness::Boldness).
+    #[serde(default = "neutral", skip_serializing_if = "is_neutral")]
+    pub boldness: f32,
+}
+
+fn neutral() -> f32 {
+    1.0
+}
+
+fn is_neutral(boldness: &f32) -> bool {
+    *boldness == 1.0
 }
 
 /// So many of the likeliest codes are kept of every draw.
@@ -305,6 +316,7 @@ impl Made {
             bits: self.bits + next.bits,
             likeliest: None,
             by_hand: false,
+            boldness: self.boldness,
         }
     }
 }
@@ -337,6 +349,19 @@ impl Sampling {
             ));
         }
         Ok(())
+    }
+
+    /// The same for a token that is drawn so many times as boldly: the factor is on the temperature of all its factors.
+    #[must_use]
+    pub fn bolder(self, factor: f32) -> Self {
+        let second_temperature = self.second_temperature.map(|temperature| temperature * factor);
+        Self { temperature: self.temperature * factor, second_temperature, ..self }
+    }
+
+    /// Whether the likeliest code is taken everywhere, so that no factor on the temperature changes anything.
+    pub fn is_greedy(&self) -> bool {
+        let coldest = self.temperature.max(self.second_temperature.unwrap_or(self.temperature));
+        self.top_k == 1 || coldest == 0.0
     }
 
     /// Logits after temperature, top-k and top-p, as published (`RandAR/model/generate.py`): what is left out is minus
@@ -388,6 +413,7 @@ impl Sampling {
             rank: believed.iter().filter(|other| **other > probability).count() as u32,
             likeliest: Some(Likeliest::of(&believed)),
             by_hand: false,
+            boldness: 1.0,
             bits: -believed.iter().filter(|p| **p > 0.0).map(|p| p * p.log2()).sum::<f32>(),
         })
     }

@@ -1,7 +1,9 @@
-//! What a person changed in a run: tokens that were chosen by hand, and steps from which on other knobs held.
+//! What a person changed in a run: tokens that were chosen by hand, and steps from which on other knobs or another layer of
+//! boldness held.
 
 use serde::{Deserialize, Serialize};
 
+use crate::boldness::Boldness;
 use crate::decode::{Knobs, Step};
 use crate::lattice::{Site, Token};
 use crate::library::Model;
@@ -43,6 +45,9 @@ pub struct Turn {
     pub kept: usize,
     /// which had been made with these knobs since the turn before,
     pub knobs: Knobs,
+    /// this boldness,
+    #[serde(default, skip_serializing_if = "Boldness::is_neutral")]
+    pub boldness: Boldness,
     /// and in which these tokens were put then. What follows was made after them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chosen: Vec<Choice>,
@@ -64,14 +69,20 @@ impl Turns {
         self.0.iter()
     }
 
-    /// Writes down one more: of a run that was being made with `knobs`, `kept` steps stay, with these tokens in them. Turns
-    /// in what is not kept are forgotten.
-    pub fn take(&mut self, kept: usize, chosen: impl IntoIterator<Item = Choice>, knobs: Knobs) {
+    /// Writes down one more: of a run that was being made with `knobs` and `boldness`, `kept` steps stay, with these tokens in
+    /// them. Turns in what is not kept are forgotten.
+    pub fn take(
+        &mut self,
+        kept: usize,
+        chosen: impl IntoIterator<Item = Choice>,
+        (knobs, boldness): (Knobs, &Boldness),
+    ) {
         let undone = self.0.split_off(self.0.partition_point(|turn| turn.kept < kept));
-        let knobs = undone.first().map_or(knobs, |turn| turn.knobs);
+        let (knobs, boldness) = undone.first().map_or((knobs, boldness), |turn| (turn.knobs, &turn.boldness));
+        let boldness = boldness.clone();
         let earlier = undone.into_iter().flat_map(|turn| turn.chosen).filter(|choice| choice.step < kept);
         let chosen = earlier.chain(chosen).collect();
-        self.0.push(Turn { kept, knobs, chosen });
+        self.0.push(Turn { kept, knobs, boldness, chosen });
     }
 
     /// Refuses turns that do not follow each other.
@@ -93,7 +104,7 @@ impl Turns {
     pub fn retrace(&self, model: &mut Model, request: &Request) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         for turn in &self.0 {
-            let before = Request { knobs: turn.knobs, ..request.clone() };
+            let before = Request { knobs: turn.knobs, boldness: turn.boldness.clone(), ..request.clone() };
             let mut painting = paint(model, &before, &steps)?;
             while painting.steps().len() < turn.kept {
                 let too_few = || Error::control("ledger", "it keeps more steps than there are", "Make it again");

@@ -294,7 +294,7 @@ fn hints_come_one_at_a_time_and_never_again() {
             other => Command::CloseHint(other),
         });
     }
-    assert_eq!(seen, [Hint::Order, Hint::Extend, Hint::Rewind, Hint::Open]);
+    assert_eq!(seen, [Hint::Order, Hint::Extend, Hint::Rewind, Hint::Boldness, Hint::Open]);
     window.state_mut().editor.apply(Command::ShowHints);
     assert_eq!(window.state().editor.hint(), Some(Hint::Generate));
 }

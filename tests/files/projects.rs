@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Cursor, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use andamento::document::{Document, Leg, Track, fresh};
@@ -9,6 +10,7 @@ use andamento::files::export::{self, Format};
 use andamento::files::project::{self, Snapshot, Written};
 use andamento::files::record::{Change, Record};
 use andamento::history::History;
+use andamento_model::boldness::BoldStroke;
 use andamento_model::composite::composite;
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::frame::{Extent, Frame};
@@ -63,9 +65,11 @@ fn run(document: &Document, steps: usize, level: u8) -> Document {
     let bounds = mask.bounds().expect("something is masked");
     let frame = Frame::around(bounds, picture.width(), picture.height(), 16);
     let masked = frame.masked_sites(mask, 4, 4);
+    let boldness = document.boldness.factors(&frame, &lattice);
     let given: Vec<Option<u32>> = masked.iter().map(|masked| (!masked).then_some(7)).collect();
     let order: Vec<u32> = (0..16).collect();
-    let plan = Plan::new(lattice, &order, &given, Schedule::OneByOne, Given::First).expect("a plan");
+    let plan = Plan::new(lattice, &order, &given, Schedule::OneByOne, Given::First);
+    let plan = plan.expect("a plan").painted(boldness);
     let made = |(index, visit): (usize, &andamento_model::plan::Visit)| {
         let made = visit.sites.iter().map(|site| Made {
             site: *site,
@@ -75,6 +79,7 @@ fn run(document: &Document, steps: usize, level: u8) -> Document {
             bits: 7.3,
             likeliest: None,
             by_hand: false,
+            boldness: plan.boldness(*site),
         });
         Step { index, made: made.collect() }
     };
@@ -90,6 +95,7 @@ fn run(document: &Document, steps: usize, level: u8) -> Document {
         order: "raster".into(),
         order_seed: 5,
         path: Arc::default(),
+        boldness: document.boldness.clone(),
         schedule: Schedule::OneByOne,
         knobs,
     };
@@ -120,6 +126,7 @@ fn run(document: &Document, steps: usize, level: u8) -> Document {
 #[derive(Debug, Clone)]
 enum Edit {
     Stroke(f32, f32, f32, bool),
+    Bold(f32, f32, f32, f32),
     Extend([u32; 4]),
     Run(usize, u8),
     Undo,
@@ -129,6 +136,8 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let edit = prop_oneof![
         4 => (0.0..50.0_f32, 0.0..40.0_f32, 1.0..12.0_f32, any::<bool>())
             .prop_map(|(x, y, radius, erase)| Edit::Stroke(x, y, radius, erase)),
+        2 => (0.0..50.0_f32, 0.0..40.0_f32, 1.0..20.0_f32, prop_oneof![Just(1.0), 0.2..5.0_f32])
+            .prop_map(|(x, y, radius, factor)| Edit::Bold(x, y, radius, factor)),
         1 => proptest::array::uniform4(0..6_u32).prop_map(Edit::Extend),
         2 => (0..17_usize, any::<u8>()).prop_map(|(steps, level)| Edit::Run(steps, level)),
         1 => Just(Edit::Undo),
@@ -145,6 +154,12 @@ fn history(start: Document, edits: &[Edit]) -> (History, Document, Vec<Document>
                 let mut mask = document.mask.clone();
                 mask.stamp(*x, *y, *radius, 0.5, *erase);
                 document.clone().with_mask(mask)
+            }
+            Edit::Bold(x, y, radius, factor) => {
+                let size = (document.picture.width(), document.picture.height());
+                let mut stroke = BoldStroke::new(&document.boldness, size, *factor);
+                stroke.line((*x, *y), (*y, *x), (*radius, *radius), 0.5);
+                document.clone().with_boldness(stroke.end())
             }
             Edit::Extend(by) => document.extended(*by).expect("it is small"),
             Edit::Run(..) if document.mask.is_empty() => continue,
@@ -166,7 +181,7 @@ fn history(start: Document, edits: &[Edit]) -> (History, Document, Vec<Document>
 
 #[track_caller]
 fn assert_same(a: &Document, b: &Document) {
-    assert!(a.picture == b.picture && a.original == b.original && a.mask == b.mask);
+    assert!(a.picture == b.picture && a.original == b.original && a.mask == b.mask && a.boldness == b.boldness);
     assert_eq!((&a.name, &a.path, a.original_at, a.content), (&b.name, &b.path, b.original_at, b.content));
     assert_eq!((a.generated, a.is_fulfilled()), (b.generated, b.is_fulfilled()));
     match (&a.track, &b.track) {
@@ -179,6 +194,7 @@ fn assert_same(a: &Document, b: &Document) {
             }
             assert_eq!((&a.request.frames, a.request.seam), (&b.request.frames, b.request.seam));
             assert!(a.request.picture == b.request.picture && a.request.mask == b.request.mask);
+            assert!(a.request.boldness == b.request.boldness);
             assert_eq!((a.request.knobs, a.request.order_seed), (b.request.knobs, b.request.order_seed));
         }
         (None, None) => {}
@@ -311,42 +327,77 @@ fn example() -> Snapshot {
     history.snapshot(results)
 }
 
+/// A project whose parts of this name have another text in place of one.
+fn rewritten(file: &Path, part: &str, old: &str, new: &str) -> Vec<u8> {
+    let mut zip = ZipArchive::new(File::open(file).expect("it is there")).expect("a ZIP");
+    let mut copy = ZipWriter::new(Cursor::new(Vec::new()));
+    let mut found = false;
+    for index in 0..zip.len() {
+        let mut entry = zip.by_index(index).expect("an entry");
+        let name = entry.name().expect("text").into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).expect("it can be read");
+        if name.starts_with(part) {
+            let text = String::from_utf8(bytes).expect("text");
+            found |= text.contains(old);
+            bytes = text.replacen(old, new, 1).into_bytes();
+        }
+        copy.start_file(name, zip::write::SimpleFileOptions::default()).expect("memory");
+        copy.write_all(&bytes).expect("memory");
+    }
+    assert!(found, "{part} has no {old}");
+    copy.finish().expect("memory").into_inner()
+}
+
+/// Projects of earlier versions are read: without a painted order or boldness nothing but the number was another one.
+#[test]
+fn earlier_projects_are_read() {
+    let folder = Folder::new("earlier");
+    let (file, snapshot) = (folder.0.join("a.andamento"), example());
+    project::save(&file, &snapshot).expect("it can be written");
+    let mut zip = ZipArchive::new(File::open(&file).expect("it is there")).expect("a ZIP");
+    for index in 0..zip.len() {
+        let mut entry = zip.by_index(index).expect("an entry");
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).expect("it can be read");
+        assert!(!String::from_utf8_lossy(&bytes).contains("boldness"), "{:?}", entry.name());
+    }
+    for version in [1, 2] {
+        let bytes = rewritten(&file, "project.json", "\"version\":3", &format!("\"version\":{version}"));
+        let opened = project::open(&folder.write("old.andamento", &bytes)).expect("it is read");
+        assert_same_work(&opened, &snapshot);
+        assert!(opened.entries.iter().all(|entry| entry.document.boldness.is_neutral()));
+    }
+}
+
 /// The manifest of a project, changed by hand: every part of it is checked before it is believed.
 #[test]
 fn a_project_that_does_not_hold_together_is_refused_with_the_reason() {
     let folder = Folder::new("hostile");
     let file = folder.0.join("a.andamento");
-    project::save(&file, &example()).expect("it can be written");
-    let changed = |part: &str, old: &str, new: &str| {
-        let mut zip = ZipArchive::new(File::open(&file).expect("it is there")).expect("a ZIP");
-        let mut copy = ZipWriter::new(Cursor::new(Vec::new()));
-        let mut found = false;
-        for index in 0..zip.len() {
-            let mut entry = zip.by_index(index).expect("an entry");
-            let name = entry.name().expect("text").into_owned();
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).expect("it can be read");
-            if name.starts_with(part) {
-                let text = String::from_utf8(bytes).expect("text");
-                found |= text.contains(old);
-                bytes = text.replacen(old, new, 1).into_bytes();
-            }
-            copy.start_file(name, zip::write::SimpleFileOptions::default()).expect("memory");
-            copy.write_all(&bytes).expect("memory");
-        }
-        assert!(found, "{part} has no {old}");
-        let bytes = copy.finish().expect("memory").into_inner();
+    let refused = |snapshot: &Snapshot, part: &str, old: &str, new: &str| {
+        project::save(&file, snapshot).expect("it can be written");
+        let bytes = rewritten(&file, part, old, new);
         let refused = project::open(&folder.write("b.andamento", &bytes)).map(|_| ()).expect_err(new).to_string();
         assert!(refused.contains("b.andamento"), "{refused}");
         refused
     };
-    assert!(changed("project.json", "\"version\":2", "\"version\":9").contains("version"));
+    let changed = |part: &str, old: &str, new: &str| refused(&example(), part, old, new);
+    assert!(changed("project.json", "\"version\":3", "\"version\":9").contains("version"));
     assert!(changed("project.json", "\"at\":4", "\"at\":400").contains("present"));
     assert!(changed("project.json", "\"height\":30,\"png\"", "\"height\":31,\"png\"").contains("size"));
     assert!(changed("project.json", "\"original_at\":{\"x\":0", "\"original_at\":{\"x\":-7").contains("fit"));
     assert!(changed("runs/", "\"site\":", "\"site\":9").contains("steps"));
     assert!(changed("runs/", "\"rows\":4", "\"rows\":4000000000").contains("lattice"));
     assert!(changed("runs/", "\"guess\":[", "\"guess\":[1,").contains("plan"));
+    let start = Document::new(picture(2, 40, 30, 9), "lake.png", None);
+    let edits = [Edit::Bold(20.0, 12.0, 6.0, 3.0), Edit::Stroke(20.0, 12.0, 6.0, false), Edit::Run(99, 128)];
+    let bold = history(start, &edits).0.snapshot(Vec::new());
+    let changed = |part: &str, old: &str, new: &str| refused(&bold, part, old, new);
+    assert!(changed("project.json", "\"boldness\":", "\"boldness\":9").contains("boldness is missing"));
+    assert!(changed("runs/", "\"boldness\":[", "\"boldness\":[1.0,").contains("boldness"));
+    assert!(changed("runs/", "\"boldness\":[", "\"boldness\":[-").contains("boldness"));
+    assert!(changed("runs/", "\"boldness\":\"", "\"boldness\":\"AA").contains("runs/"));
     let text = folder.write("c.andamento", b"PK\x03\x04 and nothing else");
     assert!(project::open(&text).is_err());
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use andamento_model::boldness::Boldness;
 use andamento_model::checkpoint::load;
 use andamento_model::decode::{Decoding, Knobs};
 use andamento_model::device::{DeviceChoice, choose};
@@ -461,6 +462,7 @@ fn var_edits_pictures_on_the_whole_path() {
             order: "scales".into(),
             order_seed: 0,
             path: Arc::default(),
+            boldness: Boldness::default(),
             schedule: Schedule::Scales,
             knobs: Knobs { class: 1, guidance, sampling, seed: 3 },
         };

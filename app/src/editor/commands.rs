@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use andamento_model::boldness::{BOLD, CALM};
+
 use super::files::or_ending;
 use super::runs::roll;
 use super::*;
@@ -65,18 +67,26 @@ impl Editor {
             Command::BrushSize(size) => self.take_brush_size(size),
             Command::BrushHardness(hardness) => self.brush.hardness = hardness.clamp(0.0, 1.0),
             Command::SwapErase if self.brush.tool == Tool::Order => self.order_brush.erase = !self.order_brush.erase,
+            Command::SwapErase if self.brush.tool == Tool::Boldness => {
+                self.boldness_brush.erase = !self.boldness_brush.erase;
+            }
             Command::SwapErase if self.brush.tool == Tool::Eraser => return self.take_tool(Tool::Brush),
             Command::SwapErase => return self.take_tool(Tool::Eraser),
             Command::EraseOrder(erase) => self.order_brush.erase = erase,
             Command::ClearOrder => self.clear_order(),
+            Command::Boldness(factor) => self.boldness_brush.factor = factor.clamp(CALM, BOLD),
+            Command::EraseBoldness(erase) => self.boldness_brush.erase = erase,
+            Command::ClearBoldness => self.clear_boldness(),
             Command::BeginStroke { at, erase } if self.brush.tool == Tool::Order => self.begin_path(at, erase),
+            Command::BeginStroke { at, erase } if self.brush.tool == Tool::Boldness => self.begin_boldness(at, erase),
             Command::BeginStroke { at, erase } => self.begin_stroke(at, erase),
             Command::ExtendStroke(to) => {
                 self.extend_path(to);
+                self.extend_boldness(to);
                 self.extend_stroke(to);
             }
             Command::EndStroke => self.end_stroke(),
-            Command::CancelStroke if self.cancel_path() => {}
+            Command::CancelStroke if self.cancel_path() || self.cancel_boldness() => {}
             Command::CancelStroke => {
                 let stroke = self.stroke.take();
                 self.go_to(stroke.map(|stroke| stroke.before));
@@ -175,6 +185,7 @@ impl Editor {
             Command::ShowImage(on) => self.show.image = on,
             Command::ShowTokens(on) => self.show.tokens = on,
             Command::ShowMask(on) => self.show.mask = on,
+            Command::ShowBoldness(on) => self.show.boldness = on,
             Command::ShowPixelGrid(on) => self.show.pixel_grid = on,
             Command::ShowHeat(heat) => return self.show_heat(heat),
             Command::MeasureSurprise => return self.measure_surprise(),
@@ -200,7 +211,7 @@ impl Editor {
             self.dialog = None;
         } else if self.picker.is_some() {
             self.picker = None;
-        } else if self.stroke.is_some() || self.painted_points().is_some() {
+        } else if self.is_painting() {
             self.apply(Command::CancelStroke);
         } else if self.is_selecting_by_surprise() {
             return self.choose_surprising(false);

@@ -68,8 +68,8 @@ impl Editor {
         self.history.snapshot(self.results.iter().map(|result| result.document.clone()).collect())
     }
 
-    /// Whether something is in no file: the picture, or a mask or path that was changed since the picture was saved; of a
-    /// project anything.
+    /// Whether something is in no file: the picture, or a mask, path or boldness that was changed since the picture was saved;
+    /// of a project anything.
     pub fn is_unsaved(&self) -> bool {
         match self.desk.saved {
             Some((lineage, state)) if lineage == self.document.original_id => state != self.history.state(),
@@ -253,8 +253,8 @@ impl Editor {
     }
 
     pub(super) fn written(&mut self, order: &Order) {
-        let [picture, mask, path, ..] = order.state;
-        [picture, mask, path].into_iter().for_each(|id| self.history.mark_saved(id));
+        let [picture, mask, path, boldness, ..] = order.state;
+        [picture, mask, path, boldness].into_iter().for_each(|id| self.history.mark_saved(id));
         if order.format == Format::Project {
             self.desk.project = Some(order.path.clone());
             self.desk.saved = Some((order.lineage, order.state));
@@ -313,7 +313,9 @@ impl Editor {
         }
         let size = (self.document.picture.width(), self.document.picture.height());
         if (mask.width(), mask.height()) == size {
-            self.change("Restore mask", self.document.clone().with_mask(mask).with_path(ledger.path));
+            ledger.boldness.check(size.0, size.1)?;
+            let restored = self.document.clone().with_mask(mask).with_path(ledger.path);
+            self.change("Restore mask", restored.with_boldness(ledger.boldness));
         }
         Ok(())
     }

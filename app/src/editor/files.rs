@@ -23,6 +23,7 @@ impl Editor {
         self.timeline = Timeline::default();
         self.picker = None;
         self.touched = (self.document.mask_id, Rect::default());
+        self.boldness_brush.touched = (self.document.boldness_id, Rect::default());
         self.aim();
     }
 

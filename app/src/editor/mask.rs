@@ -253,6 +253,20 @@ impl Editor {
         self.stroke.is_some()
     }
 
+    /// Whether any brush is on the canvas.
+    pub fn is_painting(&self) -> bool {
+        self.stroke.is_some() || self.painted_points().is_some() || self.boldness_brush.is_painting()
+    }
+
+    /// Whether the tool in hand takes away what it paints otherwise.
+    pub fn erases(&self) -> bool {
+        match self.brush.tool {
+            Tool::Order => self.order_brush.erase,
+            Tool::Boldness => self.boldness_brush.erase,
+            tool => tool == Tool::Eraser,
+        }
+    }
+
     pub(super) fn begin_stroke(&mut self, at: (f32, f32), erase: bool) {
         self.end_stroke();
         self.timeline.playing = false;
@@ -272,6 +286,7 @@ impl Editor {
 
     pub(super) fn end_stroke(&mut self) {
         self.end_path();
+        self.end_boldness();
         let Some(stroke) = self.stroke.take() else { return };
         if stroke.before.mask == self.document.mask {
             self.document.mask_id = stroke.before.mask_id;

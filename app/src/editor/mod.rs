@@ -1,6 +1,7 @@
 //! The state of the editor, which commands change and time moves. Nothing here draws, and nothing here waits.
 
 mod again;
+mod boldness;
 mod closeups;
 mod commands;
 mod desk;
@@ -17,6 +18,7 @@ mod surprise;
 mod timeline;
 mod variations;
 
+pub use boldness::BoldnessBrush;
 pub use closeups::{Closeups, Spot};
 pub use desk::Desk;
 pub use mask::{Aim, Brush, Wand};
@@ -106,6 +108,8 @@ pub struct Show {
     pub image: bool,
     /// The token grid.
     pub tokens: bool,
+    /// The layer of boldness.
+    pub boldness: bool,
     /// The mask.
     pub mask: bool,
     /// How the mask is shown.
@@ -132,6 +136,8 @@ pub struct Editor {
     pub brush: Brush,
     /// The order brush.
     pub order_brush: OrderBrush,
+    /// The boldness brush.
+    pub boldness_brush: BoldnessBrush,
     /// How hard the pen presses, 0 to 1.
     pressure: f32,
     /// How selections change the mask when no key says otherwise.
@@ -245,6 +251,7 @@ impl Editor {
             history,
             brush: Brush { tool: Tool::Brush, size: 64.0, hardness: habits.hardness },
             order_brush: OrderBrush::new(),
+            boldness_brush: BoldnessBrush::new(),
             pressure: 1.0,
             combine: habits.combine,
             wand: habits.wand,
@@ -258,6 +265,7 @@ impl Editor {
             show: Show {
                 image: true,
                 tokens: true,
+                boldness: true,
                 mask: true,
                 overlay: habits.overlay,
                 pixel_grid: true,

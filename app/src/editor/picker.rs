@@ -158,7 +158,7 @@ impl Editor {
         if before == Some(choice.token) {
             return Err(Error::control("Token picker", "it is this code already", "Choose another one"));
         }
-        earlier.turns.take(kept, [choice], track.request.knobs);
+        earlier.turns.take(kept, [choice], (track.request.knobs, &track.request.boldness));
         self.batch = Batch::default();
         self.start(Request::clone(&track.request), (track.before, track.mask_id), Some(earlier))?;
         if let Some(run) = &mut self.run {

@@ -56,7 +56,7 @@ impl Editor {
         let due = |hint: &Hint| match hint {
             Hint::Generate => self.run.is_none() && matches!(self.engine, Engine::Ready { .. }),
             Hint::Order => self.run.is_none() && self.generated && self.abilities.check_path().is_ok(),
-            Hint::Extend | Hint::Open => self.run.is_none() && self.generated,
+            Hint::Extend | Hint::Boldness | Hint::Open => self.run.is_none() && self.generated,
             Hint::Rewind => self.run.is_none() && self.track().is_some(),
         };
         Hint::ALL.into_iter().filter(|hint| !self.kept.now.hints_done.contains(hint)).find(due)

@@ -96,6 +96,7 @@ impl Editor {
             order: self.settings.order.into(),
             order_seed: self.settings.seed,
             path: self.followed_path(),
+            boldness: self.felt_boldness(),
             schedule: self.abilities.schedule(Some(self.settings.steps)),
             knobs: self.knobs(self.settings.extent)?,
         };
@@ -114,8 +115,8 @@ impl Editor {
         self.run.is_none() && shown.is_some_and(possible)
     }
 
-    /// Goes on from the head of the run that made the picture. Mask, order and schedule stay those of the run: its steps
-    /// belong to them. A seed that is not locked is drawn anew.
+    /// Goes on from the head of the run that made the picture, with the panel's knobs and the boldness as it is painted now.
+    /// Mask, order and schedule stay those of the run: its steps belong to them. A seed that is not locked is drawn anew.
     pub(super) fn branch(&mut self) -> Result<()> {
         let Some(track) = self.document.track.clone().filter(|_| self.can_branch()) else {
             return Err(Error::control("Branch here", "there is no step to go on from", "Generate first, then rewind"));
@@ -124,13 +125,15 @@ impl Editor {
         if !self.settings.seed_locked && self.timeline.head.is_some() {
             self.settings.seed = roll();
         }
-        // Mixtures of the smooth mode are not kept: they come out the same again with the same knobs only.
+        // Mixtures of the smooth mode are not kept: they come out the same again with the same knobs and boldness only.
         if !request.knobs.sampling.smooth {
             request.knobs = self.knobs(request.extent)?;
             request.knobs.sampling.smooth = false;
+            request.boldness = self.felt_boldness();
         }
-        if self.head() < track.steps.len() && request.knobs == track.request.knobs {
-            let remedy = "Unlock the seed, or change subject, guidance or temperature first";
+        let as_before = (request.knobs, &request.boldness) == (track.request.knobs, &track.request.boldness);
+        if self.head() < track.steps.len() && as_before {
+            let remedy = "Unlock the seed, or change subject, guidance, temperature or boldness first";
             return Err(Error::control("Branch here", "the same settings would make the same tokens again", remedy));
         }
         let shown = self.preview.take();
@@ -138,8 +141,8 @@ impl Editor {
         let ids = (track.before, track.mask_id);
         let mut earlier = Track::clone(&track);
         earlier.steps.truncate(self.head());
-        if request.knobs != track.request.knobs {
-            earlier.turns.take(self.head(), [], track.request.knobs);
+        if !as_before {
+            earlier.turns.take(self.head(), [], (track.request.knobs, &track.request.boldness));
         }
         self.batch = Batch::default();
         self.start(request, ids, Some(earlier))?;

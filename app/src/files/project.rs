@@ -10,6 +10,7 @@ use std::io::{self, BufReader, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use andamento_model::boldness::Boldness;
 use andamento_model::order::OrderPath;
 use andamento_model::picture::{Kind, Mask, Notes, Picture, Rect};
 use andamento_model::{Error, OUR_MISTAKE, Result};
@@ -24,8 +25,9 @@ use crate::history::Entry;
 
 /// The kind of a project's content, which its first entry says plainly.
 const MIME: &str = "application/x-andamento";
-/// The format's version. Projects of the version before have no painted orders, and no tokens chosen by hand.
-const VERSION: u32 = 2;
+/// The format's version. Projects of version 2 have no painted boldness; those of version 1 no painted orders either, and no
+/// tokens chosen by hand.
+const VERSION: u32 = 3;
 const OLDEST: u32 = 1;
 /// The part that says how the others belong together.
 const MANIFEST: &str = "project.json";
@@ -78,6 +80,7 @@ struct Manifest {
     entries: Vec<Item>,
     results: Vec<Item>,
     pictures: BTreeMap<u64, Part>,
+    /// Masks, and layers of boldness, which are kept in the same way.
     masks: BTreeMap<u64, Size>,
     runs: Vec<u64>,
     #[serde(default)]
@@ -95,6 +98,9 @@ struct Item {
     /// Its painted order, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     order_path: Option<u64>,
+    /// Its layer of boldness, if anything was painted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boldness: Option<u64>,
     original: u64,
     original_at: Rect,
     content: Rect,
@@ -152,6 +158,9 @@ impl<'a> Content<'a> {
         self.masks.insert(document.mask_id, &document.mask);
         if !document.order_path.is_empty() {
             self.paths.insert(document.path_id, &document.order_path);
+        }
+        if let Some(layer) = document.boldness.layer() {
+            self.masks.insert(document.boldness_id, layer);
         }
         let Some(track) = &document.track else { return };
         self.pictures.insert(track.before, &track.request.picture);
@@ -234,6 +243,7 @@ impl<'a> Content<'a> {
             picture: document.picture_id,
             mask: document.mask_id,
             order_path: (!document.order_path.is_empty()).then_some(document.path_id),
+            boldness: document.boldness.layer().map(|_| document.boldness_id),
             original: document.original_id,
             original_at: document.original_at,
             content: document.content,
@@ -509,7 +519,7 @@ fn read_all(parts: &mut impl Parts) -> std::result::Result<Snapshot, String> {
         path.check().map_err(|error| failed(error.to_string()))?;
         paths.insert(*id, (fresh(), Arc::new(path)));
     }
-    let nothing = (fresh(), Arc::default());
+    let (nothing, neutral) = ((fresh(), Arc::default()), (fresh(), Boldness::default()));
     let document = |item: &Item| {
         let missing = |what: &str| format!("{}: its {what} is missing", item.label);
         let (picture_id, picture) = pictures.get(&item.picture).cloned().ok_or_else(|| missing("picture"))?;
@@ -517,6 +527,11 @@ fn read_all(parts: &mut impl Parts) -> std::result::Result<Snapshot, String> {
         let (mask_id, mask) = masks.get(&item.mask).cloned().ok_or_else(|| missing("mask"))?;
         let path = item.order_path.map_or(Some(&nothing), |id| paths.get(&id));
         let (path_id, order_path) = path.cloned().ok_or_else(|| missing("painted order"))?;
+        let boldness = match item.boldness {
+            Some(id) => masks.get(&id).map(|(id, layer)| (*id, Boldness::new(layer.clone()))),
+            None => Some(neutral.clone()),
+        };
+        let (boldness_id, boldness) = boldness.ok_or_else(|| missing("boldness"))?;
         let track = match item.run {
             Some(number) => Some(runs.get(&number).cloned().ok_or_else(|| missing("run"))?),
             None => None,
@@ -525,8 +540,9 @@ fn read_all(parts: &mut impl Parts) -> std::result::Result<Snapshot, String> {
         if (mask.width(), mask.height()) != (picture.width(), picture.height())
             || (at.width, at.height) != (original.width(), original.height())
             || !picture.rect().contains(at)
+            || boldness.check(picture.width(), picture.height()).is_err()
         {
-            return Err(format!("{}: picture, original and mask do not fit each other", item.label));
+            return Err(format!("{}: picture, original, mask and boldness do not fit each other", item.label));
         }
         Ok(Document {
             name: item.name.clone(),
@@ -538,6 +554,8 @@ fn read_all(parts: &mut impl Parts) -> std::result::Result<Snapshot, String> {
             mask_id,
             order_path,
             path_id,
+            boldness,
+            boldness_id,
             original,
             original_id,
             original_at: at,

@@ -121,6 +121,7 @@ pub fn notes_of_run(mut ledger: Ledger, card: &Card, (width, height): (u32, u32)
     let line = Line {
         subject: subject(Some(card), ledger.knobs.class),
         order: sampler(&ledger.order, &ledger.path),
+        painted: !ledger.boldness.is_neutral(),
         steps,
         knobs: &ledger.knobs,
         size: (width, height),
@@ -155,6 +156,8 @@ fn sampler(order: &str, path: &OrderPath) -> String {
 struct Line<'a> {
     subject: String,
     order: String,
+    /// Whether the temperature was painted.
+    painted: bool,
     steps: usize,
     knobs: &'a andamento_model::decode::Knobs,
     size: (u32, u32),
@@ -165,12 +168,13 @@ struct Line<'a> {
 impl Line<'_> {
     /// In the form of AUTOMATIC1111's web UI: the prompt, and a line of names and values.
     fn text(&self) -> String {
-        let Self { subject, order, steps, knobs, size: (width, height), model, hash } = self;
+        let Self { subject, order, steps, knobs, size: (width, height), model, hash, .. } = self;
+        let painted = if self.painted { ", Boldness: painted" } else { "" };
         let (sampling, guidance) = (&knobs.sampling, knobs.guidance.strength());
         let version = env!("CARGO_PKG_VERSION");
         format!(
             "{subject}\nSteps: {steps}, Sampler: {order}, CFG scale: {guidance}, Seed: {}, Size: {width}x{height}, Model \
-             hash: {hash}, Model: {model}, Temperature: {}, Top K: {}, Top P: {}, Version: Andamento {version}",
+             hash: {hash}, Model: {model}, Temperature: {}{painted}, Top K: {}, Top P: {}, Version: Andamento {version}",
             knobs.seed, sampling.temperature, sampling.top_k, sampling.top_p,
         )
     }
@@ -180,6 +184,7 @@ fn parameters(track: &Track, card: Option<&Card>, hash: &str, document: &Documen
     Line {
         subject: subject(card, track.request.knobs.class),
         order: sampler(&track.request.order, &track.request.path),
+        painted: !track.request.boldness.is_neutral(),
         steps: track.steps.len(),
         knobs: &track.request.knobs,
         size: (document.picture.width(), document.picture.height()),

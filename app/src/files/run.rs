@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use andamento_model::boldness::{BOLD, Boldness, CALM};
 use andamento_model::decode::{Knobs, Step};
 use andamento_model::frame::{Extent, Frame, shared};
 use andamento_model::lattice::{Lattice, Site, Token};
@@ -39,6 +40,8 @@ pub(super) struct Run {
     order_seed: u64,
     #[serde(default, skip_serializing_if = "OrderPath::is_empty")]
     path: OrderPath,
+    #[serde(default, skip_serializing_if = "Boldness::is_neutral")]
+    boldness: Boldness,
     schedule: Schedule,
     knobs: Knobs,
     outline: Outline,
@@ -69,6 +72,7 @@ impl Run {
             order: request.order.clone(),
             order_seed: request.order_seed,
             path: OrderPath::clone(&request.path),
+            boldness: request.boldness.clone(),
             schedule: request.schedule,
             knobs: request.knobs,
             outline: track.outline,
@@ -91,6 +95,9 @@ impl Run {
         if (mask.width(), mask.height()) != (picture.width(), picture.height()) {
             return Err("its mask has another size than its picture");
         }
+        if self.boldness.check(picture.width(), picture.height()).is_err() {
+            return Err("its boldness has another size than its picture");
+        }
         let begun: Vec<Frame> = self.passes.iter().map(|pass| pass.frame).collect();
         let asked = if self.frames.is_empty() { &begun } else { &self.frames };
         let mut shared = shared(&self.seam.made(&mask), asked, self.seam.overlap).into_iter();
@@ -109,6 +116,7 @@ impl Run {
             order: self.order,
             order_seed: self.order_seed,
             path: Arc::new(self.path),
+            boldness: self.boldness,
             schedule: self.schedule,
             knobs: self.knobs,
         };
@@ -163,6 +171,10 @@ impl Pass {
             plan.visits.iter().all(|visit| visit.told.iter().chain(&visit.sites).chain(&plan.dropped).all(inside));
         if plan.given.len() != tokens || self.guess.len() != tokens || !visited {
             return Err("its plan does not fit its lattice");
+        }
+        let painted = [0, tokens].contains(&plan.boldness.len());
+        if !painted || !plan.boldness.iter().all(|factor| (CALM..=BOLD).contains(factor)) {
+            return Err("its boldness does not fit its lattice");
         }
         let follows = |(index, step): (usize, &Step)| step.made.iter().map(|made| made.site).eq(plan.made_by(index));
         if !steps.iter().take(plan.visits.len()).enumerate().all(follows) {

@@ -5,6 +5,7 @@ use egui::{
     Align2, Color32, EventFilter, Key, Painter, Pos2, Response, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, vec2,
 };
 
+use super::boldness::BoldnessLooks;
 use super::cursor::Cursor;
 use super::frames::Frames;
 use super::gestures::Gestures;
@@ -41,6 +42,7 @@ pub(super) struct Canvas {
     waiting: Waiting,
     mask: MaskLooks,
     path: PathLooks,
+    boldness: BoldnessLooks,
     preview: PreviewTexture,
     revisions: Revisions,
     /// Whether the canvas had the keyboard in the last frame, and whether a dialog has it from there.
@@ -155,6 +157,9 @@ impl Canvas {
         self.mask.sync(ctx, document, screen, editor.touched);
         self.path.sync(editor);
         editor.touched = (editor.document.mask_id, Rect::default());
+        if let Some(id) = self.boldness.sync(ctx, editor, screen) {
+            editor.boldness_brush.touched = (id, Rect::default());
+        }
     }
 
     fn paint(&mut self, painter: &Painter, screen: &Screen, editor: &Editor) {
@@ -194,10 +199,13 @@ impl Canvas {
             pixel_grid(painter, screen, canvas);
         }
         let at_rest = editor.run.is_none() && !rewound;
+        // Two colours over each other would be none: with the boldness brush in hand the line around the mask must do.
+        let filled = at_rest && !editor.is_fulfilled() && editor.brush.tool != Tool::Boldness;
+        if editor.show.mask && (filled || editor.is_stroking()) {
+            self.mask.fill(painter, screen, document, editor.show.overlay);
+        }
+        self.boldness.show(painter, screen, editor);
         if editor.show.mask {
-            if (at_rest && !editor.is_fulfilled()) || editor.is_stroking() {
-                self.mask.fill(painter, screen, document, editor.show.overlay);
-            }
             self.mask.outline(painter, screen);
         }
         if editor.show.tokens {

@@ -98,7 +98,7 @@ impl Cursor {
     /// Puts the cross away where the pointer or another control is used instead, and drops what others have ended.
     fn look_around(&mut self, ctx: &Context, editor: &mut Editor, gestures: &Gestures, focused: bool) {
         let ended = |(work, tool): (Work, Tool)| match work {
-            Work::Stroke => !(editor.is_stroking() || editor.painted_points().is_some()) || !gestures.are_idle(),
+            Work::Stroke => !editor.is_painting() || !gestures.are_idle(),
             Work::Rectangle(_) => tool != editor.brush.tool || !gestures.are_idle(),
         };
         self.work = self.work.filter(|work| !ended(*work));
@@ -153,10 +153,9 @@ impl Cursor {
         let (tool, how) = (editor.brush.tool, editor.combine);
         let Some(at) = self.at.filter(|_| !editor.show.original) else { return };
         match (tool, self.work.take()) {
-            (Tool::Brush | Tool::Eraser | Tool::Order, Some(_)) => editor.apply(Command::EndStroke),
-            (Tool::Brush | Tool::Eraser | Tool::Order, None) => {
-                let erase = tool == Tool::Eraser || tool == Tool::Order && editor.order_brush.erase;
-                editor.apply(Command::BeginStroke { at, erase });
+            (Tool::Brush | Tool::Eraser | Tool::Order | Tool::Boldness, Some(_)) => editor.apply(Command::EndStroke),
+            (Tool::Brush | Tool::Eraser | Tool::Order | Tool::Boldness, None) => {
+                editor.apply(Command::BeginStroke { at, erase: editor.erases() });
                 self.work = Some((Work::Stroke, tool));
             }
             (Tool::Rectangle, Some((Work::Rectangle(from), _))) => {
@@ -199,8 +198,8 @@ impl Cursor {
         let mut text = format!("{:.0}, {:.0}", here.0, here.1);
         let polygon = gestures.polygon_end();
         let next = match (editor.brush.tool, self.work) {
-            (Tool::Brush | Tool::Eraser | Tool::Order, Some(_)) => "Space lifts it",
-            (Tool::Brush | Tool::Eraser | Tool::Order, None) => "Space puts it down",
+            (Tool::Brush | Tool::Eraser | Tool::Order | Tool::Boldness, Some(_)) => "Space lifts it",
+            (Tool::Brush | Tool::Eraser | Tool::Order | Tool::Boldness, None) => "Space puts it down",
             (Tool::Rectangle, Some((Work::Rectangle(from), _))) => {
                 let rect = rectangle(from, here);
                 let area = screen.rect(rect);
@@ -217,7 +216,7 @@ impl Cursor {
         if let Some((x, y)) = polygon {
             marquee(painter, &[screen.point(x, y), at]);
         }
-        if matches!(editor.brush.tool, Tool::Brush | Tool::Eraser | Tool::Order) {
+        if matches!(editor.brush.tool, Tool::Brush | Tool::Eraser | Tool::Order | Tool::Boldness) {
             draw_brush(painter, screen, editor.brush, at, false);
         }
         for (width, colour) in [(3.0, Color32::from_black_alpha(150)), (1.2, white(245))] {

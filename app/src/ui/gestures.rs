@@ -133,7 +133,7 @@ impl Gestures {
     fn begin(&mut self, at: Pos2, button: PointerButton, held: Held, screen: &Screen, editor: &mut Editor) {
         let tool = editor.brush.tool;
         let drawn = matches!(button, PointerButton::Primary | PointerButton::Secondary);
-        let paints = matches!(tool, Tool::Brush | Tool::Eraser | Tool::Order);
+        let paints = matches!(tool, Tool::Brush | Tool::Eraser | Tool::Order | Tool::Boldness);
         let (point, how) = (screen.canvas(at), how(editor.combine, button, held.modifiers));
         self.gesture = match (button, tool) {
             (PointerButton::Middle, _) => Some(Gesture::Pan { button, at }),
@@ -142,9 +142,8 @@ impl Gestures {
             (PointerButton::Secondary, _) if held.modifiers.alt && paints => Some(Gesture::Shape { from: at, at }),
             (_, Tool::Hand | Tool::Extend) => None,
             _ if editor.show.original || !drawn => None,
-            (_, Tool::Brush | Tool::Eraser | Tool::Order) => {
-                let erases = if tool == Tool::Order { editor.order_brush.erase } else { tool == Tool::Eraser };
-                let erase = button == PointerButton::Secondary || erases;
+            (_, Tool::Brush | Tool::Eraser | Tool::Order | Tool::Boldness) => {
+                let erase = button == PointerButton::Secondary || editor.erases();
                 editor.apply(Command::BeginStroke { at: point, erase });
                 Some(Gesture::Stroke(button))
             }
@@ -274,7 +273,7 @@ impl Gestures {
             _ if panning => CursorIcon::Grabbing,
             Tool::Hand | Tool::Extend => CursorIcon::Grab,
             _ if space => CursorIcon::Grab,
-            Tool::Brush | Tool::Eraser | Tool::Order => {
+            Tool::Brush | Tool::Eraser | Tool::Order | Tool::Boldness => {
                 // While it is being shaped the brush stays where that began.
                 let at = if let Some(Gesture::Shape { from, .. }) = &self.gesture { *from } else { at };
                 let hardness = if editor.brush.tool == Tool::Order { 1.0 } else { editor.brush.hardness };

@@ -4,7 +4,7 @@ use egui::{Align2, Area, Context, Frame, Id, Margin, Order, Rect, RichText, Stro
 
 use super::widgets::icon_button;
 use super::{icons, theme};
-use crate::command::Command;
+use crate::command::{Command, Tool};
 use crate::editor::Editor;
 
 /// On a canvas less wide than this the options of a tool leave no room for a hint.
@@ -14,7 +14,8 @@ const BESIDE: f32 = 900.0;
 pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut Vec<Command>) {
     let Some(hint) = editor.hint().filter(|_| editor.dialog.is_none()) else { return };
     // Beside the options of the tool, or above them where there is no room.
-    let lift = if canvas.width() < BESIDE { 56.0 } else { 12.0 };
+    let lines = if editor.brush.tool == Tool::Boldness { 90.0 } else { 56.0 };
+    let lift = if canvas.width() < BESIDE { lines } else { 12.0 };
     let corner = canvas.right_bottom() - vec2(12.0, lift);
     let area = Area::new(Id::unique("hint")).order(Order::Middle).pivot(Align2::RIGHT_BOTTOM).fixed_pos(corner);
     area.constrain_to(canvas).show(ctx, |ui| {

@@ -12,6 +12,8 @@ pub(super) const RECTANGLE: &str = "\u{E3F0}";
 pub(super) const WAND: &str = "\u{E6B6}";
 /// Order brush.
 pub(super) const PATH: &str = "\u{E39C}";
+/// Boldness brush.
+pub(super) const THERMOMETER: &str = "\u{E5C6}";
 /// Token picker.
 pub(super) const PICKER: &str = "\u{E568}";
 /// A selection takes the mask's place.

@@ -1,5 +1,6 @@
 //! The window: reads the editor's state, shows it, and collects commands, which are carried out at the end of the frame.
 
+mod boldness;
 mod canvas;
 mod cursor;
 mod dialogs;

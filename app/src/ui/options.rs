@@ -7,7 +7,7 @@ use egui::{
 };
 
 use super::widgets::{focus_ring, pill, slider};
-use super::{icons, theme};
+use super::{boldness, icons, theme};
 use crate::actions::with_keys;
 use crate::command::{Command, Overlay, Tool};
 use crate::editor::{Editor, MAX_BRUSH, Wand};
@@ -47,6 +47,11 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
                         ui.add_space(10.0);
                         wand(ui, editor.wand, commands);
                     }
+                    Tool::Boldness => {
+                        size(ui, editor, commands);
+                        ui.add_space(10.0);
+                        hardness(ui, editor, commands);
+                    }
                     Tool::Order => {
                         size(ui, editor, commands);
                         ui.add_space(10.0);
@@ -55,11 +60,21 @@ pub(super) fn show(ctx: &Context, editor: &Editor, canvas: Rect, commands: &mut 
                     Tool::Extend => snap(ui, editor.snap, commands),
                     Tool::Hand | Tool::Picker => {}
                 }
-                if !matches!(editor.brush.tool, Tool::Extend | Tool::Order) {
+                if !matches!(editor.brush.tool, Tool::Extend | Tool::Order | Tool::Boldness) {
                     ui.add_space(10.0);
                     overlay(ui, editor.show.overlay, commands);
                 }
             });
+            if editor.brush.tool == Tool::Boldness {
+                ui.horizontal(|ui| {
+                    ui.set_height(26.0);
+                    boldness::options(ui, editor, commands);
+                });
+                if let Some(why) = editor.feels_no_boldness() {
+                    let text = format!("No effect now: {why}, so the likeliest token is always taken");
+                    ui.label(RichText::new(text).size(13.0).color(theme::text()));
+                }
+            }
         });
     });
 }

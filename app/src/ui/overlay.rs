@@ -31,7 +31,8 @@ pub(super) struct MaskLooks {
 impl MaskLooks {
     /// Uploads what changed, and draws the outline anew where it is needed.
     pub(super) fn sync(&mut self, ctx: &Context, document: &Document, screen: &Screen, touched: (u64, Rect)) {
-        self.texture.sync(ctx, document.mask_id, &document.mask, screen, touched);
+        let mask = (document.mask_id, &document.mask);
+        self.texture.sync(ctx, mask, screen, touched, Color32::from_white_alpha);
         let step = (STEP / screen.zoom).floor().max(1.0) as u32;
         let seen = screen.seen().intersect(document.mask.rect());
         let (mask_id, area, drawn) = self.drawn;

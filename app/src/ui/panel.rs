@@ -398,9 +398,9 @@ fn sampling(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
     if let Some(value) = Knob::new("Guidance", least, most, 1, &tip).show(ui, f64::from(guidance)) {
         commands.push(Command::Guidance(value as f32));
     }
-    let tip = "Below 1 cautious, above 1 bold (divides the logits)";
+    let tip = "Below 1 cautious, above 1 bold (divides the logits); at 0 the likeliest token is always taken";
     let temperature = f64::from(sampling.temperature);
-    if let Some(value) = Knob::new("Temperature", 0.1, 2.0, 2, tip).show(ui, temperature) {
+    if let Some(value) = Knob::new("Temperature", 0.0, 2.0, 2, tip).show(ui, temperature) {
         commands.push(Command::Temperature(value as f32));
     }
     count(ui, editor, commands);

@@ -53,8 +53,9 @@ impl PathLooks {
     /// Takes in what changed.
     pub(super) fn sync(&mut self, editor: &Editor) {
         let settings = &editor.settings;
+        let [picture, mask, path, _] = editor.document.ids();
         let key = Key {
-            ids: editor.document.ids(),
+            ids: [picture, mask, path],
             points: editor.painted_points(),
             settings: (settings.order, settings.seed, settings.extent, settings.seam),
             frame: editor.frame,

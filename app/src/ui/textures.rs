@@ -515,7 +515,7 @@ fn mean(colours: [Color32; 4]) -> Color32 {
     Color32::from_rgba_premultiplied(part(0), part(1), part(2), part(3))
 }
 
-/// A mask as white of its own strength.
+/// A mask, or another layer of bytes, each byte in its own ink.
 #[derive(Default)]
 pub(super) struct MaskTexture {
     id: u64,
@@ -526,9 +526,16 @@ pub(super) struct MaskTexture {
 impl MaskTexture {
     /// Makes and uploads what is in sight and missing. `touched` is the part that changed since the mask with the number
     /// before it.
-    pub(super) fn sync(&mut self, ctx: &Context, id: u64, mask: &Mask, screen: &Screen, touched: (u64, Rect)) {
+    pub(super) fn sync(
+        &mut self,
+        ctx: &Context,
+        (id, mask): (u64, &Mask),
+        screen: &Screen,
+        touched: (u64, Rect),
+        ink: fn(u8) -> Color32,
+    ) {
         self.wanted = self.tiles.in_sight(screen, ctx.pixels_per_point());
-        let image = |texels: &Texels| mask_image(mask, texels);
+        let image = |texels: &Texels| mask_image(mask, texels, ink);
         if self.id != id {
             if self.id == touched.0 && self.tiles.canvas == mask.rect() {
                 self.tiles.touch(&self.wanted, touched.1, image);
@@ -544,14 +551,14 @@ impl MaskTexture {
         self.tiles.tidy();
     }
 
-    /// Draws it in a colour.
+    /// Draws it, its inks multiplied by a colour.
     pub(super) fn paint(&mut self, painter: &Painter, screen: &Screen, tint: Color32) {
         self.tiles.paint(painter, screen, &self.wanted, self.tiles.canvas, tint);
     }
 }
 
 /// The texels of a mask; of several pixels that share one, four are looked at.
-fn mask_image(mask: &Mask, texels: &Texels) -> ColorImage {
+fn mask_image(mask: &Mask, texels: &Texels, ink: fn(u8) -> Color32) -> ColorImage {
     let (level, size) = (texels.level, 1_i64 << texels.level);
     let area = Rect::new(
         texels.columns.start * size,
@@ -573,17 +580,17 @@ fn mask_image(mask: &Mask, texels: &Texels) -> ColorImage {
     let exact = level == 0 && !inside.is_empty();
     let plain = if exact && flat.is_none() { mask.copied(inside) } else { Vec::new() };
     texels.image(|texels, pixels| {
-        let mut white: Vec<Color32> = Vec::new();
+        let mut inked: Vec<Color32> = Vec::new();
         for y in texels.rows.clone() {
             if let Some(byte) = flat {
-                pixels.extend(texels.columns.clone().map(|_| Color32::from_white_alpha(byte)));
+                pixels.extend(texels.columns.clone().map(|_| ink(byte)));
             } else if exact {
                 let row = (y.clamp(inside.y, inside.bottom() - 1) - inside.y) as usize * inside.width as usize;
-                white.clear();
-                white.extend(plain[row..][..inside.width as usize].iter().map(|byte| Color32::from_white_alpha(*byte)));
-                continued(&white, texels.columns.start - inside.x..texels.columns.end - inside.x, pixels);
+                inked.clear();
+                inked.extend(plain[row..][..inside.width as usize].iter().map(|byte| ink(*byte)));
+                continued(&inked, texels.columns.start - inside.x..texels.columns.end - inside.x, pixels);
             } else {
-                pixels.extend(texels.columns.clone().map(|x| Color32::from_white_alpha(byte(x, y))));
+                pixels.extend(texels.columns.clone().map(|x| ink(byte(x, y))));
             }
         }
     })

@@ -217,6 +217,14 @@ pub(super) fn heat(share: f32) -> Color32 {
     mix(STOPS[stop], STOPS[stop + 1], at - stop as f32)
 }
 
+/// The colour of a boldness from -1, calm, to 1, bold: blue and red, and grey in the middle.
+pub(super) fn boldness(share: f32) -> Color32 {
+    const CALM: Color32 = Color32::from_rgb(0x2f, 0x8d, 0xff);
+    const MIDDLE: Color32 = Color32::from_rgb(0x86, 0x88, 0x90);
+    const BOLD: Color32 = Color32::from_rgb(0xff, 0x2e, 0x4c);
+    mix(MIDDLE, if share < 0.0 { CALM } else { BOLD }, share.abs())
+}
+
 /// Takes the theme that the person prefers, for this frame and, if it is another one than `worn`, for egui. Returns it.
 pub(super) fn wear(ctx: &Context, appearance: Appearance, worn: Option<Theme>) -> Theme {
     let theme = match appearance {

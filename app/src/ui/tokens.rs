@@ -123,10 +123,19 @@ pub(super) fn in_words(step: usize, site: Site, made: Option<&Made>) -> String {
             let likelier = if made.rank == 0 { "the likeliest".into() } else { format!("{} likelier", made.rank) };
             let first = format!("token {} · {} · {:.1} bits", site.0, probability(made.probability), made.bits);
             let likelier = if made.by_hand { "chosen by hand".into() } else { likelier };
-            format!("{first}\nstep {} · code {} · {likelier}", step + 1, made.token)
+            let second = format!("step {} · code {} · {likelier}", step + 1, made.token);
+            match made.boldness {
+                1.0 => format!("{first}\n{second}"),
+                factor => format!("{first}\n{second}\ndrawn at {} the temperature", times(factor)),
+            }
         }
         None => format!("token {} · to be made in step {}", site.0, step + 1),
     }
+}
+
+/// A factor on the temperature.
+pub(super) fn times(factor: f32) -> String {
+    if factor < 1.0 { format!("{factor:.2}×") } else { format!("{factor:.1}×") }
 }
 
 /// A probability in as many digits as mean something.

@@ -16,7 +16,7 @@ struct Entry {
     about: &'static str,
 }
 
-const TOOLS: [Entry; 9] = [
+const TOOLS: [Entry; 10] = [
     Entry {
         tool: Tool::Brush,
         icon: icons::BRUSH,
@@ -54,6 +54,13 @@ const TOOLS: [Entry; 9] = [
         name: "Order brush",
         about: "Paint the path along which tokens are made: those that it touches come first, in its sequence, then the \
                 others in the generation order. Right-drag takes tokens out",
+    },
+    Entry {
+        tool: Tool::Boldness,
+        icon: icons::THERMOMETER,
+        name: "Boldness brush",
+        about: "Paint how boldly tokens are drawn: the temperature is multiplied by what is painted, blue calm, red bold. \
+                Right-drag takes back to neutral",
     },
     Entry {
         tool: Tool::Picker,
@@ -110,6 +117,12 @@ pub(super) fn show(ui: &mut Ui, editor: &Editor, commands: &mut Vec<Command>) {
             (None, Tool::Order) => {
                 let label = editor.abilities.experimental_path();
                 label.map_or_else(String::new, |label| format!("\nExperimental: {label}"))
+            }
+            (None, Tool::Boldness) => {
+                let why = editor.feels_no_boldness();
+                why.map_or_else(String::new, |why| {
+                    format!("\nNo effect now: {why}, so the likeliest token is always taken")
+                })
             }
             (None, _) => String::new(),
         };

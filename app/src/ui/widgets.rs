@@ -86,6 +86,21 @@ pub(super) fn toggle(ui: &mut Ui, on: bool, name: &str, tip: &str) -> bool {
 
 /// A slider: a thin rail, amber up to the white knob. As wide as the style says.
 pub(super) fn slider(ui: &mut Ui, value: &mut f64, least: f64, most: f64, name: &str) -> Response {
+    slider_on(ui, value, (least, most), name, |painter, rail, knob| {
+        painter.rect_filled(rail, CornerRadius::same(2), theme::control_hovered());
+        let done = Rect::from_min_max(rail.min, pos2(knob, rail.max.y));
+        painter.rect_filled(done, CornerRadius::same(2), theme::accent());
+    })
+}
+
+/// A slider on a rail of one's own, which is told how far to the right the knob is.
+pub(super) fn slider_on(
+    ui: &mut Ui,
+    value: &mut f64,
+    (least, most): (f64, f64),
+    name: &str,
+    draw_rail: impl FnOnce(&egui::Painter, Rect, f32),
+) -> Response {
     let (rect, mut response) = ui.allocate_exact_size(vec2(ui.spacing().slider_width, 18.0), Sense::click_and_drag());
     let before = *value;
     let rail = rect.shrink2(vec2(KNOB, 7.0));
@@ -105,8 +120,7 @@ pub(super) fn slider(ui: &mut Ui, value: &mut f64, least: f64, most: f64, name: 
     let share = ((*value - least) / (most - least)) as f32;
     let knob = pos2(rail.min.x + rail.width() * share, rail.center().y);
     let painter = ui.painter();
-    painter.rect_filled(rail, CornerRadius::same(2), theme::control_hovered());
-    painter.rect_filled(Rect::from_min_max(rail.min, pos2(knob.x, rail.max.y)), CornerRadius::same(2), theme::accent());
+    draw_rail(painter, rail, knob.x);
     let colour = if response.hovered() || response.has_focus() { theme::knob_hovered() } else { theme::knob() };
     painter.circle_filled(knob, KNOB, colour);
     if response.has_focus() {

@@ -27,6 +27,7 @@ use self::features::{Extractor, Reading, features, score};
 use self::frechet::Gaussian;
 use self::held_out::HeldOut;
 use self::precision_recall::Manifolds;
+use crate::boldness::Boldness;
 use crate::decode::{Decoding, Knobs};
 use crate::frame::Extent;
 use crate::lattice::{Lattice, Token};
@@ -473,6 +474,7 @@ pub fn hole(
         order: order.into(),
         order_seed: seed,
         path: Arc::default(),
+        boldness: Boldness::default(),
         schedule,
         knobs: Knobs { class, guidance: defaults.guidance, sampling: defaults.sampling, seed },
     };

@@ -34,6 +34,26 @@ impl Mask {
             tile.change(place, part, |x, y, row| brush.paint(x as f32 + 0.5, y as f32 + 0.5, row, erase));
         })
     }
+
+    /// Lays a value over what was there `before`, as far as `cover` covers it; both are of this mask's size. Returns the
+    /// part of the rectangle that lies in the mask.
+    pub(crate) fn lay(&mut self, rect: Rect, before: &Self, cover: &Self, value: u8) -> Rect {
+        let (mut under, mut share) = (Vec::new(), Vec::new());
+        self.edit(rect, |tile, place, part| match cover.flat(part) {
+            Some(0) => {}
+            Some(255) if part == place => *tile = Tile::Flat(value),
+            _ => tile.change(place, part, |x, y, row| {
+                under.resize(row.len(), 0);
+                share.resize(row.len(), 0);
+                before.read(y as u32, x as u32, &mut under);
+                cover.read(y as u32, x as u32, &mut share);
+                for ((byte, under), share) in row.iter_mut().zip(&under).zip(&share) {
+                    let (under, share) = (u32::from(*under), u32::from(*share));
+                    *byte = ((under * (255 - share) + u32::from(value) * share + 127) / 255) as u8;
+                }
+            }),
+        })
+    }
 }
 
 /// A round brush drawn along a straight line: everything depends on the nearest point of the line.

@@ -182,6 +182,17 @@ impl Mask {
         })
     }
 
+    /// Whether a thing holds of every byte.
+    pub(crate) fn is_all(&self, holds: impl Fn(u8) -> bool) -> bool {
+        self.tiles.iter().enumerate().all(|(index, tile)| match tile {
+            Tile::Flat(byte) => holds(*byte),
+            Tile::Bytes(bytes) => {
+                let place = self.tile_rect(index);
+                rows(place, place).all(|row| bytes[row].iter().all(|byte| holds(*byte)))
+            }
+        })
+    }
+
     /// The smallest rectangle around everything that may change; `None` when nothing may.
     pub fn bounds(&self) -> Option<Rect> {
         let mut around = Rect::default();

@@ -7,6 +7,7 @@ use image::{RgbImage, imageops};
 
 use super::run::{make, write};
 use crate::Result;
+use crate::boldness::Boldness;
 use crate::checkpoint::Report;
 use crate::decode::Knobs;
 use crate::device::ChosenDevice;
@@ -52,6 +53,7 @@ pub fn whole(model: &mut Model, class: usize, seed: u64) -> Result<RgbImage> {
         order: abilities.orders.native().into(),
         order_seed: seed,
         path: Arc::default(),
+        boldness: Boldness::default(),
         schedule: abilities.schedule(Some(defaults.steps)),
         knobs: Knobs { class: class as u32, guidance: defaults.guidance, sampling: defaults.sampling, seed },
     };
