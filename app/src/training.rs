@@ -142,7 +142,7 @@ impl Bar {
         let done = progress.step - self.first;
         let figures: String =
             progress.figures.iter().take(3).map(|(name, value)| format!("{name} {} · ", short(*value))).collect();
-        // The first step also tunes the device.
+        // The first step also makes what the device computes with.
         if done == 0 {
             return format!("{figures}…");
         }
