@@ -24,5 +24,6 @@ mod results;
 mod scenes;
 mod seams;
 mod surprise;
+mod train_on_gpu;
 mod training;
 mod window;

@@ -3,29 +3,34 @@
 //! burn's backend for the processor, Flex, differentiates by composing small operations, each of which reads and writes
 //! whole tensors on one thread. The kernels here do the same mathematics on pieces that stay in the cache, on all threads.
 //! They apply to f32 on Flex; anywhere else the same function is computed by plain tensor operations, which are also what
-//! the tests hold the kernels against.
+//! the tests hold the kernels against. Where such operations would cost a GPU dozens of launches, the kernels of
+//! `andamento_shaders::train` stand in.
 
 mod attention;
 mod convolution;
 mod elementwise;
 mod norm;
+mod rotary;
 mod short;
 
-pub use attention::{attention, plain_attention};
+pub use attention::{attention, plain_attention, softmax};
 pub use convolution::{Conv2d, conv2d, plain_conv2d, unfolded_conv2d};
 pub use elementwise::{cross_entropy, gelu, gelu_tanh, swiglu, weighted_cross_entropy};
-pub use norm::{folded_group_norm_silu, group_norm_silu, layer_normed, rms_normed};
+pub use norm::{folded_group_norm_silu, group_norm_silu, group_normed, layer_normed, rms_normed};
+pub use rotary::rotated;
 pub use short::{plain_short_attention, short_attention};
 
 use std::fmt;
 use std::sync::Arc;
 
+use andamento_shaders::train as gpu;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::{FlexTensor, Layout};
-use burn::backend::{Autodiff, Flex};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Cube, Flex};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 
 /// The numbers of a tensor of f32 on Flex that gradients may be asked of, and its place in their graph.
@@ -40,6 +45,18 @@ fn untracked<const D: usize>(x: &Tensor<D>) -> Option<FlexTensor> {
     f32?.ok()
 }
 
+/// A tensor of f32 or f16 on a GPU that gradients may be asked of, and its place in their graph.
+fn tracked_on_gpu<const D: usize>(x: &Tensor<D>) -> Option<(Tensor<D>, NodeGuard)> {
+    let (x, node) = x.clone().try_into_primitive::<Autodiff<Cube>>().ok()?.into_parts();
+    let x = Tensor::from_primitive::<Cube>(x);
+    gpu::runs(&x).then_some((x, node))
+}
+
+/// A tensor that no gradients are asked of.
+fn without_gradients<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    if x.is_autodiff() { x.clone().inner() } else { x.clone() }
+}
+
 /// The result `out` of a kernel that has read `inputs`. From the gradient of the result, contiguous, `gradients` makes those
 /// of the inputs, of which only the wanted ones are used.
 fn differentiable<const N: usize, const D: usize>(
@@ -47,38 +64,66 @@ fn differentiable<const N: usize, const D: usize>(
     out: FlexTensor,
     gradients: impl Fn(&FlexTensor, [bool; N]) -> [FlexTensor; N] + Send + Sync + 'static,
 ) -> Tensor<D> {
-    let out = match Kernel.prepare::<NoCheckpointing>(inputs).compute_bound().stateful() {
+    let gradients = move |grad: FlexTensor, wanted| gradients(&grad.to_contiguous(), wanted);
+    Tensor::from_primitive::<Autodiff<Flex>>(in_graph::<Flex, N>(inputs, out, gradients))
+}
+
+/// The same on a GPU.
+fn differentiable_on_gpu<const N: usize, const D: usize>(
+    inputs: [NodeGuard; N],
+    out: Tensor<D>,
+    gradients: impl Fn(Tensor<D>) -> [FloatTensor<Cube>; N] + Send + Sync + 'static,
+) -> Tensor<D> {
+    let gradients = move |grad, _| gradients(Tensor::from_primitive::<Cube>(grad));
+    Tensor::from_primitive::<Autodiff<Cube>>(in_graph::<Cube, N>(inputs, primitive(out), gradients))
+}
+
+/// What a tensor on a GPU consists of.
+///
+/// # Panics
+/// If it lies elsewhere, or under autodiff.
+fn primitive<const D: usize>(x: Tensor<D>) -> FloatTensor<Cube> {
+    x.try_into_primitive::<Cube>().expect("made by a kernel on a GPU")
+}
+
+/// A result in the graph of gradients.
+fn in_graph<B: Backend, const N: usize>(
+    inputs: [NodeGuard; N],
+    out: FloatTensor<B>,
+    gradients: impl Fn(FloatTensor<B>, [bool; N]) -> [FloatTensor<B>; N] + Send + Sync + 'static,
+) -> FloatTensor<Autodiff<B>> {
+    let prepared = Backward::<B, N>::prepare::<NoCheckpointing>(Kernel, inputs);
+    match prepared.compute_bound().stateful() {
         OpsKind::Tracked(prep) => prep.finish(Saved(Arc::new(gradients)), out),
         OpsKind::UnTracked(prep) => prep.finish(out),
-    };
-    Tensor::from_primitive::<Autodiff<Flex>>(out)
+    }
 }
 
 /// A kernel in the graph of gradients.
 #[derive(Debug)]
 struct Kernel;
 
-type GradientsOf<const N: usize> = dyn Fn(&FlexTensor, [bool; N]) -> [FlexTensor; N] + Send + Sync;
+type GradientsOf<B, const N: usize> = dyn Fn(FloatTensor<B>, [bool; N]) -> [FloatTensor<B>; N] + Send + Sync;
 
 /// How a kernel computes the gradients of its inputs.
 #[derive(Clone)]
-struct Saved<const N: usize>(Arc<GradientsOf<N>>);
+struct Saved<B: Backend, const N: usize>(Arc<GradientsOf<B, N>>);
 
-impl<const N: usize> fmt::Debug for Saved<N> {
+impl<B: Backend, const N: usize> fmt::Debug for Saved<B, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Saved")
     }
 }
 
-impl<const N: usize> Backward<Flex, N> for Kernel {
-    type State = Saved<N>;
+impl<B: Backend, const N: usize> Backward<B, N> for Kernel {
+    type State = Saved<B, N>;
 
-    fn backward(self, ops: Ops<Saved<N>, N>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+    fn backward(self, ops: Ops<Saved<B, N>, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        for (node, grad) in ops.parents.into_iter().zip((ops.state.0)(&grad, wanted)) {
+        for (node, grad) in ops.parents.into_iter().zip((ops.state.0)(grad, wanted)) {
             if let Some(node) = node {
-                grads.register::<Flex>(node.id, grad);
+                grads.register::<B>(node.id, grad);
             }
         }
     }

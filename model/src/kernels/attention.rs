@@ -1,5 +1,6 @@
 //! Softmax attention that never holds the scores of a whole sequence, forward and backward (Dao et al., arXiv 2205.14135).
 
+use andamento_shaders::train as gpu;
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
@@ -9,7 +10,8 @@ use rayon::prelude::*;
 
 use crate::networks::llamagen::drop;
 
-use super::{differentiable, dispatch, dot, exp, fold, tensor, tracked};
+use super::{differentiable, differentiable_on_gpu, dispatch, dot, exp, fold, primitive, tensor};
+use super::{tracked, tracked_on_gpu, without_gradients};
 
 /// Queries whose scores are held at a time, about: the scores of so many stay in the second-level cache.
 const ROWS: usize = 128;
@@ -25,7 +27,11 @@ const HIDDEN: f32 = -1e20;
 pub fn attention([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, dropout: f64) -> Tensor<4> {
     let device = q.device();
     let (Some(q), Some(k), Some(v), Some(mask)) = (tracked(&q), tracked(&k), tracked(&v), tracked(mask)) else {
-        return plain_attention([q, k, v], mask, dropout);
+        let scores = tracked_on_gpu(&q).map(|_| scores(&q, &k));
+        return match scores.and_then(|scores| softmax_on_gpu(&scores, Some(mask))) {
+            Some(weights) => drop(weights, dropout).matmul(v),
+            None => plain_attention([q, k, v], mask, dropout),
+        };
     };
     let dropout = (dropout > 0.0).then(|| {
         let seed = Tensor::<1>::random([1], Distribution::Uniform(0.0, (1 << 24) as f64), &device);
@@ -38,9 +44,27 @@ pub fn attention([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, dropout: f64) -> T
 
 /// The same in plain tensor operations, with scores and weights in f32 whatever the rest is.
 pub fn plain_attention([q, k, v]: [Tensor<4>; 3], mask: &Tensor<4>, dropout: f64) -> Tensor<4> {
-    let scale = (q.dims()[3] as f64).powf(-0.5);
-    let scores = (q * scale).matmul(k.swap_dims(2, 3)).cast(DType::F32) + mask.clone();
+    let scores = scores(&q, &k).cast(DType::F32) + mask.clone();
     drop(plain_softmax(scores, 3), dropout).cast(v.dtype()).matmul(v)
+}
+
+/// The products of queries and keys, scaled.
+fn scores(q: &Tensor<4>, k: &Tensor<4>) -> Tensor<4> {
+    (q.clone() * (q.dims()[3] as f64).powf(-0.5)).matmul(k.clone().swap_dims(2, 3))
+}
+
+/// Softmax over the last axis: `[batch, heads, queries, keys]`.
+pub fn softmax(scores: Tensor<4>) -> Tensor<4> {
+    softmax_on_gpu(&scores, None).unwrap_or_else(|| plain_softmax(scores, 3))
+}
+
+/// Softmax of scores with a mask added, where one kernel can: in training on a GPU.
+fn softmax_on_gpu(scores: &Tensor<4>, mask: Option<&Tensor<4>>) -> Option<Tensor<4>> {
+    let (scores, node) = tracked_on_gpu(scores)?;
+    let weights = gpu::softmax(scores, mask.map(without_gradients));
+    Some(differentiable_on_gpu([node], weights.clone(), move |grad| {
+        [primitive(gpu::softmax_gradient(grad, weights.clone()))]
+    }))
 }
 
 /// What the result is computed from.
@@ -129,7 +153,7 @@ fn forward(inputs: &Inputs) -> (FlexTensor, Vec<f32>) {
         for block in &blocks {
             let (first, last) = (block.first, block.first + block.mask.len());
             let mut weights = Flex::float_matmul(rows(q, head, first, last), transposed(rows(k, head, 0, block.seen)));
-            softmax(weights.storage_mut(), block, scale, &mut log_sums[first..last]);
+            softmax_rows(weights.storage_mut(), block, scale, &mut log_sums[first..last]);
             if let Some(dropout) = dropout {
                 drop_weights(weights.storage_mut(), block, head, *dropout);
             }
@@ -141,7 +165,7 @@ fn forward(inputs: &Inputs) -> (FlexTensor, Vec<f32>) {
 }
 
 /// Scores to weights, row by row, and the logarithms of the sums of exponentials.
-fn softmax(scores: &mut [f32], block: &Block, scale: f32, log_sums: &mut [f32]) {
+fn softmax_rows(scores: &mut [f32], block: &Block, scale: f32, log_sums: &mut [f32]) {
     dispatch(
         #[inline(always)]
         || {

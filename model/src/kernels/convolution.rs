@@ -4,7 +4,9 @@
 //! are computed for whole padded rows in one go; what falls between two rows is thrown away. With a stride of `s` a padded
 //! picture is split into `s · s` planes, of every `s`-th row and column each, in which all taps have stride 1.
 
+use andamento_shaders::train as gpu;
 use burn::backend::Flex;
+use burn::backend::autodiff::ops::NodeGuard;
 use burn::backend::flex::FlexTensor;
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2dConfig;
@@ -14,7 +16,8 @@ use burn::tensor::{Device, Slice, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{differentiable, dispatch, nothing, tensor, tracked, untracked};
+use super::{differentiable, differentiable_on_gpu, dispatch, nothing, primitive, tensor};
+use super::{tracked, tracked_on_gpu, untracked};
 
 /// Output channels that are computed side by side.
 const CHANNELS: usize = 8;
@@ -77,9 +80,38 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: [usize; 4
     }
     match (untracked(&x), untracked(&weight)) {
         (Some(x), Some(weight)) => Tensor::from_primitive::<Flex>(forward(&sizes(), &x, &weight)),
-        _ if x.is_autodiff() => unfolded_conv2d(x, weight, stride, padding),
+        _ if x.is_autodiff() => {
+            let sizes = sizes();
+            match tracked_on_gpu(&x) {
+                Some(x) => multiplied_conv2d(x, weight, &sizes),
+                None => unfolded_conv2d(x, weight, stride, padding),
+            }
+        }
         _ => plain_conv2d(x, weight, stride, padding),
     }
+}
+
+/// The same as one product of matrices, what is read at each place being laid out by one kernel.
+fn multiplied_conv2d((x, node): (Tensor<4>, NodeGuard), weight: Tensor<4>, sizes: &Geometry) -> Tensor<4> {
+    let Geometry { batch, inputs, outputs, output: [height, width], .. } = *sizes;
+    let reads = gpu::Reads {
+        input: [batch, inputs, sizes.input[0], sizes.input[1]],
+        kernel: sizes.kernel,
+        stride: sizes.stride,
+        padding: sizes.padding,
+        output: sizes.output,
+        strips: strips(height, width),
+    };
+    let matrix = gpu::unfold(x, &reads);
+    let matrix = differentiable_on_gpu([node], matrix, move |grad| [primitive(gpu::fold(grad, &reads))]);
+    let weight = weight.reshape([1, 1, outputs as i64, -1]);
+    weight.matmul(matrix).swap_dims(1, 2).reshape([batch, outputs, height, width])
+}
+
+/// The gradient of the weights sums over all places: strips of them keep all of a GPU busy.
+fn strips(height: usize, width: usize) -> usize {
+    let strips = (1..=height).filter(|strips| height.is_multiple_of(*strips));
+    strips.take_while(|strips| height * width / strips >= STRIP_PLACES).last().unwrap_or(1)
 }
 
 /// The same as one product of matrices, for training on a GPU: burn's gradients there are convolutions whose kernel is a whole
@@ -95,9 +127,7 @@ pub fn unfolded_conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: 
     };
     let of_columns = (0..columns).map(|column| x.clone().slice_dim(3, reads(column, width))).collect();
     let x = Tensor::cat(of_columns, 1);
-    // The gradient of the weights sums over all places: strips of them keep all of a GPU busy.
-    let strips = (1..=height).filter(|strips| height.is_multiple_of(*strips));
-    let strips = strips.take_while(|strips| height * width / strips >= STRIP_PLACES).last().unwrap_or(1);
+    let strips = strips(height, width);
     let strip = height * width / strips;
     let of_rows = (0..rows).map(|row| {
         let x = x.clone().slice_dim(2, reads(row, height));

@@ -2,18 +2,26 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
+use andamento_shaders::train as gpu;
 use burn::prelude::*;
 use burn::tensor::Int;
 use burn::tensor::activation::{gelu as plain_gelu, log_softmax, silu};
 use rayon::prelude::*;
 
-use super::{differentiable, dispatch, exp, fold, sigmoid, tensor, tracked};
+use super::{differentiable, differentiable_on_gpu, dispatch, exp, fold, primitive, sigmoid, tensor};
+use super::{tracked, tracked_on_gpu};
 
 /// Numbers that a thread takes at a time.
 const PART: usize = 1 << 14;
 
 /// `silu(gate) · x`, the middle of SwiGLU: `[batch, slots, hidden]` each.
 pub fn swiglu(gate: Tensor<3>, x: Tensor<3>) -> Tensor<3> {
+    if let (Some((gate, from_gate)), Some((x, from_x))) = (tracked_on_gpu(&gate), tracked_on_gpu(&x)) {
+        let out = gpu::swiglu(gate.clone(), x.clone());
+        return differentiable_on_gpu([from_gate, from_x], out, move |grad| {
+            gpu::swiglu_gradients(grad, gate.clone(), x.clone()).map(primitive)
+        });
+    }
     let (Some((gate, from_gate)), Some((x, from_x))) = (tracked(&gate), tracked(&x)) else {
         return silu(gate) * x;
     };

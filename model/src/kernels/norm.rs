@@ -1,5 +1,6 @@
 //! Norms, and the activations that follow them, in one pass each.
 
+use andamento_shaders::train as gpu;
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::nn::{GroupNorm, RmsNorm};
@@ -8,7 +9,8 @@ use burn::tensor::activation::silu;
 use burn::tensor::module::layer_norm;
 use rayon::prelude::*;
 
-use super::{LANES, differentiable, dispatch, dot, fold, sigmoid, tensor, tracked, untracked};
+use super::{LANES, differentiable, differentiable_on_gpu, dispatch, dot, fold, primitive, sigmoid, tensor};
+use super::{tracked, tracked_on_gpu, untracked};
 
 /// A group norm of `x`, `[batch, channels, height, width]`, and SiLU behind it.
 pub fn group_norm_silu(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
@@ -23,6 +25,9 @@ pub fn group_norm_silu(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
         let (out, statistics) = forward(&sizes, &x, &gamma, &beta);
         return differentiable(nodes, out, move |grad, _| backward(&sizes, [&x, &gamma, &beta], &statistics, grad));
     }
+    if let Some(out) = group_norm_on_gpu(norm, &x, true) {
+        return out;
+    }
     match (untracked(&x), untracked(&gamma), untracked(&beta)) {
         (Some(x), Some(gamma), Some(beta)) => {
             let [x, gamma, beta] = [x, gamma, beta].map(|x| x.to_contiguous());
@@ -33,7 +38,28 @@ pub fn group_norm_silu(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// The same for training on a GPU, where one thread sums a row: means of means, so that no row is long.
+/// A group norm of `x`, `[batch, channels, height, width]`.
+pub fn group_normed(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
+    group_norm_on_gpu(norm, &x, false).unwrap_or_else(|| norm.forward(x))
+}
+
+/// A group norm, and SiLU behind it where that is asked for, as few kernels: in training on a GPU.
+fn group_norm_on_gpu(norm: &GroupNorm, x: &Tensor<4>, silu: bool) -> Option<Tensor<4>> {
+    let (gamma, beta) = (norm.gamma.as_ref()?.val(), norm.beta.as_ref()?.val());
+    let kind = gpu::GroupNorm { groups: norm.num_groups, silu, epsilon: norm.epsilon as f32 };
+    let same = gamma.dtype() == x.dtype() && beta.dtype() == x.dtype();
+    let (x, node) = tracked_on_gpu(x).filter(|_| same)?;
+    let ((gamma, from_gamma), (beta, from_beta)) = (tracked_on_gpu(&gamma)?, tracked_on_gpu(&beta)?);
+    let affine = [gamma, beta];
+    let (out, statistics) = gpu::group_norm(x.clone(), affine.clone(), &kind);
+    Some(differentiable_on_gpu([node, from_gamma, from_beta], out, move |grad| {
+        let (x, affine, statistics) = (x.clone(), affine.clone(), statistics.clone());
+        let (of_x, [of_gamma, of_beta]) = gpu::group_norm_gradients(grad, x, affine, statistics, &kind);
+        [primitive(of_x), primitive(of_gamma), primitive(of_beta)]
+    }))
+}
+
+/// The same as [`group_norm_silu`] in plain operations for training on a GPU, where one thread sums a row: means of means, so that no row is long.
 pub fn folded_group_norm_silu(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
     let shape @ [batch, channels, height, width] = x.dims();
     let x: Tensor<3> = x.reshape([batch * norm.num_groups, channels / norm.num_groups * height, width]);
@@ -54,6 +80,10 @@ struct Sizes {
 /// The root mean square norm of `x` over its last axis.
 pub fn rms_normed(norm: &RmsNorm, x: Tensor<3>) -> Tensor<3> {
     let gamma = norm.gamma.val();
+    let kind = gpu::RowNorm { centred: false, epsilon: norm.epsilon as f32 };
+    if let Some(out) = row_norm_on_gpu(&x, &gamma, None, kind) {
+        return out;
+    }
     let (Some(tracked_x), Some(gamma)) = (tracked(&x), tracked(&gamma)) else {
         return norm.forward(x);
     };
@@ -104,6 +134,35 @@ pub fn rms_normed(norm: &RmsNorm, x: Tensor<3>) -> Tensor<3> {
     })
 }
 
+/// A norm over the last axis as few kernels: in training on a GPU.
+fn row_norm_on_gpu<const D: usize>(
+    x: &Tensor<D>,
+    gamma: &Tensor<1>,
+    beta: Option<&Tensor<1>>,
+    kind: gpu::RowNorm,
+) -> Option<Tensor<D>> {
+    let same = |affine: &Tensor<1>| affine.dtype() == x.dtype();
+    let (x, from_x) = tracked_on_gpu(x).filter(|_| same(gamma) && beta.is_none_or(same))?;
+    let (gamma, from_gamma) = tracked_on_gpu(gamma)?;
+    let (beta, from_beta) = beta.map(tracked_on_gpu).map_or(Some((None, None)), |beta| {
+        let (beta, from_beta) = beta?;
+        Some((Some(beta), Some(from_beta)))
+    })?;
+    let (out, statistics) = gpu::row_norm(x.clone(), gamma.clone(), beta, &kind);
+    let gradients = move |grad| {
+        let (x, gamma, statistics) = (x.clone(), gamma.clone(), statistics.clone());
+        let (of_x, [of_gamma, of_beta]) = gpu::row_norm_gradients(grad, x, gamma, statistics, &kind);
+        [primitive(of_x), primitive(of_gamma), primitive(of_beta)]
+    };
+    Some(match from_beta {
+        Some(from_beta) => differentiable_on_gpu([from_x, from_gamma, from_beta], out, gradients),
+        None => differentiable_on_gpu([from_x, from_gamma], out, move |grad| {
+            let [of_x, of_gamma, _] = gradients(grad);
+            [of_x, of_gamma]
+        }),
+    })
+}
+
 /// The layer norm of `x` over its last axis.
 pub fn layer_normed<const D: usize>(
     x: Tensor<D>,
@@ -111,6 +170,10 @@ pub fn layer_normed<const D: usize>(
     beta: Option<Tensor<1>>,
     epsilon: f64,
 ) -> Tensor<D> {
+    let kind = gpu::RowNorm { centred: true, epsilon: epsilon as f32 };
+    if let Some(out) = row_norm_on_gpu(&x, &gamma, beta.as_ref(), kind) {
+        return out;
+    }
     let no_beta = || Tensor::zeros(gamma.dims(), &gamma.device());
     let numbers = tracked(&x).zip(tracked(&gamma)).zip(tracked(&beta.clone().unwrap_or_else(no_beta)));
     let Some((((x, from_x), (gamma, from_gamma)), (beta, from_beta))) = numbers else {

@@ -25,7 +25,7 @@ use crate::bench::Work;
 use crate::checkpoint::LLAMAGEN_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role};
-use crate::kernels::{attention, cross_entropy, rms_normed, swiglu};
+use crate::kernels::{attention, cross_entropy, rms_normed, rotated, swiglu};
 use crate::lattice::{Grid, Lattice, Site, Token};
 use crate::network::{Abilities, Network, Orders, Pace, Prompt, Spec, check_class, check_tokens, not_begun};
 use crate::plan::Visit;
@@ -365,10 +365,7 @@ pub struct Angles {
 impl Angles {
     /// Turns `x`, `[batch, heads, slots, head_dim]`, each adjacent pair by its slot's angle; in f32, as published.
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let kind = x.dtype();
-        let x = x.cast(DType::F32);
-        let turned = x.clone().matmul(self.quarter_turn.clone().unsqueeze());
-        (x * self.cos.clone() + turned * self.sin.clone()).cast(kind)
+        rotated(x, [&self.cos, &self.sin], &self.quarter_turn)
     }
 }
 

@@ -6,9 +6,8 @@
 use burn::module::{Module, Param};
 use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::prelude::*;
-use burn::tensor::activation::softmax;
 
-use crate::kernels::{Conv2d, group_norm_silu};
+use crate::kernels::{Conv2d, group_norm_silu, softmax};
 
 /// Groups of every group norm (`Normalize`).
 pub(crate) const GROUPS: usize = 32;
@@ -81,7 +80,8 @@ pub(crate) fn attend_over_map([q, k, v]: [Tensor<4>; 3]) -> Tensor<4> {
     let [batch, channels, height, width] = shape;
     let [q, k, v]: [Tensor<3>; 3] = [q, k, v].map(|x| x.reshape([batch, channels, height * width]));
     let scores = q.swap_dims(1, 2).matmul(k) * (channels as f64).powf(-0.5);
-    v.matmul(softmax(scores, 2).swap_dims(1, 2)).reshape(shape)
+    let weights: Tensor<3> = softmax(scores.unsqueeze_dim(1)).squeeze_dim(1);
+    v.matmul(weights.swap_dims(1, 2)).reshape(shape)
 }
 
 /// A convolution that halves or doubles the sides.

@@ -17,7 +17,7 @@ use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x
 use crate::checkpoint::VQ_KEYS;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
-use crate::kernels::{Conv2d, group_norm_silu};
+use crate::kernels::{Conv2d, group_norm_silu, group_normed};
 use crate::lattice::Grid;
 use crate::networks::{configuration, to_value};
 use crate::{Error, Result};
@@ -115,7 +115,7 @@ impl AttnBlock {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let h = self.norm.forward(x.clone());
+        let h = group_normed(&self.norm, x.clone());
         let qkv = [&self.q, &self.k, &self.v].map(|conv| conv.forward(h.clone()));
         x + self.proj_out.forward(attend_over_map(qkv))
     }

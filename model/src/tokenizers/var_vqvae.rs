@@ -21,7 +21,7 @@ use super::layers::{GROUPS, ResBlock, Resample, attend_over_map, conv1x1, conv3x
 use crate::checkpoint::KeyMap;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::recognise::{Layout, Recognised, Role, levels};
-use crate::kernels::{Conv2d, group_norm_silu};
+use crate::kernels::{Conv2d, group_norm_silu, group_normed};
 use crate::lattice::{Grid, Lattice, Token};
 use crate::networks::{configuration, to_value};
 use crate::tokenizer::{Tokenizer, to_codes, to_tokens};
@@ -250,7 +250,7 @@ impl AttnBlock {
     /// `[batch, channels, height, width]`
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let channels = x.dims()[1];
-        let qkv = self.qkv.forward(self.norm.forward(x.clone()));
+        let qkv = self.qkv.forward(group_normed(&self.norm, x.clone()));
         let qkv = [0, 1, 2].map(|part| qkv.clone().narrow(1, part * channels, channels));
         x + self.proj_out.forward(attend_over_map(qkv))
     }

@@ -1,13 +1,17 @@
 //! The optimiser: AdamW with decay groups, and the curves of learning rate and weight decay.
 
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, ParamId};
+use andamento_shaders::train::{self as gpu, AdamStep};
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::{
-    AdamW, AdamWConfig, AdamWState, GradientsParams, LearningRate, ModuleOptimizer, Optimizer, RecordState, StateSink,
-    StateSource,
+    AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, GradientsParams, LearningRate, ModuleOptimizer, Optimizer,
+    RecordState, StateSink, StateSource,
 };
 use burn::prelude::*;
+use burn::store::RecordError;
 use serde::Deserialize;
 
 /// AdamW (Adam where nothing decays), its learning rate over the steps, and the limits put on gradients.
@@ -203,18 +207,17 @@ impl Optimiser {
         end + (self.weight_decay - end) * (0.5 + 0.5 * (std::f64::consts::PI * passed).cos())
     }
 
-    /// The optimiser of a module, its moments still empty.
-    pub(super) fn build(&self, groups: &Groups) -> ModuleOptimizer {
-        let (beta_1, beta_2) = self.betas;
-        let config = AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(self.epsilon);
-        // Decay runs on a curve of its own, see `Groups::decayed`.
-        let adam = config.with_weight_decay(0.0).build();
-        let mut optimiser = ModuleOptimizer::from(Scaled { adam: adam.clone(), rate: 1.0 });
-        for (rate, ids) in &groups.rates {
-            let scaled = Scaled { adam: adam.clone(), rate: *rate };
-            optimiser = optimiser.with_group(ParamGroup::from_ids(ids.clone()), scaled, None);
+    /// The optimiser of a module, its moments still empty; `group` says how each parameter is updated.
+    pub(super) fn build<M: Module>(&self, module: &M, group: &dyn Fn(&str, usize) -> Group) -> Updater {
+        let mut sorter = Sorter { groups: Vec::new(), group, path: Vec::new() };
+        module.visit(&mut sorter);
+        let asked = Arc::default();
+        let of = |group| Adam { settings: self.clone(), group, asked: Arc::clone(&asked) };
+        let mut optimiser = ModuleOptimizer::from(of(Group { decay: false, rate: 1.0 }));
+        for (group, ids) in sorter.groups {
+            optimiser = optimiser.with_group(ParamGroup::from_ids(ids), of(group), None);
         }
-        optimiser
+        Updater { optimiser, asked }
     }
 }
 
@@ -234,11 +237,76 @@ impl Group {
     }
 }
 
-/// Adam with a share of the learning rate.
+/// What a step asks of all parameters alike.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Asked {
+    /// The learning rate.
+    pub(super) rate: f64,
+    /// The weight decay of the parameters that decay.
+    pub(super) decay: f64,
+    /// The factor on the gradients.
+    pub(super) factor: f64,
+}
+
+/// A module's optimiser and its state.
+pub(super) struct Updater {
+    optimiser: ModuleOptimizer,
+    /// burn hands a learning rate to the parameters and nothing else.
+    asked: Arc<Mutex<Asked>>,
+}
+
+impl Updater {
+    /// The module after a step along the gradients.
+    pub(super) fn step<M: Module>(&mut self, asked: Asked, module: M, grads: GradientsParams) -> M {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+        self.optimiser.step(asked.rate, module, grads)
+    }
+
+    /// Writes the moments.
+    pub(super) fn save(&self, file: &Path) -> Result<(), RecordError> {
+        self.optimiser.save(file)
+    }
+
+    /// Takes over the moments that [`Updater::save`] wrote.
+    pub(super) fn load(self, file: &Path) -> Result<Self, RecordError> {
+        Ok(Self { optimiser: self.optimiser.load(file)?, ..self })
+    }
+}
+
+/// AdamW for the parameters of a group.
 #[derive(Clone)]
-struct Scaled {
-    adam: AdamW,
-    rate: f64,
+struct Adam {
+    settings: Optimiser,
+    group: Group,
+    asked: Arc<Mutex<Asked>>,
+}
+
+impl Adam {
+    /// The step as one launch on a GPU.
+    fn on_gpu<const D: usize>(
+        &self,
+        weights: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<AdaptiveMomentumState<D>>,
+        [rate, keep, factor]: [f64; 3],
+    ) -> (Tensor<D>, AdaptiveMomentumState<D>) {
+        let (step, moments) = match state {
+            Some(state) => (state.time + 1, [state.moment_1, state.moment_2]),
+            None => (1, [weights.zeros_like(), weights.zeros_like()]),
+        };
+        let (beta_1, beta_2) = self.settings.betas;
+        let [rate, keep, factor] = [rate, keep, factor].map(|number| number as f32);
+        let of_step = AdamStep { rate, keep, factor, betas: [beta_1, beta_2], epsilon: self.settings.epsilon, step };
+        let (weights, [moment_1, moment_2]) = gpu::adam(weights, grad, moments, &of_step);
+        (weights, AdaptiveMomentumState { time: step, moment_1, moment_2, max_moment_2: None })
+    }
+
+    /// The step by burn.
+    fn plain(&self) -> AdamW {
+        let (beta_1, beta_2) = self.settings.betas;
+        let config = AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(self.settings.epsilon);
+        config.with_weight_decay(0.0).build()
+    }
 }
 
 /// Adam's moments. burn would read them back onto its default device, which not every machine has; they move to that of
@@ -256,18 +324,28 @@ impl<const D: usize> RecordState for Moments<D> {
     }
 }
 
-impl Optimizer for Scaled {
+impl Optimizer for Adam {
     type State<const D: usize> = Moments<D>;
 
     fn step<const D: usize>(
         &self,
         rate: LearningRate,
-        tensor: Tensor<D>,
+        weights: Tensor<D>,
         grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let (tensor, state) = self.adam.step(rate * self.rate, tensor, grad, state.map(|moments| moments.0));
-        (tensor, state.map(Moments))
+        let Asked { decay, factor, .. } = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let keep = if self.group.decay { 1.0 - rate * decay * self.group.rate } else { 1.0 };
+        let (rate, state) = (rate * self.group.rate, state.map(|moments| moments.0));
+        if gpu::runs(&weights) {
+            let momentum = state.map(|state| state.momentum);
+            let (weights, momentum) = self.on_gpu(weights, grad, momentum, [rate, keep, factor]);
+            return (weights, Some(Moments(AdamWState { momentum })));
+        }
+        let weights = if keep == 1.0 { weights } else { weights * keep };
+        let grad = if factor == 1.0 { grad } else { grad * factor };
+        let (weights, state) = self.plain().step(rate, weights, grad, state);
+        (weights, state.map(Moments))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
@@ -275,47 +353,20 @@ impl Optimizer for Scaled {
     }
 }
 
-/// The groups of a module's parameters.
-#[derive(Debug, Default)]
-pub(super) struct Groups {
-    /// Those that decay, each with its share of the learning rate.
-    decayed: Vec<(ParamId, f64)>,
-    /// Those with another learning rate, by its share.
-    rates: Vec<(f64, Vec<ParamId>)>,
-}
-
-impl Groups {
-    /// Sorts the parameters of a module; `group` is told a parameter's path, such as `layers.0.attention.wo.weight`, and its
-    /// number of dimensions.
-    pub(super) fn of<M: Module>(module: &M, group: &dyn Fn(&str, usize) -> Group) -> Self {
-        let mut sorter = Sorter { groups: Self::default(), group, path: Vec::new() };
-        module.visit(&mut sorter);
-        sorter.groups
-    }
-
-    /// The module after decay: the parameters that have gradients, times `1 - rate * decay`.
-    pub(super) fn decayed<M: Module>(&self, module: M, grads: &GradientsParams, rate: f64, decay: f64) -> M {
-        if decay == 0.0 { module } else { module.map(&mut Decay { groups: self, grads, by: rate * decay }) }
-    }
-}
-
+/// Sorts the parameters of a module into groups.
 struct Sorter<'a> {
-    groups: Groups,
+    groups: Vec<(Group, Vec<ParamId>)>,
+    /// Told a parameter's path, such as `layers.0.attention.wo.weight`, and its number of dimensions.
     group: &'a dyn Fn(&str, usize) -> Group,
     path: Vec<String>,
 }
 
 impl ModuleVisitor for Sorter<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Group { decay, rate } = (self.group)(&self.path.join("."), D);
-        if decay {
-            self.groups.decayed.push((param.id, rate));
-        }
-        if rate != 1.0 {
-            match self.groups.rates.iter_mut().find(|(of, _)| *of == rate) {
-                Some((_, ids)) => ids.push(param.id),
-                None => self.groups.rates.push((rate, vec![param.id])),
-            }
+        let group = (self.group)(&self.path.join("."), D);
+        match self.groups.iter_mut().find(|(of, _)| *of == group) {
+            Some((_, ids)) => ids.push(param.id),
+            None => self.groups.push((group, vec![param.id])),
         }
     }
 
@@ -325,23 +376,5 @@ impl ModuleVisitor for Sorter<'_> {
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
         self.path.pop();
-    }
-}
-
-struct Decay<'a> {
-    groups: &'a Groups,
-    grads: &'a GradientsParams,
-    by: f64,
-}
-
-impl ModuleMapper for Decay<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let found = self.groups.decayed.iter().find(|(id, _)| *id == param.id);
-        match found {
-            Some((id, rate)) if self.grads.get::<D>(*id).is_some() => {
-                param.map(|tensor| Tensor::from_inner(tensor.inner() * (1.0 - self.by * rate)).require_grad())
-            }
-            _ => param,
-        }
     }
 }

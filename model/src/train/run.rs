@@ -7,15 +7,16 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use andamento_shaders::train as gpu;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::prelude::*;
 use burn::store::{BurnpackStore, ModuleSnapshot};
 use burn::tensor::FloatDType;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::optimiser::{Group, Groups, Optimiser};
+use super::optimiser::{Asked, Group, Optimiser, Updater};
 use crate::checkpoint::drawn;
 use crate::{Error, Result};
 
@@ -48,8 +49,7 @@ pub struct Trainer<M: Module> {
     /// What a recipe keeps between steps; saved with the rest.
     pub counters: Vec<usize>,
     settings: Settings,
-    groups: Groups,
-    optimiser: ModuleOptimizer,
+    optimiser: Updater,
     average: Option<M>,
     gathered: GradientsAccumulator<M>,
     state: State,
@@ -90,17 +90,15 @@ impl<M: Module> Trainer<M> {
     pub fn start(model: M, settings: Settings, group: &dyn Fn(&str, usize) -> Group) -> Self {
         // Now, so that the weights depend on the seed alone.
         let model = drawn(model);
-        let groups = Groups::of(&model, group);
         let scale = if settings.precision == FloatDType::F16 { FIRST_SCALE } else { 1.0 };
         Self {
-            optimiser: settings.optimiser.build(&groups),
+            optimiser: settings.optimiser.build(&model, group),
             average: settings.ema.map(|_| model.valid()),
             gathered: GradientsAccumulator::new(),
             state: State { step: 0, skipped: 0, scale, steady: 0, counters: Vec::new() },
             counters: Vec::new(),
             model,
             settings,
-            groups,
         }
     }
 
@@ -142,8 +140,8 @@ impl<M: Module> Trainer<M> {
     pub fn update(&mut self) -> Result<Updated> {
         let Settings { optimiser: settings, steps, .. } = &self.settings;
         let (step, steps) = (self.state.step, *steps);
-        let mut grads = self.gathered.grads();
-        let mut each = Norms { grads: &grads, squares: Vec::new() };
+        let grads = self.gathered.grads();
+        let mut each = Norms { grads: &grads, flat: Vec::new() };
         self.model.visit(&mut each);
         let each = each.read()?;
         let scale = self.state.scale;
@@ -157,11 +155,8 @@ impl<M: Module> Trainer<M> {
         let norms = each.iter().sum::<f64>() / scale * clipped;
         let skipped = step >= settings.skip_from && settings.skip.is_some_and(|limit| norms >= limit);
         if !skipped {
-            if clipped != scale {
-                self.model.visit(&mut Scale { grads: &mut grads, by: clipped / scale });
-            }
-            let model = self.groups.decayed(self.model.clone(), &grads, rate, settings.decay(step, steps));
-            self.model = self.optimiser.step(rate, model, grads);
+            let asked = Asked { rate, decay: settings.decay(step, steps), factor: clipped / scale };
+            self.model = self.optimiser.step(asked, self.model.clone(), grads);
             self.average = self.average.take().map(|average| blend(average, &self.model, self.settings.ema));
         }
         self.state.skipped += usize::from(skipped);
@@ -198,7 +193,7 @@ impl<M: Module> Trainer<M> {
         if let Some(average) = &self.average {
             save(average, "average.bpk")?;
         }
-        self.optimiser.save(file("optimiser.bpk")).map_err(|error| failed(format!("{error:?}")))?;
+        self.optimiser.save(&file("optimiser.bpk")).map_err(|error| failed(format!("{error:?}")))?;
         let state = State { counters: self.counters.clone(), ..self.state.clone() };
         write_json(&file("state.json"), &state)
     }
@@ -220,8 +215,7 @@ impl<M: Module> Trainer<M> {
         self.state = read_json(&file("state.json"))?;
         self.counters = self.state.counters.clone();
         // The parameters have taken over the ids that the moments are filed under.
-        self.groups = Groups::of(&self.model, group);
-        let optimiser = self.settings.optimiser.build(&self.groups).load(file("optimiser.bpk"));
+        let optimiser = self.settings.optimiser.build(&self.model, group).load(&file("optimiser.bpk"));
         self.optimiser = optimiser.map_err(|error| refused(&file("optimiser.bpk"), format!("{error:?}")))?;
         Ok(())
     }
@@ -249,39 +243,31 @@ impl ModuleMapper for Cast {
 /// The norm of each parameter's gradient.
 struct Norms<'a> {
     grads: &'a GradientsParams,
-    squares: Vec<Tensor<1>>,
+    flat: Vec<Tensor<1>>,
 }
 
 impl ModuleVisitor for Norms<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(grad) = self.grads.get::<D>(param.id) {
-            self.squares.push(grad.square().sum());
-        }
+        self.flat.extend(self.grads.get::<D>(param.id).map(|grad| grad.flatten(0, D - 1)));
     }
 }
 
 impl Norms<'_> {
     /// Reads all of them at once.
     fn read(self) -> Result<Vec<f64>> {
-        if self.squares.is_empty() {
-            return Ok(Vec::new());
-        }
-        let squares = Tensor::cat(self.squares, 0).try_into_vec_as::<f32>();
+        let Some(first) = self.flat.first() else { return Ok(Vec::new()) };
+        let count = self.flat.len();
+        let squares = if gpu::runs(first) {
+            gpu::square_sums(self.flat)
+        } else {
+            let sums = self.flat.into_iter().map(|grad| grad.square().sum()).collect();
+            Tensor::cat(sums, 0).reshape([count, 1])
+        };
+        let parts = squares.dims()[1];
+        let squares = squares.try_into_vec_as::<f32>();
         let squares = squares.map_err(|error| Error::device("training", error, "Try another device"))?;
-        Ok(squares.into_iter().map(|square| f64::from(square).sqrt()).collect())
-    }
-}
-
-struct Scale<'a> {
-    grads: &'a mut GradientsParams,
-    by: f64,
-}
-
-impl ModuleVisitor for Scale<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(grad) = self.grads.remove::<D>(param.id) {
-            self.grads.register(param.id, grad * self.by);
-        }
+        let norm = |parts: &[f32]| parts.iter().map(|part| f64::from(*part)).sum::<f64>().sqrt();
+        Ok(squares.chunks_exact(parts).map(norm).collect())
     }
 }
 
@@ -309,7 +295,10 @@ struct Blend {
 impl ModuleMapper for Blend {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(towards) = self.towards.remove::<D>(param.id) else { return param };
-        param.map(|average| average * self.keep + towards * (1.0 - self.keep))
+        param.map(|average| match gpu::runs(&average) {
+            true => gpu::approach(average, towards, self.keep as f32),
+            false => average * self.keep + towards * (1.0 - self.keep),
+        })
     }
 }
 

@@ -197,11 +197,13 @@ impl<'a> Losses<'a> {
         let norm = |loss: &dyn Fn(Tensor<4>) -> Tensor<1>| {
             let gradients = loss(last.forward(features.clone()).cast(F32)).backward();
             let gradient = last.weight.val().grad(&gradients);
-            gradient.map_or(Ok(0.0), |gradient| number(gradient.square().sum().sqrt()))
+            gradient.map(|gradient| gradient.square().sum().sqrt())
         };
-        let visible = norm(&|made| self.visible(made, pixels.clone()))?;
-        let hidden = norm(&|made| adversarial(judge.forward(made)))?;
-        Ok((visible / (hidden + 1e-4)).clamp(0.0, 1e4))
+        let visible = norm(&|made| self.visible(made, pixels.clone()));
+        let hidden = norm(&|made| adversarial(judge.forward(made)));
+        let (Some(visible), Some(hidden)) = (visible, hidden) else { return Ok(0.0) };
+        let norms = numbers(Tensor::cat(vec![visible, hidden], 0))?;
+        Ok((norms[0] / (norms[1] + 1e-4)).clamp(0.0, 1e4))
     }
 }
 
@@ -236,9 +238,11 @@ impl Usage {
             1..100 => 0.9,
             _ => 0.99,
         };
-        for (taken, average) in taken.into_iter().zip(&mut self.hits) {
-            let taken = taken.try_into_vec_as::<i32>();
-            let taken = taken.map_err(|error| Error::device("training", error, "Try another device"))?;
+        let counts: Vec<usize> = taken.iter().map(|taken| taken.dims()[0]).collect();
+        let all = Tensor::cat(taken, 0).try_into_vec_as::<i32>();
+        let mut all = all.map_err(|error| Error::device("training", error, "Try another device"))?.into_iter();
+        for (count, average) in counts.into_iter().zip(&mut self.hits) {
+            let taken: Vec<i32> = all.by_ref().take(count).collect();
             self.idle.iter_mut().chain(&mut self.waiting).for_each(|tokens| *tokens += taken.len());
             average.iter_mut().for_each(|average| *average *= keep);
             for code in taken {
@@ -293,11 +297,11 @@ impl Usage {
 /// How far a restarted code may lie from its vector, as a share of each of its numbers.
 const NOISE: f32 = 0.05;
 
-/// A number from the device.
-pub(super) fn number(value: Tensor<1>) -> Result<f64> {
-    let value =
-        value.try_into_vec_as::<f32>().map_err(|error| Error::device("training", error, "Try another device"))?;
-    Ok(f64::from(value[0]))
+/// Numbers from the device.
+pub(super) fn numbers(values: Tensor<1>) -> Result<Vec<f64>> {
+    let values = values.try_into_vec_as::<f32>();
+    let values = values.map_err(|error| Error::device("training", error, "Try another device"))?;
+    Ok(values.into_iter().map(f64::from).collect())
 }
 
 impl Vqgan {
@@ -386,7 +390,8 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
         let mut judging = judge.as_mut().filter(|_| step >= starts);
         let model = trainer.working();
         let against = judging.as_ref().map(|judge| judge.model.clone());
-        let (mut loss, mut squared, mut judged) = (0.0, 0.0, 0.0);
+        // What is read of the device comes once all of the step is on its way: reading waits.
+        let (mut totals, mut squares, mut lessons, mut taken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut looked_up = None;
         for _ in 0..config.accumulate {
             let batch = ahead.next().filter(|batch| !batch.classes.is_empty());
@@ -400,15 +405,15 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
             };
             let pixels = halved(batch.tensor(&device), phase.halvings);
             let mut forward = method.forward(&model, phase.halvings, pixels.clone().cast(precision));
-            usage.note(std::mem::take(&mut forward.taken))?;
+            taken.push(std::mem::take(&mut forward.taken));
             looked_up = Some(forward.looked_up.clone());
             let made = losses.reconstruction(forward, M::last(&model), &pixels, against.as_ref())?;
-            loss += number(made.loss.clone())? / config.accumulate as f64;
-            squared += number(made.squared)? / config.accumulate as f64;
+            totals.push(made.loss.clone().inner());
+            squares.push(made.squared.inner());
             trainer.gather(made.loss);
             if let (Some(judge), Some(against), Some(sizes)) = (&mut judging, &against, &vqgan.discriminator) {
                 let lesson = sizes.loss.loss(against.forward(pixels), against.forward(made.made));
-                judged += number(lesson.clone())? / config.accumulate as f64;
+                lessons.push(lesson.clone().inner());
                 judge.gather(lesson);
             }
         }
@@ -417,6 +422,12 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
         if let Some(judge) = judging {
             judge.update()?;
         }
+        let count = config.accumulate;
+        let figures = numbers(Tensor::cat([totals, squares, lessons].concat(), 0))?;
+        let mut means = figures.chunks(count).map(|figures| figures.iter().sum::<f64>() / count as f64);
+        let (loss, squared) = (means.next().unwrap_or(0.0), means.next().unwrap_or(0.0));
+        let judged = means.next().unwrap_or(0.0);
+        taken.into_iter().try_for_each(|taken| usage.note(taken))?;
         if let (Some(after), Some(looked_up)) = (vqgan.restart_after, looked_up) {
             let mut random = randomness(config.seed ^ RESTARTS, step);
             usage.restart(M::codebook(&mut trainer.model), after, looked_up, &mut random);
