@@ -71,16 +71,15 @@ const KINDS: [FloatDType; 2] = [FloatDType::F32, FloatDType::F16];
 fn convolutions() {
     for (batch, inputs, outputs, height, width, side, stride, padding) in [
         (2, 3, 5, 7, 9, 3, 1, [1; 4]),
-        (1, 4, 3, 40, 33, 1, 1, [0; 4]),
         (2, 8, 8, 16, 12, 3, 2, [0, 0, 1, 1]),
-        (1, 2, 3, 12, 11, 4, 2, [1; 4]),
         (1, 3, 2, 14, 14, 5, 3, [2; 4]),
         // Its places lie in several strips.
         (2, 2, 3, 72, 64, 3, 1, [1; 4]),
     ] {
         let what = format!("{batch} × {inputs} → {outputs}, {height} × {width}, {side}² / {stride}, {padding:?}");
         let sizes = [batch * inputs * height * width, outputs * inputs * side * side];
-        for kind in KINDS {
+        // One of them in f16 too: the kernels compile anew for each type.
+        for kind in KINDS.into_iter().take(if stride == 2 { 2 } else { 1 }) {
             compare(&what, &sizes, kind, &|given| {
                 let x = given[0].clone().reshape([batch, inputs, height, width]);
                 let weight = given[1].clone().reshape([outputs, inputs, side, side]);
@@ -169,6 +168,14 @@ fn transformers() {
             kernels::softmax(given[0].clone().reshape([batch, heads, head_dim, slots]))
         });
     }
+    // More rows than there can be workgroups in one dimension.
+    let rows = 66_000;
+    compare("many rows", &[3 * rows], FloatDType::F32, &|given| {
+        kernels::softmax(given[0].clone().reshape([1, 1, rows, 3]))
+    });
+    compare("many rows", &[3 * rows, 3], FloatDType::F32, &|given| {
+        kernels::layer_normed(given[0].clone().reshape([rows, 3]), given[1].clone(), None, 1e-6)
+    });
 }
 
 /// More tensors than one launch sums the squares of, of several shapes.
@@ -309,7 +316,9 @@ fn a_step_takes_few_launches() {
     steps(&mut trainer, &device, 1);
     trainer.gather(loss(&trainer.working(), &device, 1));
     let tensors = 10;
-    let update = launches(|| drop(trainer.update().expect("a step")));
+    let update = launches(|| {
+        trainer.update().expect("a step");
+    });
     // Adam and the average for each tensor, and the squares of six tensors at a time.
     assert_eq!(update, 2 * tensors + 2, "launches of an update of {tensors} tensors");
 

@@ -337,7 +337,7 @@ impl Optimizer for Adam {
         let Asked { decay, factor, .. } = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let keep = if self.group.decay { 1.0 - rate * decay * self.group.rate } else { 1.0 };
         let (rate, state) = (rate * self.group.rate, state.map(|moments| moments.0));
-        if gpu::runs(&weights) {
+        if gpu::updates(&weights) && gpu::updates(&grad) {
             let momentum = state.map(|state| state.momentum);
             let (weights, momentum) = self.on_gpu(weights, grad, momentum, [rate, keep, factor]);
             return (weights, Some(Moments(AdamWState { momentum })));

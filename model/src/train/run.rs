@@ -255,9 +255,11 @@ impl ModuleVisitor for Norms<'_> {
 impl Norms<'_> {
     /// Reads all of them at once.
     fn read(self) -> Result<Vec<f64>> {
-        let Some(first) = self.flat.first() else { return Ok(Vec::new()) };
+        if self.flat.is_empty() {
+            return Ok(Vec::new());
+        }
         let count = self.flat.len();
-        let squares = if gpu::runs(first) {
+        let squares = if self.flat.iter().all(gpu::updates) {
             gpu::square_sums(self.flat)
         } else {
             let sums = self.flat.into_iter().map(|grad| grad.square().sum()).collect();
@@ -295,9 +297,12 @@ struct Blend {
 impl ModuleMapper for Blend {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(towards) = self.towards.remove::<D>(param.id) else { return param };
-        param.map(|average| match gpu::runs(&average) {
-            true => gpu::approach(average, towards, self.keep as f32),
-            false => average * self.keep + towards * (1.0 - self.keep),
+        param.map(|average| {
+            if gpu::updates(&average) && gpu::updates(&towards) {
+                gpu::approach(average, towards, self.keep as f32)
+            } else {
+                average * self.keep + towards * (1.0 - self.keep)
+            }
         })
     }
 }

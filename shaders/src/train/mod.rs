@@ -2,8 +2,8 @@
 //! out.
 //!
 //! Everything here takes tensors on wgpu, without autodiff ([`runs`]); the gradients that go with it are functions of their
-//! own. Tensors of a call have the same storage type. Sums are kept in f32. What runs elsewhere is in plain tensor
-//! operations, beside the callers.
+//! own. Tensors of a call have the same storage type; an update takes f32 alone ([`updates`]). Sums are kept in f32. What runs
+//! elsewhere is in plain tensor operations, beside the callers.
 
 mod group_norm;
 mod row_norm;
@@ -15,7 +15,7 @@ pub use group_norm::{GroupNorm, group_norm, group_norm_gradients};
 pub use row_norm::{RowNorm, row_norm, row_norm_gradients};
 pub use transformer::{rotate, softmax, softmax_gradient, swiglu, swiglu_gradients};
 pub use unfold::{Reads, fold, unfold};
-pub use update::{AdamStep, adam, approach, square_sums};
+pub use update::{AdamStep, adam, approach, square_sums, updates};
 
 use burn::backend::Cube;
 use burn::tensor::{DType, Shape, Tensor};
@@ -29,7 +29,7 @@ const THREADS: usize = 256;
 /// wgpu's limit on workgroups in one dimension.
 const MAX_WORKGROUPS: usize = 65_535;
 
-/// Whether the functions here take this tensor: of f32, or f16 where that is not said otherwise.
+/// Whether the functions here take this tensor, of f32 or f16.
 pub fn runs<const D: usize>(tensor: &Tensor<D>) -> bool {
     matches!(tensor.dtype(), DType::F32 | DType::F16) && tensor.clone().try_into_primitive::<Cube>().is_ok()
 }

@@ -6,6 +6,11 @@ use burn_wgpu::CubeTensor;
 
 use super::{Kernel, THREADS, launch, launch_on, numbers, room, tensor};
 
+/// Whether the functions of an update take this tensor, of f32.
+pub fn updates<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && super::runs(tensor)
+}
+
 /// The parts that a sum of squares is in. Each tensor's are 256 bytes from the next one's, as bindings have to be.
 const PARTS: usize = 64;
 /// Tensors whose squares one launch sums: with the sums and the sizes they are the eight buffers that any device can bind.
@@ -14,7 +19,7 @@ const AT_ONCE: usize = 6;
 /// The sums of squares of tensors of f32, each in parts that are still to be added up: `[tensors, parts]`.
 ///
 /// # Panics
-/// If there is no tensor, or one that is not [taken here](super::runs).
+/// If there is no tensor, or one that is not [taken here](updates).
 pub fn square_sums(tensors: Vec<Tensor<1>>) -> Tensor<2> {
     let tensors: Vec<_> = tensors.into_iter().map(single).collect();
     let sums = room(&tensors[0], [tensors.len(), PARTS]);
@@ -62,7 +67,7 @@ pub struct AdamStep {
 /// A step of AdamW (Loshchilov and Hutter, arXiv 1711.05101), all in f32: the weights and the two moments after it.
 ///
 /// # Panics
-/// If the shapes differ, or a tensor is not [taken here](super::runs).
+/// If the shapes differ, or a tensor is not [taken here](updates).
 pub fn adam<const D: usize>(
     weights: Tensor<D>,
     gradient: Tensor<D>,
@@ -88,7 +93,7 @@ pub fn adam<const D: usize>(
 /// An average in f32, moved towards the newest numbers by what `keep` leaves.
 ///
 /// # Panics
-/// If the shapes differ, or a tensor is not [taken here](super::runs).
+/// If the shapes differ, or a tensor is not [taken here](updates).
 pub fn approach<const D: usize>(average: Tensor<D>, newest: Tensor<D>, keep: f32) -> Tensor<D> {
     assert!(average.dims() == newest.dims(), "an average of {:?} and {:?}", average.dims(), newest.dims());
     let (average, newest) = (own(average), single(newest));

@@ -6,7 +6,8 @@ alias elem = {{ elem }};
 
 const THREADS: u32 = 256u;
 
-// The number of a workgroup: there may be more of them than fit one dimension.
+// The number of a workgroup: there may be more of them than fit one dimension, and then some beyond the last. Where they
+// have to wait for one another none may return early: those beyond do the last one's work again.
 fn numbered(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {
     return workgroup.y * workgroups.x + workgroup.x;
 }

@@ -15,12 +15,9 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let index = numbered(workgroup, workgroups);
-    let row = index / call.chunks;
     let groups = call.channels / call.group;
-    if row >= call.batch * groups {
-        return;
-    }
+    let index = min(numbered(workgroup, workgroups), call.batch * groups * call.chunks - 1u);
+    let row = index / call.chunks;
     let of_row = statistics_of(row);
     let count = call.group * call.pixels;
     var part = vec2<f32>(0.0);

@@ -14,11 +14,8 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let index = numbered(workgroup, workgroups);
+    let index = min(numbered(workgroup, workgroups), call.batch * call.channels * call.channel_parts - 1u);
     let plane = index / call.channel_parts;
-    if plane >= call.batch * call.channels {
-        return;
-    }
     let of_row = statistics_of(plane / call.group);
     let channel = plane % call.channels;
     let part = part_of(index, call.pixels, call.channel_parts);

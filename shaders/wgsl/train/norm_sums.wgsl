@@ -10,10 +10,8 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let index = numbered(workgroup, workgroups);
-    if index >= call.batch * (call.channels / call.group) * call.parts {
-        return;
-    }
+    let count = call.batch * (call.channels / call.group) * call.parts;
+    let index = min(numbered(workgroup, workgroups), count - 1u);
     let part = part_of(index, call.group * call.pixels, call.parts);
     var sum = 0.0;
     for (var at = part.x + lane; at < part.y; at += THREADS) {

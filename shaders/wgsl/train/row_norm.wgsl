@@ -14,18 +14,15 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row = numbered(workgroup, workgroups);
-    if row >= call.rows {
-        return;
-    }
+    let row = min(numbered(workgroup, workgroups), call.rows - 1u);
     let first = row * call.width;
-    var mean = 0.0;
-    if call.centred != 0u {
-        var sum = 0.0;
-        for (var at = lane; at < call.width; at += THREADS) {
-            sum += f32(x[first + at]);
-        }
-        mean = total(lane, vec2<f32>(sum, 0.0)).x / f32(call.width);
+    var sum = 0.0;
+    for (var at = lane; at < call.width; at += THREADS) {
+        sum += f32(x[first + at]);
+    }
+    var mean = total(lane, vec2<f32>(sum, 0.0)).x / f32(call.width);
+    if call.centred == 0u {
+        mean = 0.0;
     }
     var squares = 0.0;
     for (var at = lane; at < call.width; at += THREADS) {

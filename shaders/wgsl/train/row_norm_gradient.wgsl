@@ -13,10 +13,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row = numbered(workgroup, workgroups);
-    if row >= call.rows {
-        return;
-    }
+    let row = min(numbered(workgroup, workgroups), call.rows - 1u);
     let first = row * call.width;
     let of_row = statistics[row];
     var sum = vec2<f32>(0.0);

@@ -26,10 +26,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row = numbered(workgroup, workgroups);
-    if row >= call.rows {
-        return;
-    }
+    let row = min(numbered(workgroup, workgroups), call.rows - 1u);
     let first = row * call.width;
     var highest = -3.0e38;
     for (var at = lane; at < call.width; at += THREADS) {
