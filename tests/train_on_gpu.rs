@@ -158,9 +158,8 @@ fn transformers() {
             let [gate, x] = [0, 1].map(|index| given[index].clone().reshape([batch, slots, heads * head_dim]));
             kernels::swiglu(gate, x)
         });
-        let shaped = |given: &[Tensor<1>]| {
-            [0, 1, 2].map(|index| given[index].clone().reshape([batch, heads, slots, head_dim]))
-        };
+        let shaped =
+            |given: &[Tensor<1>]| [0, 1, 2].map(|index| given[index].clone().reshape([batch, heads, slots, head_dim]));
         compare("attention", &[count; 3], kind, &|given| {
             kernels::attention(shaped(given), &mask(&given[0].device()), 0.0)
         });
@@ -188,7 +187,10 @@ fn layers(device: &Device) -> Vec<Linear> {
 fn loss(model: &[Linear], device: &Device, step: usize) -> Tensor<1> {
     let each = model.iter().zip(1..).map(|(layer, number)| {
         let width = layer.weight.dims()[0];
-        let x = Tensor::<2>::from_data(normal(6 * width, 10 * number + step as u64).reshape([6, width]).into_data(), device);
+        let x = Tensor::<2>::from_data(
+            normal(6 * width, 10 * number + step as u64).reshape([6, width]).into_data(),
+            device,
+        );
         (layer.forward(x) - 0.3).square().mean() * number as f32
     });
     each.reduce(|sum, part| sum + part).expect("layers")
