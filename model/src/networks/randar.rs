@@ -531,7 +531,7 @@ impl Network for RandArNetwork {
         run.pass = Some(pass);
         self.run = Some(run);
         let asked = hidden.slice(s![.., known.., ..]);
-        Ok(self.weights.logits(asked))
+        Ok(self.weights.trunk.predictions(asked))
     }
 
     fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()> {
