@@ -343,6 +343,11 @@ impl Rope {
         Tensor::cat(vec![every_other(&self.cos), every_other(&self.sin)], 2)
     }
 
+    /// Rows of the table: one for each site and one for the class token.
+    pub(crate) fn rows(&self) -> usize {
+        self.cos.dims()[0]
+    }
+
     /// The angles of some rows of the table: `rows` is `[batch, slots]`, and 0 is the class token's row.
     pub fn at(&self, rows: Tensor<2, Int>) -> Angles {
         let [batch, slots] = rows.dims();
