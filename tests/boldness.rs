@@ -14,13 +14,14 @@ use andamento_model::lattice::{Grid, Lattice, Site, Token};
 use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::{MODELS, Model};
 use andamento_model::order::arrange;
-use andamento_model::paint::{Event, Painting, Request, paint};
+use andamento_model::paint::{Request, paint};
 use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::plan::Plan;
 use andamento_model::sample::{Draw, Guidance, Made, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::seam::Seam;
 use andamento_model::turn::Turns;
+use andamento_tests::run_through;
 use egui::{Key, Modifiers, PointerButton, Pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
@@ -349,12 +350,6 @@ fn request(width: u32, height: u32, boldness: Boldness) -> Request {
     }
 }
 
-fn run(painting: &mut Painting<'_>) -> Picture {
-    let last = painting.map(|event| event.expect("goes on")).last();
-    let Some(Event::Done(picture)) = last else { panic!("it ends with the picture") };
-    picture
-}
-
 /// Several frames, each with its part of the layer. What was made can be written down, read, shown and made again, and gone on
 /// with; with another layer from the middle on as well.
 #[test]
@@ -366,7 +361,7 @@ fn a_layer_is_felt_through_several_frames_and_written_down() {
     let painted = Boldness::new(layer(width, height, 128, &halves));
     let asked = request(width, height, painted);
     let mut painting = paint(&mut model, &asked, &[]).expect("starts");
-    let picture = run(&mut painting);
+    let picture = run_through(&mut painting);
     assert!(painting.legs().len() > 1, "several frames");
     let levels = asked.boldness.layer().expect("it is painted");
     let (mut calm, mut bold) = (0, 0);
@@ -396,13 +391,13 @@ fn a_layer_is_felt_through_several_frames_and_written_down() {
         "the same request, other tokens"
     );
     let mut painting = paint(&mut model, &asked, &steps[..steps.len() / 2]).expect("starts");
-    assert!(run(&mut painting) == picture, "gone on with in the middle");
+    assert!(run_through(&mut painting) == picture, "gone on with in the middle");
     drop(painting);
 
     // Cleared after three steps: a turn says with which layer these were made.
     let cleared = Request { boldness: Boldness::default(), ..asked.clone() };
     let mut painting = paint(&mut model, &cleared, &steps[..3]).expect("starts");
-    run(&mut painting);
+    run_through(&mut painting);
     let branched = painting.steps().to_vec();
     assert_eq!(tokens(&branched[..3]), tokens(&steps[..3]));
     assert!(branched[3..].iter().flat_map(|step| &step.made).all(|made| made.boldness == 1.0));
@@ -427,7 +422,7 @@ fn beside_the_frame_it_changes_nothing() {
     plain.mask = Mask::new(3 * side, side);
     plain.mask.fill_rect(Rect::new(8, 8, 40, 40), 255);
     let mut painting = paint(&mut model, &plain, &[]).expect("starts");
-    let (picture, steps) = (run(&mut painting), painting.steps().to_vec());
+    let (picture, steps) = (run_through(&mut painting), painting.steps().to_vec());
     let seen = painting.frame().rect;
     drop(painting);
     let beside = Rect::new(seen.right(), 0, 3 * side - seen.right() as u32, side);
@@ -435,7 +430,7 @@ fn beside_the_frame_it_changes_nothing() {
     let painted = Request { boldness: Boldness::new(level), ..plain };
     assert!(!painted.boldness.is_neutral());
     let mut painting = paint(&mut model, &painted, &[]).expect("starts");
-    assert!(run(&mut painting) == picture && painting.steps() == steps);
+    assert!(run_through(&mut painting) == picture && painting.steps() == steps);
 }
 
 /// VAR mixes codes in its smooth mode, which are not written down: a replay mixes them again, as boldly as before.
@@ -460,7 +455,7 @@ fn mixtures_are_as_bold_as_is_painted() {
     let mut pictures = Vec::new();
     for request in [asked(Boldness::default()), asked(half)] {
         let mut painting = paint(&mut model, &request, &[]).expect("starts");
-        let picture = run(&mut painting);
+        let picture = run_through(&mut painting);
         let source = Source::Blank { width: side, height: side };
         let ledger = painting.ledger("scenes-var", "hash", source).expect("a ledger");
         drop(painting);

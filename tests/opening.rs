@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use andamento::command::{Adjustment, Command, Dialog, Selection, Tool, View};
 use andamento::document::Document;
 use andamento::editor::Editor;
+use andamento::errands::{Errand, Errands};
 use andamento::files::project::{self, Snapshot};
 use andamento::history::History;
 use andamento::ui::{App, StartOptions};
@@ -337,4 +338,22 @@ proptest! {
         }
         prop_assert!(editor.document.picture == editor.history.entries()[at].document.picture);
     }
+}
+
+/// Whoever waits for something that broke off is told, instead of waiting for ever.
+#[test]
+fn what_breaks_off_beside_the_window_is_told() {
+    let errands = Errands::new(Arc::new(|| {}));
+    let document = Document::new(Picture::new(RgbImage::new(8, 8).into()), "small.png", None);
+    errands.select("Wand", &document, Combine::Add, |_| panic!("a mishap"));
+    let deadline = Instant::now() + PATIENCE;
+    let done = loop {
+        if let Some(done) = errands.done().next() {
+            break done;
+        }
+        assert!(Instant::now() < deadline, "nobody tells");
+        sleep(Duration::from_millis(5));
+    };
+    let Errand::Selected { label: "Wand", selection: Err(error), .. } = done else { panic!("another errand") };
+    assert!(error.to_string().contains("a mishap"), "{error}");
 }

@@ -13,11 +13,12 @@ use andamento_model::lattice::{Grid, Lattice, Site};
 use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::{Card, MODELS, Model};
 use andamento_model::order::{Course, OrderPath, Stroke};
-use andamento_model::paint::{Event, Painting, Request, paint};
+use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::seam::Seam;
+use andamento_tests::run_through;
 use egui::{Key, Modifiers, PointerButton, Pos2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
@@ -186,12 +187,6 @@ fn request(width: u32, height: u32, painted: OrderPath) -> Request {
     }
 }
 
-fn run(painting: &mut Painting<'_>) -> Picture {
-    let last = painting.map(|event| event.expect("goes on")).last();
-    let Some(Event::Done(picture)) = last else { panic!("it ends with the picture") };
-    picture
-}
-
 /// The path runs through several frames: in each, steps of several tokens make what lies on it first, in its sequence. What
 /// was made can be written down, read and made again.
 #[test]
@@ -204,7 +199,7 @@ fn a_run_follows_the_path_through_several_frames() {
     let line = stroke(12.0, &[(width as f32 - 2.0, middle), (2.0, middle)], false);
     let request = request(width, height, path(vec![line]));
     let mut painting = paint(&mut model, &request, &[]).expect("starts");
-    let picture = run(&mut painting);
+    let picture = run_through(&mut painting);
     assert!(painting.legs().len() > 1, "several frames");
     let mut on_path = 0;
     for leg in painting.legs() {
@@ -227,11 +222,11 @@ fn a_run_follows_the_path_through_several_frames() {
     assert!(again.replay(&mut model, &request.picture).expect("replays") == picture, "the replay is another picture");
     let request_again = again.request(request.picture.clone()).expect("a request");
     let mut painting = paint(&mut model, &request_again, &[]).expect("starts");
-    assert!(run(&mut painting) == picture && painting.steps() == steps, "the same request, other tokens");
+    assert!(run_through(&mut painting) == picture && painting.steps() == steps, "the same request, other tokens");
     drop(painting);
     // Gone on with in the middle it comes to the same.
     let mut painting = paint(&mut model, &request, &steps[..steps.len() / 2]).expect("starts");
-    assert!(run(&mut painting) == picture);
+    assert!(run_through(&mut painting) == picture);
     drop(painting);
     let without = Request { path: Arc::default(), ..request };
     let mut painting = paint(&mut model, &without, &[]).expect("starts");
@@ -249,7 +244,7 @@ fn earlier_ledgers_are_read() {
     let mut request = request(side, side, OrderPath::default());
     request.schedule = Schedule::Cosine { steps: 3 };
     let mut painting = paint(&mut model, &request, &[]).expect("starts");
-    let picture = run(&mut painting);
+    let picture = run_through(&mut painting);
     let source = Source::Blank { width: side, height: side };
     let ledger = painting.ledger("scenes-randar", "hash", source).expect("a ledger").to_json().expect("writes");
     drop(painting);

@@ -14,12 +14,13 @@ use andamento_model::frame::Extent;
 use andamento_model::lattice::{Site, Token};
 use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::{Card, MODELS, Model};
-use andamento_model::paint::{Event, Request, paint};
+use andamento_model::paint::{Request, paint};
 use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::sample::{Draw, Guidance, LIKELIEST, Likeliest, Made, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::seam::Seam;
 use andamento_model::turn::{Choice, Turns};
+use andamento_tests::run_through;
 use egui::{Key, PointerButton};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
@@ -122,9 +123,7 @@ fn a_ledger_retraces_what_was_chosen_by_hand() {
     };
     let mut run = |request: &Request, earlier: &[Step]| {
         let mut painting = paint(&mut model, request, earlier).expect("starts");
-        let Some(Event::Done(done)) = painting.by_ref().map(|event| event.expect("goes on")).last() else {
-            panic!("it ends with the picture")
-        };
+        let done = run_through(&mut painting);
         let source = Source::Blank { width: side, height: side };
         let ledger = painting.ledger("scenes-randar", "hash", source).expect("a ledger");
         (painting.steps().to_vec(), done, ledger)

@@ -9,12 +9,13 @@ use andamento_model::frame::{Extent, Frame};
 use andamento_model::lattice::{Site, Token};
 use andamento_model::ledger::{Ledger, Source};
 use andamento_model::library::{MODELS, Model};
-use andamento_model::paint::{Event, Painting, Request, paint};
+use andamento_model::paint::{Event, Request, paint};
 use andamento_model::picture::{Mask, Picture, Rect};
 use andamento_model::sample::{Guidance, Sampling};
 use andamento_model::schedule::Schedule;
 use andamento_model::seam::Seam;
 use andamento_model::train::{HELD_OUT, scenes};
+use andamento_tests::run_through;
 use image::{ColorType, DynamicImage, Rgb, RgbImage};
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -44,12 +45,6 @@ fn request(picture: Picture, mask: Mask, class: u32, steps: usize, seam: Seam) -
         schedule: Schedule::Cosine { steps },
         knobs,
     }
-}
-
-fn done(painting: &mut Painting<'_>) -> Picture {
-    let last = painting.map(|event| event.expect("goes on")).last();
-    let Some(Event::Done(picture)) = last else { panic!("it ends with the picture") };
-    picture
 }
 
 /// A picture with fine structure, light and shade, and noise, as a camera makes them.
@@ -122,7 +117,7 @@ fn the_edge_of_the_mask_is_not_seen() {
         let mut means_here = [step(picture, &mask).0; 3];
         for (index, seam) in [(1, Seam::default()), (2, Seam::PLAIN)] {
             let asked = request(Picture::new(picture.clone().into()), mask.clone(), *class as u32, 12, seam);
-            let result = done(&mut paint(&mut model, &asked, &[]).expect("starts"));
+            let result = run_through(&mut paint(&mut model, &asked, &[]).expect("starts"));
             means_here[index] = step(&result.to_rgb8(), &mask).0;
         }
         let count = step(picture, &mask).1 as f64;
@@ -289,7 +284,7 @@ fn several_passes_are_one_run() {
     assert!(again.replay(&mut model, &picture).expect("replays") == finished, "the replay is another picture");
     let request_again = again.request(picture.clone()).expect("a request");
     assert!(
-        done(&mut paint(&mut model, &request_again, &[]).expect("starts")) == finished,
+        run_through(&mut paint(&mut model, &request_again, &[]).expect("starts")) == finished,
         "made again, it is another one"
     );
     let cut = ledger.to_json().expect("writes").replace(&format!("\"passes\": {}", outline.passes), "\"passes\": 99");
@@ -308,7 +303,7 @@ fn several_passes_are_one_run() {
         let mut painting = paint(&mut model, &asked, &steps[..so_far]).expect("goes on");
         assert_eq!(painting.steps(), &steps[..so_far]);
         let kept = painting.kept().expect("what was made").to_rgb8();
-        let result = done(&mut painting);
+        let result = run_through(&mut painting);
         assert!(tokens(painting.steps()) == tokens(&steps), "after {so_far} steps: other tokens");
         assert!(result == finished, "after {so_far} steps");
         assert!(kept != old, "a stopped run keeps what was made");
@@ -358,7 +353,7 @@ fn passes_meet_where_both_have_seen_what_is_there() {
             let (passes, _) = asked.passes(&model.lattice(), model.card.stride()).expect("passes");
             let lines = lines(&passes);
             assert!(lines.len() > 1);
-            let result = done(&mut paint(&mut model, &asked, &[]).expect("starts")).to_rgb8();
+            let result = run_through(&mut paint(&mut model, &asked, &[]).expect("starts")).to_rgb8();
             if let Some(folder) = std::env::var_os("ANDAMENTO_JOINS") {
                 let name = format!("{class}-{overlap}.png");
                 result.save(std::path::Path::new(&folder).join(name)).expect("a file");
@@ -382,7 +377,7 @@ fn growing_makes_more_tokens_and_changes_no_more_pixels() {
         let asked = request(Picture::new(scene.clone().into()), mask.clone(), 8, 4, Seam { grow, ..Seam::default() });
         let mut painting = paint(model, &asked, &[]).expect("starts");
         let masked = painting.plan().masked();
-        let new = done(&mut painting).to_rgb8();
+        let new = run_through(&mut painting).to_rgb8();
         let same = |x: u32, y: u32| mask.get(x, y) > 0 || scene.get_pixel(x, y) == new.get_pixel(x, y);
         assert!((0..128).all(|y| (0..128).all(|x| same(x, y))), "grown by {grow}");
         masked

@@ -22,6 +22,7 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::FloatDType;
 use image::RgbImage;
+use safetensors::SafeTensors;
 
 use crate::folder::Folder;
 use crate::recipes::{MULTI_SCALE_VQ, RANDAR, TINY, VAR, VQ, pictures, tiny};
@@ -137,6 +138,45 @@ fn training_may_begin_with_trained_weights() {
             assert!(error.contains(names) && error.contains("config.json"), "{error}");
         }
         fs::remove_dir_all(place.0.join("again")).expect("removed");
+    }
+}
+
+/// Pictures keep their codes: of all tensors those alone change that make pixels of codes.
+#[test]
+fn a_decoder_is_trained_alone() {
+    let place = Folder::new("decoder");
+    pictures(&place.0);
+    let keeps = |line: &&str| !line.contains("restart_after");
+    for (recipe, rest) in [("vq", VQ), ("multi-scale-vq", MULTI_SCALE_VQ)] {
+        let text = tiny(recipe, 2, rest).replace("steps = 50", "steps = 6");
+        place.write(&format!("{recipe}/train.toml"), &text);
+        place.train(&format!("{recipe}/train.toml")).expect("it trains");
+        let alone = text.lines().filter(keeps).collect::<Vec<_>>().join("\n");
+        let alone = alone.replace("[method.vqgan]", "[method.vqgan]\ndecoder_only = true");
+        place.write("alone/train.toml", format!("init = \"../{recipe}/model\"\n{alone}"));
+        place.train("alone/train.toml").expect("it trains");
+        let files =
+            [recipe, "alone"].map(|of| fs::read(place.0.join(of).join("model/weights.safetensors")).expect("a file"));
+        let [before, after] = files.each_ref().map(|file| SafeTensors::deserialize(file).expect("tensors"));
+        for (name, tensor) in before.tensors() {
+            let same = tensor.data() == after.tensor(&name).expect("the same names").data();
+            let decodes = name.starts_with("decoder.") || name.starts_with("post_quant_conv.");
+            // How often codes are taken is counted, not trained.
+            assert!(same || decodes || name.ends_with("ema_vocab_hit_SV"), "{recipe}: {name} has changed");
+            let ends = ["decoder.conv_in.weight", "decoder.conv_out.weight", "post_quant_conv.weight"];
+            assert!(!same || !ends.contains(&name.as_str()), "{recipe}: {name} is as it was");
+        }
+        let restarting = format!(
+            "init = \"../{recipe}/model\"\n{}",
+            alone.replace("decoder_only", "restart_after = 9\ndecoder_only")
+        );
+        for (text, names) in [(alone, "init"), (restarting, "restart_after")] {
+            fs::remove_dir_all(place.0.join("alone")).expect("removed");
+            place.write("alone/train.toml", &text);
+            let error = place.train("alone/train.toml").expect_err(names).to_string();
+            assert!(error.contains(names), "{error}");
+        }
+        fs::remove_dir_all(place.0.join("alone")).expect("removed");
     }
 }
 

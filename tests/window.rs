@@ -1,5 +1,6 @@
 //! The window, driven through its accessible names: the mask, the controls, a whole run, the history.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::sleep;
@@ -49,6 +50,30 @@ fn click(window: &mut Harness<'_, App>, label: &str) {
 
 fn bytes(picture: &Picture) -> Vec<u8> {
     picture.image().as_bytes().to_vec()
+}
+
+/// On all cores, what a model computes gives way to the window.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_worker_gives_way_to_the_window() {
+    let _window = window(None);
+    let niceness = |task: fs::DirEntry| {
+        let read = |what| fs::read_to_string(task.path().join(what)).ok();
+        let is_worker = read("comm")?.trim() == "andamento-worke";
+        // After the name, which ends with a bracket, it is the seventeenth field.
+        let stat = read("stat").filter(|_| is_worker)?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse::<i32>().ok()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let gives_way = || {
+        let tasks = fs::read_dir("/proc/self/task").expect("threads").flatten();
+        let workers: Vec<i32> = tasks.filter_map(niceness).collect();
+        !workers.is_empty() && workers.iter().all(|niceness| *niceness >= 10)
+    };
+    while !gives_way() {
+        assert!(Instant::now() < deadline, "a worker is as urgent as the window");
+        sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Reading and writing files, changing large masks and putting pictures together beside the window, which goes on meanwhile.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::thread;
 
-use andamento_model::checkpoint::import::{Options, has_both_weights, import};
+use andamento_model::checkpoint::import::{Options, Progress, has_both_weights, import};
 use andamento_model::library::imported::Shelf;
 use andamento_model::picture::{Combine, Mask, Picture};
 use andamento_model::{Error, Result};
@@ -18,7 +19,7 @@ use crate::files::project::{self, Snapshot};
 use crate::history::State;
 use crate::models::today;
 use crate::preferences::Preferences;
-use crate::worker::Waker;
+use crate::worker::{Waker, broken};
 
 /// What was opened.
 pub enum Loaded {
@@ -90,8 +91,8 @@ pub enum Errand {
         label: &'static str,
         /// The number of the picture as it was opened.
         original_id: u64,
-        /// What was selected.
-        selection: Mask,
+        /// What was selected, or why that cannot be told.
+        selection: Result<Mask>,
         /// How it changes the mask.
         how: Combine,
     },
@@ -103,15 +104,15 @@ pub enum Errand {
         radius: u32,
         /// The number of the mask before.
         mask_id: u64,
-        /// The mask after.
-        mask: Mask,
+        /// The mask after, or why there is none.
+        mask: Result<Mask>,
     },
-    /// The picture with this number was put together.
+    /// The picture with this number was put together, or not.
     Unpacked {
         /// The number.
         id: u64,
         /// The picture, at hand.
-        picture: Picture,
+        picture: Result<Picture>,
     },
     /// The preferences were written, or not.
     PreferencesKept(Result<()>),
@@ -144,13 +145,13 @@ impl Errands {
 
     /// Opens a picture or a project.
     pub fn open(&self, path: PathBuf) {
-        self.run(move || Errand::Opened(load(path)));
+        self.run(move || Errand::Opened(caught(|| load(path))));
     }
 
     /// The same, but asks first if it may be a mask for a canvas of this size.
     pub fn open_dropped(&self, path: PathBuf, size: (u32, u32)) {
         self.run(move || {
-            let loaded = load(path.clone());
+            let loaded = caught(|| load(path.clone()));
             let mask = matches!(&loaded, Ok(Loaded::Picture { document, .. })
                 if !document.picture.color().has_color()
                     && (document.picture.width(), document.picture.height()) == size);
@@ -161,7 +162,8 @@ impl Errands {
     /// Writes the document.
     pub fn write(&self, order: Order) {
         self.run(move || {
-            let result = export::write(&order.path, &order.snapshot, order.format, order.metadata, &order.shelf);
+            let Order { path, snapshot, format, metadata, shelf, .. } = &order;
+            let result = caught(|| export::write(path, snapshot, *format, *metadata, shelf));
             Errand::Saved { order: Box::new(order), result }
         });
     }
@@ -169,20 +171,20 @@ impl Errands {
     /// Reads what another window left behind.
     pub fn recover(&self, orphan: Orphan) {
         self.run(move || {
-            let snapshot = project::open_folder(&orphan.folder);
+            let snapshot = caught(|| project::open_folder(&orphan.folder));
             Errand::Recovered(snapshot.map(|snapshot| (orphan, Box::new(snapshot))))
         });
     }
 
     /// Copies a picture to the clipboard.
     pub fn copy(&self, picture: Picture) {
-        self.run(move || Errand::Copied(clipboard::copy(&picture.unpacked())));
+        self.run(move || Errand::Copied(caught(|| clipboard::copy(&picture.unpacked()))));
     }
 
     /// Opens what is on the clipboard.
     pub fn paste(&self) {
         self.run(|| {
-            Errand::Opened(clipboard::paste().and_then(|pasted| match pasted {
+            Errand::Opened(caught(|| match clipboard::paste()? {
                 Pasted::Picture(picture) => {
                     let document = Box::new(Document::new(picture, "clipboard.png", None));
                     Ok(Loaded::Picture { document, remarks: Vec::new() })
@@ -203,13 +205,13 @@ impl Errands {
 
     /// Reads a mask file for a canvas of this size.
     pub fn read_mask(&self, path: PathBuf, (width, height): (u32, u32)) {
-        self.run(move || Errand::MaskRead(Mask::open_for(&path, width, height)));
+        self.run(move || Errand::MaskRead(caught(|| Mask::open_for(&path, width, height))));
     }
 
     /// Writes the mask.
     pub fn write_mask(&self, mask: Mask, path: PathBuf) {
         self.run(move || {
-            let result = mask.png_bytes().and_then(|bytes| save_atomically(&path, &bytes));
+            let result = caught(|| save_atomically(&path, &mask.png_bytes()?));
             Errand::MaskWritten { path, result }
         });
     }
@@ -223,25 +225,30 @@ impl Errands {
         selection: impl FnOnce(&Picture) -> Mask + Send + 'static,
     ) {
         let (picture, original_id) = (document.picture.clone(), document.original_id);
-        self.run(move || Errand::Selected { label, original_id, selection: selection(&picture.unpacked()), how });
+        self.run(move || {
+            let selection = caught(|| Ok(selection(&picture.unpacked())));
+            Errand::Selected { label, original_id, selection, how }
+        });
     }
 
     /// Moves or softens the edges of the document's mask.
     pub fn adjust(&self, document: &Document, adjustment: Adjustment, radius: u32) {
         let (mask, mask_id) = (document.mask.clone(), document.mask_id);
         self.run(move || {
-            let mask = match adjustment {
-                Adjustment::Grow => mask.grown(radius),
-                Adjustment::Shrink => mask.shrunk(radius),
-                Adjustment::Feather => mask.feathered(radius),
-            };
+            let mask = caught(|| {
+                Ok(match adjustment {
+                    Adjustment::Grow => mask.grown(radius),
+                    Adjustment::Shrink => mask.shrunk(radius),
+                    Adjustment::Feather => mask.feathered(radius),
+                })
+            });
             Errand::Adjusted { adjustment, radius, mask_id, mask }
         });
     }
 
     /// Puts the picture with this number together. Returns whether that has begun.
     pub fn unpack(&self, id: u64, picture: Picture) -> bool {
-        self.run(move || Errand::Unpacked { id, picture: picture.unpacked() })
+        self.run(move || Errand::Unpacked { id, picture: caught(|| Ok(picture.unpacked())) })
     }
 
     /// Imports checkpoints into the library, one after the other: with averaged weights where a file has both kinds, or
@@ -258,15 +265,16 @@ impl Errands {
                 let averaged = averaged == Some(true) && has_both(&file);
                 let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let mut told = None;
-                let outcome = import(&file, &shelf, &Options { averaged, date: today() }, &mut |progress| {
+                let mut tell = |progress: Progress<'_>| {
                     let share = (progress.done * 100).checked_div(progress.total).unwrap_or(100);
                     if told != Some((progress.what.to_owned(), share)) {
                         told = Some((progress.what.to_owned(), share));
                         let _gone = outbox.send(Errand::Importing(format!("{name}: {}, {share} %", progress.what)));
                         wake();
                     }
-                });
-                match outcome {
+                };
+                let options = Options { averaged, date: today() };
+                match caught(|| import(&file, &shelf, &options, &mut tell)) {
                     Ok(records) => ids.extend(records.into_iter().map(|record| record.id)),
                     Err(error) => refused.push(error),
                 }
@@ -277,7 +285,7 @@ impl Errands {
 
     /// Writes the preferences.
     pub fn keep_preferences(&self, preferences: Preferences, file: PathBuf) {
-        self.run(move || Errand::PreferencesKept(preferences.write(&file)));
+        self.run(move || Errand::PreferencesKept(caught(|| preferences.write(&file))));
     }
 
     /// What was done since the last call.
@@ -289,7 +297,7 @@ impl Errands {
         let (outbox, wake) = (self.outbox.clone(), self.wake.clone());
         let thread = thread::Builder::new().name("andamento-files".into());
         let started = thread.spawn(move || {
-            let _gone = outbox.send(errand());
+            let _gone = outbox.send(caught(|| Ok(errand())).unwrap_or_else(Errand::Complaint));
             wake();
         });
         started
@@ -297,6 +305,12 @@ impl Errands {
             .map_err(|error| self.outbox.send(Errand::Complaint(error)))
             .is_ok()
     }
+}
+
+/// What was worked out; a panic becomes an error, so that nobody waits for ever.
+fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let remedy = "Try again; if it happens again, save what you have under another name and start Andamento again";
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(broken("files", panic.as_ref(), remedy)))
 }
 
 fn load(path: PathBuf) -> Result<Loaded> {

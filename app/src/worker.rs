@@ -30,6 +30,7 @@ use andamento_model::tokenizer::{Tokenizer, to_picture};
 use andamento_model::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use image::{RgbImage, Rgba, RgbaImage};
+use thread_priority::{ThreadPriority, set_current_thread_priority};
 
 use crate::document::{Leg, Track};
 use crate::editor::Spot;
@@ -48,6 +49,9 @@ const JOBS: usize = 64;
 
 /// So long a closing window waits for the thread to end, which looks up after every step.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How urgent it is what a model computes, from 0 to 99, where a thread of the window has 50: on Linux a niceness of 15.
+const URGENCY: u8 = 10;
 
 /// Events that may wait; the window takes all of them in every frame.
 const EVENTS: usize = 1024;
@@ -266,10 +270,14 @@ impl Worker {
         let (jobs, inbox) = bounded(JOBS);
         let (outbox, events) = bounded(EVENTS);
         let report = Outbox { outbox, wake };
+        // The threads that compute for this one. Another worker may have started them before.
+        let _there = rayon::ThreadPoolBuilder::new().start_handler(|_| give_way()).build_global();
         let thread = thread::Builder::new().name("andamento-worker".into());
         // Without a thread the inbox is dropped, and the first job reports it.
-        let _detached =
-            thread.spawn(move || Bench { source, model: None, inbox, later: VecDeque::new(), report }.work());
+        let _detached = thread.spawn(move || {
+            give_way();
+            Bench { source, model: None, inbox, later: VecDeque::new(), report }.work();
+        });
         Self { jobs, events }
     }
 
@@ -287,6 +295,13 @@ impl Worker {
     /// What was reported since the last call.
     pub fn events(&self) -> impl Iterator<Item = Event> {
         self.events.try_iter()
+    }
+}
+
+/// Lets the window go first where all cores are busy. Where the system refuses, all are alike.
+fn give_way() {
+    if let Ok(urgency) = URGENCY.try_into() {
+        let _refused = set_current_thread_priority(ThreadPriority::Crossplatform(urgency));
     }
 }
 
@@ -333,7 +348,10 @@ impl Bench {
                 _ => None,
             };
             let result = catch_unwind(AssertUnwindSafe(|| self.carry_out(job)));
-            let result = result.unwrap_or_else(|panic| Err(broken(panic.as_ref())));
+            let result = result.unwrap_or_else(|panic| {
+                let remedy = "Try again; if it happens again, start with --device cpu";
+                Err(broken("worker", panic.as_ref(), remedy))
+            });
             if let Err(error) = result {
                 self.report.send(Event::Failed { run, error });
             }
@@ -560,12 +578,8 @@ fn veiled(picture: &image::RgbImage, veil: &[u8]) -> RgbaImage {
 }
 
 /// A panic in words.
-fn broken(panic: &(dyn Any + Send)) -> Error {
+pub(crate) fn broken(place: &str, panic: &(dyn Any + Send), remedy: &str) -> Error {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason was given".into());
-    Error::device(
-        "worker",
-        format!("a step broke off ({text})"),
-        "Try again; if it happens again, start with --device cpu",
-    )
+    Error::device(place, format!("a step broke off ({text})"), remedy)
 }

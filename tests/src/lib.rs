@@ -5,6 +5,8 @@ pub mod formula;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use andamento_model::paint::{Event, Painting};
+use andamento_model::picture::Picture;
 use safetensors::{Dtype, SafeTensors};
 
 /// The folder of a family's goldens: in the repository, or under `ANDAMENTO_GOLDENS`.
@@ -24,6 +26,16 @@ pub fn goldens(family: &str) -> PathBuf {
 pub fn json(path: &Path) -> serde_json::Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Runs to the end, and returns the picture.
+///
+/// # Panics
+/// If it fails.
+pub fn run_through(painting: &mut Painting<'_>) -> Picture {
+    let last = painting.map(|event| event.expect("goes on")).last();
+    let Some(Event::Done(picture)) = last else { panic!("it ends with the picture") };
+    picture
 }
 
 /// One array of a golden file, as f32 whatever its type.

@@ -88,20 +88,23 @@ impl Editor {
             Errand::MaskRead(Err(error))
             | Errand::MaskWritten { result: Err(error), .. }
             | Errand::Copied(Err(error))
+            // It is not tried again: it would break off again, in every frame.
+            | Errand::Unpacked { picture: Err(error), .. }
             | Errand::Complaint(error) => self.complain(&error),
             Errand::Selected { label, original_id, selection, how } => {
                 self.waiting -= 1;
-                if original_id == self.document.original_id
-                    && let Err(error) = self.combine(label, &selection, how)
-                {
-                    self.complain(&error);
-                }
+                let is_same = original_id == self.document.original_id;
+                let outcome = selection.and_then(|it| if is_same { self.combine(label, &it, how) } else { Ok(()) });
+                outcome.unwrap_or_else(|error| self.complain(&error));
             }
             Errand::Adjusted { adjustment, radius, mask_id, mask } => {
                 self.waiting -= 1;
-                self.adjusted(adjustment, radius, mask_id, mask);
+                match mask {
+                    Ok(mask) => self.adjusted(adjustment, radius, mask_id, mask),
+                    Err(error) => self.complain(&error),
+                }
             }
-            Errand::Unpacked { id, picture } => self.take_unpacked(id, &picture),
+            Errand::Unpacked { id, picture: Ok(picture) } => self.take_unpacked(id, &picture),
             Errand::PreferencesKept(result) => self.preferences_kept(result),
             Errand::BothWeights(files) => {
                 self.importing = None;

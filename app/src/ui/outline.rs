@@ -18,26 +18,23 @@ pub(super) fn outline(mask: &Mask, area: Rect, step: u32) -> Vec<Vec<Pos2>> {
     // One ring of points outside closes what reaches the edge.
     let (cols, rows) = (area.width.div_ceil(step) + 2, area.height.div_ceil(step) + 2);
     let (left, top) = (area.x as u32, area.y as u32);
-    let on = |col: u32, row: u32| match (col.checked_sub(1), row.checked_sub(1)) {
-        (Some(col), Some(row)) if col + 2 < cols && row + 2 < rows => {
-            let (x, y) = (left + col * step + step / 2, top + row * step + step / 2);
-            f32::from(mask.get(x.min(area.right() as u32 - 1), y.min(area.bottom() as u32 - 1))) - HALF
-        }
-        _ => -HALF,
-    };
-    let values: Vec<f32> =
-        (0..rows).flat_map(|row| (0..cols).map(move |col| (col, row))).map(|(col, row)| on(col, row)).collect();
-    let value = |col: u32, row: u32| values[(row * cols + col) as usize];
-    let mut next = vec![NONE; 2 * (cols * rows) as usize];
-    for row in 0..rows - 1 {
-        for col in 0..cols - 1 {
-            link(
-                &mut next,
-                col,
-                row,
-                cols,
-                [value(col, row), value(col + 1, row), value(col + 1, row + 1), value(col, row + 1)],
-            );
+    let mut bytes = vec![0; (cols * rows) as usize];
+    for (row, points) in (0..).zip(bytes.chunks_exact_mut(cols as usize).skip(1).take(rows as usize - 2)) {
+        let y = i64::from(row * step + step / 2).min(i64::from(area.height) - 1);
+        let line = mask.copied(Rect::new(area.x, area.y + y, area.width, 1));
+        let middles = (step / 2..).step_by(step as usize).map(|x| line[(x as usize).min(line.len() - 1)]);
+        points[1..cols as usize - 1].iter_mut().zip(middles).for_each(|(point, byte)| *point = byte);
+    }
+    let value = |col: u32, row: u32| f32::from(bytes[(row * cols + col) as usize]) - HALF;
+    let mut next = vec![NONE; bytes.len() * 2];
+    let mut starts = Vec::new();
+    let pairs = bytes.chunks_exact(cols as usize).zip(bytes.chunks_exact(cols as usize).skip(1));
+    for (row, (upper, lower)) in (0..).zip(pairs) {
+        for (col, (upper, lower)) in (0..).zip(upper.windows(2).zip(lower.windows(2))) {
+            let corners = [upper[0], upper[1], lower[1], lower[0]].map(|byte| f32::from(byte) > HALF);
+            if corners.iter().any(|on| *on != corners[0]) {
+                link(&mut next, &mut starts, row * cols + col, cols, corners);
+            }
         }
     }
     let point = |edge: u32| {
@@ -52,7 +49,7 @@ pub(super) fn outline(mask: &Mask, area: Rect, step: u32) -> Vec<Vec<Pos2>> {
         pos2(left as f32 + at(col, right, area.width), top as f32 + at(row, down, area.height))
     };
     let mut lines = Vec::new();
-    for start in 0..next.len() as u32 {
+    for start in starts {
         let mut line = Vec::new();
         let mut edge = start;
         while next[edge as usize] != NONE {
@@ -67,16 +64,16 @@ pub(super) fn outline(mask: &Mask, area: Rect, step: u32) -> Vec<Vec<Pos2>> {
     lines
 }
 
-/// Links the edges of one cell, given its corners clockwise from the upper left: a line comes in where going around
-/// clockwise turns on, and leaves where it turns off next.
-fn link(next: &mut [u32], col: u32, row: u32, cols: u32, corners: [f32; 4]) {
-    let cell = row * cols + col;
+/// Links the edges of one cell, given which of its corners are on, clockwise from the upper left: a line comes in where going
+/// around clockwise turns on, and leaves where it turns off next.
+fn link(next: &mut [u32], starts: &mut Vec<u32>, cell: u32, cols: u32, corners: [bool; 4]) {
     let edges = [2 * cell, 2 * (cell + 1) + 1, 2 * (cell + cols), 2 * cell + 1];
-    let on = |corner: usize| corners[corner % 4] > 0.0;
+    let on = |corner: usize| corners[corner % 4];
     for side in (0..4).filter(|side| !on(*side) && on(side + 1)) {
         let leaves = (side + 1..side + 4).find(|side| on(*side) && !on(side + 1));
         if let Some(leaves) = leaves {
             next[edges[side] as usize] = edges[leaves % 4];
+            starts.push(edges[side]);
         }
     }
 }

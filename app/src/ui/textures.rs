@@ -19,7 +19,7 @@ const TILE: u32 = 512;
 /// Each tile repeats its neighbours' nearest texels, so that no seam shows where the card mixes texels.
 const BORDER: u32 = 1;
 /// Making tiles stops for this frame after about this long. One is always made.
-const BUDGET: Duration = Duration::from_millis(4);
+const BUDGET: Duration = Duration::from_millis(2);
 /// So many tiles stay on the card, a megabyte each.
 const KEPT: usize = 160;
 /// From so many screen pixels per texel on, texels are seen as squares.

@@ -93,6 +93,12 @@ impl Method for MultiScaleVq {
         (self.sizes.vocab_size, self.sizes.v_patch_nums.len())
     }
 
+    fn decoder_alone(model: VqVae) -> VqVae {
+        let VqVae { encoder, decoder, quantize, quant_conv, post_quant_conv } = model;
+        let (encoder, quantize, quant_conv) = (encoder.no_grad(), quantize.no_grad(), quant_conv.no_grad());
+        VqVae { encoder, decoder, quantize, quant_conv, post_quant_conv }
+    }
+
     fn fresh(&self, skipped: usize, device: &Device) -> VqVae {
         let mut model = VqVae::new(&self.sizes, device);
         let bound = 1.0 / self.sizes.vocab_size as f64;

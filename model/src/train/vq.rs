@@ -84,6 +84,12 @@ impl Method for Vq {
         (self.sizes.codebook_size, 1)
     }
 
+    fn decoder_alone(model: VqModel) -> VqModel {
+        let VqModel { encoder, decoder, quantize, quant_conv, post_quant_conv } = model;
+        let (encoder, quantize, quant_conv) = (encoder.no_grad(), quantize.no_grad(), quant_conv.no_grad());
+        VqModel { encoder, decoder, quantize, quant_conv, post_quant_conv }
+    }
+
     fn fresh(&self, skipped: usize, device: &Device) -> VqModel {
         let mut model = VqModel::new(&self.sizes, device);
         model.pass_finest(skipped);

@@ -50,6 +50,9 @@ pub struct Vqgan {
     pub restart_after: Option<usize>,
     /// Stretches of training on crops; before the first, and without any, on whole pictures.
     pub phases: Vec<Phase>,
+    /// Trains the decoder of the weights that `init` names, and leaves everything else as it is: pictures keep their codes,
+    /// and generators that have learned them stay valid (TiTok, Yu et al., arXiv 2406.07550, §3.3, "decoder fine-tuning").
+    pub decoder_only: bool,
 }
 
 /// An error of pixels, whose weight is 1.
@@ -121,6 +124,8 @@ pub(super) trait Method: Sized {
     fn stride(&self) -> usize;
     /// Number of codes, and of scales.
     fn codes(&self) -> (usize, usize);
+    /// The weights, of which the decoder's alone are trained.
+    fn decoder_alone(model: Self::Model) -> Self::Model;
     /// Fresh weights, the `skipped` finest levels passing on what comes.
     fn fresh(&self, skipped: usize, device: &Device) -> Self::Model;
     /// Pictures, `[batch, 3, height, width]`, through the network without its `skipped` finest levels.
@@ -307,8 +312,16 @@ impl Vqgan {
     }
 
     /// Refuses stretches that a tokenizer of this stride cannot be trained on.
-    fn check(&self, whole: Phase, stride: usize, most_skipped: usize) -> Result<()> {
+    fn check(&self, whole: Phase, stride: usize, most_skipped: usize, trained: bool) -> Result<()> {
         let refused = |cause: String, remedy: String| Err(Error::control("[method.vqgan]", cause, remedy));
+        if self.decoder_only && !trained {
+            let cause = "decoder_only = true, but there are no trained weights whose decoder could be trained";
+            return refused(cause.into(), "Name a tokenizer's folder with init".into());
+        }
+        if self.decoder_only && self.restart_after.is_some() {
+            let cause = "decoder_only = true keeps the codes as they are, and restart_after would move them";
+            return refused(cause.into(), "Leave out one of the two".into());
+        }
         let least = self.discriminator.as_ref().map_or(0, Discriminator::least_side).max(self.perceptual.least_side());
         for phase @ Phase { from, crop, batch, halvings } in std::iter::once(&whole).chain(&self.phases) {
             if !(*crop as usize).is_multiple_of(stride) || *crop == 0 || *crop > whole.crop || *batch == 0 {
@@ -348,7 +361,7 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
     let method = M::new(&config)?;
     let vqgan = method.vqgan();
     let whole = Phase { from: 0, crop: config.data.side, batch: config.batch, halvings: 0 };
-    vqgan.check(whole, method.stride(), method.most_skipped())?;
+    vqgan.check(whole, method.stride(), method.most_skipped(), config.init.is_some())?;
     let folder = Folder::open(&run.folder)?;
     let precision = config.precision.on(&run.device.device, run.device.gpu)?;
     let pictures = Arc::new(Pictures::open(&config.data, base)?);
@@ -385,6 +398,7 @@ pub(super) fn train<M: Method>(path: &Path, run: &mut Run) -> Result<Outcome> {
         let starts = vqgan.discriminator.as_ref().map_or(usize::MAX, |sizes| sizes.start);
         let mut judging = judge.as_mut().filter(|_| step >= starts);
         let model = trainer.working();
+        let model = if vqgan.decoder_only { M::decoder_alone(model) } else { model };
         let against = judging.as_ref().map(|judge| judge.model.clone());
         let (mut loss, mut squared, mut judged) = (0.0, 0.0, 0.0);
         let mut looked_up = None;
