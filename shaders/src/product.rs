@@ -14,6 +14,9 @@ use crate::launch::{self, Binding, MAX_WORKGROUPS, in_buffer, kernel_id, vector_
 
 /// Invocations per workgroup: what every adapter allows.
 const THREADS: usize = 256;
+/// The fewest rows that a workgroup takes: a second one costs nothing, as weights come more slowly than arithmetic goes, and
+/// saves a kernel for one row alone.
+const MIN_TILE: usize = 2;
 /// The most rows that a workgroup takes: each needs four registers for its sums, or eight where two matrices are read.
 const MAX_TILE: usize = 16;
 /// The most rows that the kernel takes. Each tile reads the weights again, through the cache: with more than four of them
@@ -201,7 +204,7 @@ impl Projection {
         operands.tensors.push((operands.binding("result", x.dtype())?, out.clone()));
 
         let largest = if self.up.is_some() { MAX_TILE / 2 } else { MAX_TILE };
-        let tile = rows.next_power_of_two().min(largest);
+        let tile = rows.next_power_of_two().clamp(MIN_TILE, largest);
         let (tiles, columns) = (rows.div_ceil(tile), outputs / 4);
         let enough = |lanes: &usize| tiles * columns.div_ceil(*lanes) >= ENOUGH_WORKGROUPS;
         let lanes = LANES.into_iter().find(enough).unwrap_or(LANES[LANES.len() - 1]);
@@ -315,16 +318,12 @@ impl Kernel {
 
     /// Puts the sums of two rows, or both of one row, into workgroup memory: a case for each first row.
     fn cases(&self) -> String {
-        let step = if self.has("up") { 1 } else { 2 };
+        let gated = self.has("up");
         let case = |row: usize| {
-            let second = match (self.has("up"), row + 1 < self.tile) {
-                (true, _) => format!("sums[THREADS + thread] = up_sum_{row}; "),
-                (false, true) => format!("sums[THREADS + thread] = sum_{}; ", row + 1),
-                (false, false) => String::new(),
-            };
-            format!("            case {row}u: {{ sums[thread] = sum_{row}; {second}}}\n")
+            let second = if gated { format!("up_sum_{row}") } else { format!("sum_{}", row + 1) };
+            format!("            case {row}u: {{ sums[thread] = sum_{row}; sums[THREADS + thread] = {second}; }}\n")
         };
-        (0..self.tile).step_by(step).map(case).collect()
+        (0..self.tile).step_by(if gated { 1 } else { 2 }).map(case).collect()
     }
 
     /// What becomes of a joined sum.
@@ -375,7 +374,7 @@ impl KernelSource for Kernel {
             .register("threads", THREADS.to_string())
             .register("rows", self.tile.to_string())
             .register("lanes", self.lanes.to_string())
-            .register("joined", if self.has("up") || self.tile == 1 { "1" } else { "2" })
+            .register("joined", if self.has("up") { "1" } else { "2" })
             .register("affine", if self.has("beta") { affine } else { "normal" })
             .register("clear", self.clear())
             .register("weights", self.weights())
