@@ -104,6 +104,8 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
 
     let copy = bench::copy_bytes_per_second(&chosen)?;
     let product = bench::operations_per_second(on)?;
+    // The processor has no kernel of ours to compare.
+    let few_rows = if chosen.gpu { bench::few_rows(on)? } else { Vec::new() };
 
     eprintln!("making random weights of {} {size} …", card.family);
     let model = library::random(card, chosen.clone())?;
@@ -167,6 +169,9 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
         "bytes_per_second": cost.bytes / spent, "copy_bytes_per_second": copy, "of_copy": cost.bytes / spent / copy,
         "operations_per_second": cost.operations / spent, "product_operations_per_second": product,
         "of_product": cost.operations / spent / product,
+        "few_rows": few_rows.iter().map(|few| json!({
+            "rows": few.rows, "bytes_per_second": few.own, "of_copy": few.own / copy, "burn_bytes_per_second": few.burn,
+        })).collect::<Vec<_>>(),
         "preview_ms": preview * 1e3, "first_preview_ms": first_preview * 1e3,
     });
     if as_json {
@@ -208,6 +213,17 @@ pub fn run(options: &Options, choice: DeviceChoice, as_json: bool) -> Result<()>
             product / 1e9
         ),
     );
+    for few in few_rows {
+        row(
+            &format!("weights × {} rows", few.rows),
+            format!(
+                "{:.2} GB/s, {:.0} % of a copy's; burn's product {:.2} GB/s",
+                few.own / 1e9,
+                few.own / copy * 100.0,
+                few.burn / 1e9
+            ),
+        );
+    }
     row("preview (full decode)", format!("{:.1} ms, the first {:.1} ms", preview * 1e3, first_preview * 1e3));
     Ok(())
 }

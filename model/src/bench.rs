@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use andamento_shaders::Projection;
 use burn::prelude::*;
 use burn::tensor::Distribution;
 
@@ -107,6 +108,45 @@ pub fn operations_per_second(device: &Device) -> Result<f64> {
         synchronise(device)
     })?;
     Ok(2.0 * (SIDE as f64).powi(3) / seconds)
+}
+
+/// How fast weights are read that few rows are multiplied with, in bytes per second.
+#[derive(Debug, Clone, Copy)]
+pub struct FewRows {
+    /// Rows.
+    pub rows: usize,
+    /// By our own kernel.
+    pub own: f64,
+    /// By burn's product.
+    pub burn: f64,
+}
+
+/// Products of 2 rows, as models in raster order have them under guidance, and of 32, about a step of RandAR, with the fused
+/// projection of RandAR-XL.
+///
+/// # Errors
+/// If the device fails.
+pub fn few_rows(device: &Device) -> Result<Vec<FewRows>> {
+    const INPUTS: usize = 1280;
+    const OUTPUTS: usize = 3840;
+    // 80 MB in turn: more than most caches hold.
+    const MATRICES: usize = 4;
+    let random = |shape: [usize; 2]| Tensor::<2>::random(shape, Distribution::Default, device);
+    let weights: Vec<_> = (0..MATRICES).map(|_| random([INPUTS, OUTPUTS])).collect();
+    let measured = |rows: usize, product: &dyn Fn(Tensor<2>, Tensor<2>)| {
+        let x = random([rows, INPUTS]);
+        let seconds = best_of(3, || {
+            weights.iter().for_each(|weight| product(x.clone(), weight.clone()));
+            synchronise(device)
+        })?;
+        Ok(F32 * (MATRICES * INPUTS * OUTPUTS) as f64 / seconds)
+    };
+    let both = |rows| {
+        let own = measured(rows, &|x, weight| drop(Projection::new(weight, None).of(x.unsqueeze())))?;
+        let burn = measured(rows, &|x, weight| drop(x.matmul(weight)))?;
+        Ok(FewRows { rows, own, burn })
+    };
+    [2, 32].into_iter().map(both).collect()
 }
 
 fn synchronise(device: &Device) -> Result<()> {

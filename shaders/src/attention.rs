@@ -1,12 +1,13 @@
 //! Attention of a few queries against a key-value cache.
 
 use burn::backend::Cube;
-use burn::tensor::{DType, Shape, Tensor};
-use burn_cubecl::cubecl::ir::settings::Dim3;
-use burn_cubecl::cubecl::prelude::{CubeCount, ExecutionMode, KernelId};
-use burn_cubecl::cubecl::server::{BufferBinding, KernelArguments, MetadataBindingInfo};
+use burn::tensor::{Shape, Tensor};
+use burn_cubecl::cubecl::prelude::KernelId;
+use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::cubecl::zspace::{Strides, metadata::Metadata};
-use burn_wgpu::{CubeDim, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous};
+use burn_wgpu::{CubeTensor, KernelSource, SourceTemplate};
+
+use crate::launch::{self, MAX_WORKGROUPS, in_buffer, kernel_id, with_vector_rows};
 
 /// Invocations per workgroup, and the keys that a workgroup takes at a time.
 const THREADS: usize = 128;
@@ -16,10 +17,9 @@ const MAX_ROWS: usize = 8;
 const MAX_HEAD_DIM: usize = 128;
 /// Workgroups that fill a large GPU. With fewer, the keys are split over more of them.
 const ENOUGH_WORKGROUPS: usize = 512;
-/// Up to this many blocks of [`THREADS`] keys, the second pass would cost more than the split saves.
-const UNSPLIT_BLOCKS: usize = 2;
-/// wgpu's limit on workgroups in one dimension.
-const MAX_WORKGROUPS: usize = 65_535;
+/// Up to this many blocks of [`THREADS`] keys, the second pass would cost more than the split saves: a launch takes the host
+/// tens of microseconds, a block a workgroup a few.
+const UNSPLIT_BLOCKS: usize = 5;
 
 /// Softmax attention of new queries against the leading rows of a key-value cache.
 ///
@@ -45,14 +45,8 @@ const MAX_WORKGROUPS: usize = 65_535;
 pub fn cached_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, visible: &[u32]) -> Tensor<4> {
     let [batch, heads, _, head_dim] = checked_dims(&q, &k, &v, visible);
     let fits = head_dim.is_multiple_of(4) && head_dim <= MAX_HEAD_DIM && batch * heads <= MAX_WORKGROUPS;
-    let elem = match q.dtype() {
-        DType::F32 if fits => "f32",
-        DType::F16 if fits => "f16",
-        _ => return crate::reference::cached_attention(q, k, v, visible),
-    };
-    let primitive = |t: &Tensor<4>| t.clone().try_into_primitive::<Cube>();
-    match (primitive(&q), primitive(&k), primitive(&v)) {
-        (Ok(q), Ok(k), Ok(v)) => Tensor::from_primitive::<Cube>(launch(q, k, v, visible, elem)),
+    match (launch::elem(q.dtype()).filter(|_| fits), in_buffer(&q), in_buffer(&k), in_buffer(&v)) {
+        (Some(elem), Some(q), Some(k), Some(v)) => Tensor::from_primitive::<Cube>(launch(q, k, v, visible, elem)),
         _ => crate::reference::cached_attention(q, k, v, visible),
     }
 }
@@ -114,39 +108,24 @@ fn launch(q: CubeTensor, k: CubeTensor, v: CubeTensor, visible: &[u32], elem: &'
     for tensor in [&q, &k, &v] {
         call.extend(tensor.meta.strides()[..3].iter().map(|stride| stride / 4));
     }
-    call.extend(visible.iter().map(|&n| n as usize));
-    let call = call.chunks(2).map(|pair| pair.iter().rev().fold(0, |high, &low| high << 32 | low as u64));
-    let call = call.collect::<Vec<u64>>();
+    let call: Vec<u32> = call.into_iter().map(|word| word as u32).chain(visible.iter().copied()).collect();
 
-    let launch = |kernel: Kernel, count: CubeCount, buffers: Vec<BufferBinding>| {
-        let kernel = SourceKernel::new(kernel, CubeDim::new_1d(THREADS as u32));
-        let arguments =
-            KernelArguments::new().with_buffers(buffers).with_info(MetadataBindingInfo::custom(call.clone()));
-        client.launch(Box::new(kernel), count, arguments);
+    let launch = |stage, count, buffers: Vec<Handle>| {
+        let kernel = Kernel { stage, elem, head_dim, rows: plan.rows };
+        launch::launch(&client, kernel, THREADS, count, buffers, &call);
     };
-    let tiles = queries.div_ceil(plan.rows);
-    let attend_count = CubeCount::Static(plan.parts as u32, tiles as u32, (batch * heads) as u32);
-    let [q, k, v] = [q, k, v].map(|t| t.handle.binding());
-    let result = out.handle.clone().binding();
-    let kernel = |stage| Kernel { stage, elem, head_dim, rows: plan.rows };
+    let attend_count = [plan.parts, queries.div_ceil(plan.rows), batch * heads];
+    let [q, k, v] = [q, k, v].map(|t| t.handle);
+    let result = out.handle.clone();
     if plan.parts == 1 {
-        launch(kernel(Stage::Attend), attend_count, vec![q, k, v, result]);
+        launch(Stage::Attend, attend_count, vec![q, k, v, result]);
     } else {
         let rows = batch * heads * queries;
         let parts = client.empty(rows * plan.parts * (head_dim + 4) * size_of::<f32>());
-        launch(kernel(Stage::AttendPart), attend_count, vec![q, k, v, parts.clone().binding()]);
-        let combine_count = CubeCount::Static((rows * head_dim / 4).div_ceil(THREADS) as u32, 1, 1);
-        launch(kernel(Stage::Combine), combine_count, vec![parts.binding(), result]);
+        launch(Stage::AttendPart, attend_count, vec![q, k, v, parts.clone()]);
+        launch(Stage::Combine, [(rows * head_dim / 4).div_ceil(THREADS), 1, 1], vec![parts, result]);
     }
     out
-}
-
-/// The tensor itself where its rows can be read four elements at a time, a contiguous copy otherwise.
-fn with_vector_rows(tensor: CubeTensor) -> CubeTensor {
-    match tensor.meta.strides()[..] {
-        [batch, head, row, 1] if [batch, head, row].iter().all(|stride| stride.is_multiple_of(4)) => tensor,
-        _ => into_contiguous(tensor),
-    }
 }
 
 /// One of the kernels, for one storage type, head size and tile of query rows.
@@ -169,15 +148,15 @@ enum Stage {
 
 impl KernelSource for Kernel {
     fn source(&self) -> SourceTemplate {
-        let template = SourceTemplate::new(include_str!("../wgsl/common.wgsl"));
+        let template = SourceTemplate::new(include_str!("../wgsl/attention/common.wgsl"));
         let template = match self.stage {
             Stage::Attend => template
-                .add_template(include_str!("../wgsl/attend.wgsl"))
-                .add_template(include_str!("../wgsl/store_result.wgsl")),
+                .add_template(include_str!("../wgsl/attention/attend.wgsl"))
+                .add_template(include_str!("../wgsl/attention/store_result.wgsl")),
             Stage::AttendPart => template
-                .add_template(include_str!("../wgsl/attend.wgsl"))
-                .add_template(include_str!("../wgsl/store_part.wgsl")),
-            Stage::Combine => template.add_template(include_str!("../wgsl/combine.wgsl")),
+                .add_template(include_str!("../wgsl/attention/attend.wgsl"))
+                .add_template(include_str!("../wgsl/attention/store_part.wgsl")),
+            Stage::Combine => template.add_template(include_str!("../wgsl/attention/combine.wgsl")),
         };
         template
             .register("enable", if self.elem == "f16" { "enable f16;" } else { "" })
@@ -187,11 +166,8 @@ impl KernelSource for Kernel {
             .register("rows", self.rows.to_string())
     }
 
-    // The key of the pipeline cache: everything that changes the text. Every loop ends, so no bounds on them are added.
     fn id(&self) -> KernelId {
-        let threads = Dim3::from(CubeDim::new_1d(THREADS as u32));
-        let text = (self.stage, self.elem, self.head_dim, self.rows);
-        KernelId::new::<Self>().mode(ExecutionMode::Unchecked).cube_dim(threads).info(text)
+        kernel_id::<Self, _>(THREADS, (self.stage, self.elem, self.head_dim, self.rows))
     }
 
     fn lang(&self) -> &'static str {

@@ -90,11 +90,7 @@ pub fn gelu_tanh(x: Tensor<3>) -> Tensor<3> {
             let share = share(x);
             share + x * share * (1.0 - share) * 2.0 * FACTOR * (1.0 + 3.0 * CUBE * x * x)
         },
-        // Without a power, which some devices lack for negative numbers.
-        |x| {
-            let inner = (x.clone() * x.clone() * x.clone() * CUBE + x.clone()) * FACTOR;
-            x * 0.5 * (inner.tanh() + 1.0)
-        },
+        andamento_shaders::reference::gelu_tanh,
     )
 }
 

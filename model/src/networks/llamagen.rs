@@ -14,6 +14,8 @@
 
 use std::ops::Range;
 
+use andamento_shaders::reference::rotated;
+use andamento_shaders::{Heads, Projection, cache_heads};
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
@@ -341,6 +343,11 @@ impl Rope {
         Tensor::cat(vec![every_other(&self.cos), every_other(&self.sin)], 2)
     }
 
+    /// Rows of the table: one for each site and one for the class token.
+    pub(crate) fn rows(&self) -> usize {
+        self.cos.dims()[0]
+    }
+
     /// The angles of some rows of the table: `rows` is `[batch, slots]`, and 0 is the class token's row.
     pub fn at(&self, rows: Tensor<2, Int>) -> Angles {
         let [batch, slots] = rows.dims();
@@ -366,6 +373,12 @@ impl Angles {
     /// Turns `x`, `[batch, heads, slots, head_dim]`, each adjacent pair by its slot's angle; in f32, as published.
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         rotated(x, [&self.cos, &self.sin], &self.quarter_turn)
+    }
+
+    /// The same for queries and keys on their way to attention.
+    fn heads(&self) -> Heads {
+        let Self { cos, sin, quarter_turn } = self.clone();
+        Heads::Rotary { cos, sin, quarter_turn }
     }
 }
 
@@ -402,20 +415,18 @@ impl KvCache {
         Self { keys: Tensor::zeros(shape, device), values: Tensor::zeros(shape, device) }
     }
 
-    /// Causal attention of the slots `first_slot..` once their keys and values are written: `[streams, heads, slots,
-    /// head_dim]` each.
-    pub(crate) fn attend(&mut self, first_slot: usize, qkv: [Tensor<4>; 3]) -> Tensor<4> {
-        let slots = first_slot..first_slot + qkv[0].dims()[2];
+    /// Causal attention of the slots `first_slot..`, whose fused projection is `qkv`, `[streams, slots, 3 * dim]`, once their
+    /// keys and values are written: `[streams, slots, dim]`.
+    pub(crate) fn attend(&mut self, first_slot: usize, qkv: Tensor<3>, heads: &Heads) -> Tensor<3> {
+        let slots = first_slot..first_slot + qkv.dims()[1];
         let visible: Vec<u32> = slots.map(|slot| slot as u32 + 1).collect();
-        self.attend_to(first_slot, qkv, &visible)
+        self.attend_to(first_slot, qkv, heads, &visible)
     }
 
     /// The same where each slot sees its `visible` first slots of the cache instead of those before it.
-    pub(crate) fn attend_to(&mut self, first_slot: usize, [q, k, v]: [Tensor<4>; 3], visible: &[u32]) -> Tensor<4> {
-        let slots = first_slot..first_slot + visible.len();
-        self.keys.inplace(|cache| cache.slice_assign(s![.., .., slots.clone(), ..], k));
-        self.values.inplace(|cache| cache.slice_assign(s![.., .., slots, ..], v));
-        attend_in_tiles([q, self.keys.clone(), self.values.clone()], visible)
+    pub(crate) fn attend_to(&mut self, first_slot: usize, qkv: Tensor<3>, heads: &Heads, visible: &[u32]) -> Tensor<3> {
+        let q = cache_heads(qkv, heads, first_slot, &mut self.keys, &mut self.values);
+        merge_heads(attend_in_tiles([q, self.keys.clone(), self.values.clone()], visible))
     }
 }
 
@@ -462,11 +473,6 @@ impl Attention {
     fn forward(&self, x: Tensor<3>, angles: &Angles, mask: &Tensor<4>) -> Tensor<3> {
         self.wo.forward(merge_heads(attention(self.project(x, angles), mask, 0.0)))
     }
-
-    /// Causal attention of the slots `first_slot..` over the cache: `x` is `[streams, slots, dim]`.
-    fn forward_cached(&self, x: Tensor<3>, angles: &Angles, first_slot: usize, cache: &mut KvCache) -> Tensor<3> {
-        self.wo.forward(merge_heads(cache.attend(first_slot, self.project(x, angles))))
-    }
 }
 
 /// Queries, keys and values of a fused projection, `[batch, slots, 3 * dim]`: `[batch, heads, slots, head_dim]` each.
@@ -507,6 +513,16 @@ impl FeedForward {
     }
 }
 
+/// A projection of the few rows of a step, to be completed by what goes along in the same launch.
+pub(crate) fn projection(linear: &Linear) -> Projection {
+    Projection::new(linear.weight.val(), linear.bias.as_ref().map(Param::val))
+}
+
+/// The same for rows after a norm.
+pub(crate) fn after_norm(norm: &RmsNorm, linear: &Linear) -> Projection {
+    projection(linear).rms_normed(norm.gamma.val(), norm.epsilon)
+}
+
 /// One pre-norm block.
 #[derive(Module, Debug)]
 pub struct TransformerBlock {
@@ -541,9 +557,12 @@ impl TransformerBlock {
 
     /// The slots `first_slot..` of a sequence whose earlier slots are in the cache: `x` is `[streams, slots, dim]`.
     pub fn forward_cached(&self, x: Tensor<3>, angles: &Angles, first_slot: usize, cache: &mut KvCache) -> Tensor<3> {
-        let attended = self.attention.forward_cached(self.attention_norm.forward(x.clone()), angles, first_slot, cache);
-        let x = x + attended;
-        x.clone() + self.feed_forward.forward(self.ffn_norm.forward(x))
+        let Self { attention, feed_forward, attention_norm, ffn_norm } = self;
+        let qkv = after_norm(attention_norm, &attention.wqkv).of(x.clone());
+        let attended = cache.attend(first_slot, qkv, &angles.heads());
+        let x = projection(&attention.wo).onto(x).of(attended);
+        let hidden = after_norm(ffn_norm, &feed_forward.w1).swiglu(feed_forward.w3.weight.val()).of(x.clone());
+        projection(&feed_forward.w2).onto(x).of(hidden)
     }
 }
 
@@ -604,6 +623,11 @@ impl Trunk {
         self.output.forward(hidden)
     }
 
+    /// The last norm and the head for the few rows of a step: `[batch, slots, dim]` to logits `[batch, slots, vocab]`.
+    pub(crate) fn predictions(&self, stream: Tensor<3>) -> Tensor<3> {
+        after_norm(&self.norm, &self.output).of(stream)
+    }
+
     /// A whole sequence at once, as in training (`gpt.py`, `forward`).
     ///
     /// `classes` is `[batch]`, `tokens` is `[batch, sites]` in raster order; the last token is predicted, not read.
@@ -650,7 +674,7 @@ pub(crate) trait RasterDecoder {
     fn embed_tokens(&self, tokens: Tensor<2, Int>) -> Tensor<3>;
 
     /// The slots `first_slot..` of sequences whose earlier slots are in the caches, one cache per block: `x`,
-    /// `[streams, slots, dim]`, becomes the hidden states that predictions are made of, of the same shape.
+    /// `[streams, slots, dim]`, becomes what leaves the last block, of the same shape.
     fn extend(&self, x: Tensor<3>, angles: &Angles, first_slot: usize, caches: &mut [KvCache]) -> Tensor<3>;
 }
 
@@ -663,9 +687,8 @@ impl RasterDecoder for Trunk {
         self.tok_embeddings.forward(tokens)
     }
 
-    /// After the last norm.
     fn extend(&self, x: Tensor<3>, angles: &Angles, first_slot: usize, caches: &mut [KvCache]) -> Tensor<3> {
-        self.norm.forward(through_cached(&self.layers, x, angles, first_slot, caches))
+        through_cached(&self.layers, x, angles, first_slot, caches)
     }
 }
 
@@ -765,8 +788,8 @@ impl RasterRun {
         self.classes.len()
     }
 
-    /// Feeds all that is known and not yet in the caches. Returns the hidden state where the prediction for `visit` is
-    /// read: `[streams, 1, dim]`.
+    /// Feeds all that is known and not yet in the caches. Returns what leaves the last block where the prediction for `visit`
+    /// is read: `[streams, 1, dim]`.
     ///
     /// # Errors
     /// If `visit` is not the next site alone.
@@ -865,7 +888,7 @@ impl Network for LlamaGenNetwork {
 
     fn predict(&mut self, visit: &[Site]) -> Result<Tensor<3>> {
         let run = self.run.as_mut().ok_or_else(not_begun)?;
-        Ok(self.weights.head(run.advance(visit, &self.weights)?))
+        Ok(self.weights.predictions(run.advance(visit, &self.weights)?))
     }
 
     fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()> {

@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use super::llamagen::{
     Angles, Dropout, KvCache, LabelEmbedder, RasterDecoder, RasterRun, Rope, TransformerBlock, TransformerConfig,
-    block_layout, drop, embedding, heads, multiple_of, rms_norm, shifted, slots, through, through_cached, zero_head,
+    after_norm, block_layout, drop, embedding, heads, multiple_of, rms_norm, shifted, slots, through, through_cached,
+    zero_head,
 };
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
@@ -306,7 +307,7 @@ impl OpenMagvit2 {
     fn next_factor(&self, factor: usize, x: Tensor<3>, rope: &Rope, caches: &mut [KvCache]) -> Tensor<3> {
         let angles = rope.at(slots(factor..factor + 1, &x.device()));
         let x = through_cached(&self.factorized_blocks, x, &angles, factor, caches);
-        self.head[factor].forward(self.norm.forward(x))
+        after_norm(&self.norm, &self.head[factor]).of(x)
     }
 }
 
@@ -320,7 +321,6 @@ impl RasterDecoder for OpenMagvit2 {
         self.pre_emb.forward(pre) + self.post_emb.forward(post)
     }
 
-    /// As the last block of the spatial pass leaves them, without a norm.
     fn extend(&self, x: Tensor<3>, angles: &Angles, first_slot: usize, caches: &mut [KvCache]) -> Tensor<3> {
         through_cached(&self.spatial_blocks, x, angles, first_slot, caches)
     }

@@ -270,6 +270,8 @@ struct Pass {
     first: bool,
     streams: Vec<Stream>,
     rope: Rope,
+    /// The position-instruction tokens of all rows of `rope`: `[1 + sites, dim]`.
+    instructions: Tensor<2>,
     /// One per block that is run.
     cache: Vec<KvCache>,
     /// Slots whose keys and values in the cache are final.
@@ -403,51 +405,72 @@ impl RandArNetwork {
             factor if factor > 1 && !first => ntk_rope(fine, factor, NTK_BOUNDARY, head_dim, base, &self.device),
             _ => Rope::new(coarse.rows, coarse.cols, head_dim, base, &self.device),
         };
+        let rows = Tensor::<1, Int>::arange(0..rope.rows() as i64, &self.device).unsqueeze();
+        let instructions = self.weights.position_instruction_tokens(&rope, rows, self.config.n_head).squeeze_dim(0);
         let cache = || self.config.cache(streams.len(), capacity, &self.device);
         let cache = (0..blocks).map(|_| cache()).collect();
         let seen = |site: &Site| !first || run.lattice.coarse_site(*site).is_some();
         let told = run.told.iter().filter(|(site, _)| seen(site));
         let told = told.flat_map(|(site, token)| [Slot::Instruction(*site), Slot::Image(*site, *token)]);
         let pending = std::iter::once(Slot::Class).chain(told).collect();
-        Ok(Pass { first, streams, rope, cache, settled: 0, pending, asked: Vec::new() })
+        Ok(Pass { first, streams, rope, instructions, cache, settled: 0, pending, asked: Vec::new() })
     }
 
     /// The embeddings of slots: `[streams, slots, dim]`.
     fn embed(&self, slots: &[Slot], run: &Run, pass: &Pass) -> Tensor<3> {
         // Each kind is embedded in one go, then the rows are put into the order of the slots.
-        let (mut rows, mut tokens, mut kept, mut place) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let instructions = slots.iter().filter(|slot| matches!(slot, Slot::Instruction(_))).count();
+        let (mut rows, mut tokens, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for slot in slots {
-            place.push(match slot {
-                Slot::Class => 0,
-                Slot::Instruction(_) => {
-                    rows.push(run.row(slot, pass.first));
-                    rows.len() as i32
-                }
+            match slot {
+                Slot::Class => {}
+                Slot::Instruction(_) => rows.push(run.row(slot, pass.first)),
                 Slot::Image(site, token) => {
                     tokens.push(*token as i32);
                     let dropped = run.dropped.get(site.index()).is_some_and(|dropped| *dropped);
                     kept.push(if dropped { 0.0f32 } else { 1.0 });
-                    (instructions + tokens.len()) as i32
                 }
-            });
+            }
         }
+        let classes = slots.iter().filter(|slot| matches!(slot, Slot::Class)).count();
+        let mut next = [0, classes, classes + rows.len()];
+        let place = slots.iter().map(|slot| {
+            let kind = match slot {
+                Slot::Class => 0,
+                Slot::Instruction(_) => 1,
+                Slot::Image(..) => 2,
+            };
+            next[kind] += 1;
+            next[kind] as i32 - 1
+        });
+        let place: Vec<i32> = place.collect();
+
         let (streams, dim) = (pass.streams.len(), self.config.dim);
-        let classes: Vec<u32> = pass.streams.iter().map(|stream| stream.class).collect();
-        let classes = Tensor::<1, Int>::from_data(classes.as_slice(), &self.device).reshape([streams, 1]);
+        let for_all = |embedded: Tensor<3>| {
+            let [_, slots, _] = embedded.dims();
+            embedded.expand([streams, slots, dim])
+        };
         let trunk = &self.weights.trunk;
-        let mut parts = vec![trunk.cls_embedding.embedding_table.forward(classes)];
+        let mut parts = Vec::new();
+        if classes > 0 {
+            let of_streams: Vec<u32> = pass.streams.iter().map(|stream| stream.class).collect();
+            let of_streams = Tensor::<1, Int>::from_data(of_streams.as_slice(), &self.device).reshape([streams, 1]);
+            parts.push(trunk.cls_embedding.embedding_table.forward(of_streams));
+        }
         if !rows.is_empty() {
-            let at = Tensor::<1, Int>::from_data(rows.as_slice(), &self.device).unsqueeze();
-            let embedded = self.weights.position_instruction_tokens(&pass.rope, at, self.config.n_head);
-            parts.push(embedded.expand([streams, rows.len(), dim]));
+            let at = Tensor::<1, Int>::from_data(rows.as_slice(), &self.device);
+            parts.push(for_all(pass.instructions.clone().select(0, at).unsqueeze()));
         }
         if !tokens.is_empty() {
             let codes = Tensor::<1, Int>::from_data(tokens.as_slice(), &self.device).unsqueeze();
             let embedded = trunk.tok_embeddings.forward(codes);
-            let kept = Tensor::<1>::from_data(kept.as_slice(), &self.device).reshape([1, tokens.len(), 1]);
-            let seen = |stream: &Stream| if stream.drops { embedded.clone() * kept.clone() } else { embedded.clone() };
-            parts.push(Tensor::cat(pass.streams.iter().map(seen).collect(), 0));
+            parts.push(if pass.streams.iter().any(|stream| stream.drops) {
+                let kept = Tensor::<1>::from_data(kept.as_slice(), &self.device).reshape([1, tokens.len(), 1]);
+                let seen =
+                    |stream: &Stream| if stream.drops { embedded.clone() * kept.clone() } else { embedded.clone() };
+                Tensor::cat(pass.streams.iter().map(seen).collect(), 0)
+            } else {
+                for_all(embedded)
+            });
         }
         Tensor::cat(parts, 1).select(1, Tensor::from_data(place.as_slice(), &self.device))
     }
@@ -531,7 +554,7 @@ impl Network for RandArNetwork {
         run.pass = Some(pass);
         self.run = Some(run);
         let asked = hidden.slice(s![.., known.., ..]);
-        Ok(self.weights.logits(asked))
+        Ok(self.weights.trunk.predictions(asked))
     }
 
     fn tell(&mut self, visit: &[Site], tokens: &[Token]) -> Result<()> {

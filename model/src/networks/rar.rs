@@ -19,6 +19,9 @@
 //!
 //! Field names are the published state dict's keys, but for `adaLN_modulation.1`, where `0` is an activation.
 
+use std::ops::Range;
+
+use andamento_shaders::{Activation, Heads};
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::prelude::*;
@@ -26,7 +29,7 @@ use burn::tensor::activation::silu;
 use burn::tensor::{DType, Int, s};
 use serde::{Deserialize, Serialize};
 
-use super::llamagen::{KvCache, causal_mask, chunk, drop, merge_heads, normal, split_heads};
+use super::llamagen::{KvCache, causal_mask, chunk, drop, merge_heads, normal, projection, split_heads};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::RAR_KEYS;
@@ -367,9 +370,9 @@ impl Attention {
         drop(self.proj.forward(merge_heads(attended)), dropout.projection)
     }
 
-    /// Causal attention of the slots `first_slot..` over the cache: `x` is `[streams, slots, dim]`.
-    fn forward_cached(&self, x: Tensor<3>, first_slot: usize, cache: &mut KvCache) -> Tensor<3> {
-        self.proj.forward(merge_heads(cache.attend(first_slot, self.project(x))))
+    /// What becomes of queries and keys.
+    fn heads(&self) -> Heads {
+        Heads::LayerNorm { query: affine(&self.q_norm), key: affine(&self.k_norm), epsilon: EPSILON }
     }
 }
 
@@ -429,6 +432,25 @@ impl Block {
         let x = x + gate_msa * attended;
         let normed = modulate(normed(&self.norm2, x.clone()), shift_mlp, scale_mlp);
         x + gate_mlp * self.mlp.forward(normed, dropout.projection)
+    }
+
+    /// The slots `first_slot..` of a sequence whose earlier slots are in the cache: `x` is `[streams, slots, dim]`.
+    fn forward_cached(
+        &self,
+        x: Tensor<3>,
+        modulation: &Tensor<3>,
+        first_slot: usize,
+        cache: &mut KvCache,
+    ) -> Tensor<3> {
+        let Self { norm1, attn, norm2, mlp, .. } = self;
+        let [shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp] = chunk(modulation);
+        let qkv =
+            projection(&attn.qkv).layer_normed(Some(affine(norm1)), EPSILON, [scale_msa, shift_msa]).of(x.clone());
+        let attended = cache.attend(first_slot, qkv, &attn.heads());
+        let x = projection(&attn.proj).gated(gate_msa).onto(x).of(attended);
+        let hidden = projection(&mlp.fc1).layer_normed(Some(affine(norm2)), EPSILON, [scale_mlp, shift_mlp]);
+        let hidden = hidden.activated(Activation::Gelu).of(x.clone());
+        projection(&mlp.fc2).gated(gate_mlp).onto(x).of(hidden)
     }
 }
 
@@ -599,22 +621,40 @@ impl Rar {
         last_norm(x, &modulations.head)
     }
 
-    /// The slots `first..` of sequences whose earlier slots are in the caches, through all blocks and the last norm: `x` is
+    /// The slots `first..` of sequences whose earlier slots are in the caches, through all blocks: `x` is
     /// `[streams, slots, dim]`, the modulations are those of the whole sequences.
-    pub(crate) fn extend(
+    fn through_cached(
         &self,
-        mut x: Tensor<3>,
+        x: Tensor<3>,
         first: usize,
         modulations: &Modulations,
         caches: &mut [KvCache],
     ) -> Tensor<3> {
         let end = first + x.dims()[1];
-        let here = |modulation: &Tensor<3>| modulation.clone().slice(s![.., first..end, ..]);
-        for ((block, modulation), cache) in self.blocks.iter().zip(&modulations.blocks).zip(caches) {
-            let attention = |attn: &Attention, x| attn.forward_cached(x, first, cache);
-            x = block.forward(x, &here(modulation), attention, Dropout::default());
-        }
-        last_norm(x, &here(&modulations.head))
+        let blocks = self.blocks.iter().zip(&modulations.blocks).zip(caches);
+        blocks.fold(x, |x, ((block, modulation), cache)| {
+            block.forward_cached(x, &of_slots(modulation, first..end), first, cache)
+        })
+    }
+
+    /// The same and the last norm.
+    pub(crate) fn extend(
+        &self,
+        x: Tensor<3>,
+        first: usize,
+        modulations: &Modulations,
+        caches: &mut [KvCache],
+    ) -> Tensor<3> {
+        let end = first + x.dims()[1];
+        last_norm(self.through_cached(x, first, modulations, caches), &of_slots(&modulations.head, first..end))
+    }
+
+    /// The same, and the logits of the last slot: `[streams, 1, vocab]`.
+    fn next(&self, x: Tensor<3>, first: usize, modulations: &Modulations, caches: &mut [KvCache]) -> Tensor<3> {
+        let last = first + x.dims()[1] - 1;
+        let stream = self.through_cached(x, first, modulations, caches).slice(s![.., -1.., ..]);
+        let scale_and_shift = chunk(&of_slots(&modulations.head, last..last + 1));
+        projection(&self.lm_head).layer_normed(None, EPSILON, scale_and_shift).of(stream)
     }
 
     /// The modulations of the first `slots` slots in every block and before the head.
@@ -625,6 +665,11 @@ impl Rar {
             head: self.adaln_before_head.modulation(conditions),
         }
     }
+}
+
+/// What is said of some slots, of `[batch, slots, dim]`.
+fn of_slots(modulation: &Tensor<3>, slots: Range<usize>) -> Tensor<3> {
+    modulation.clone().slice(s![.., slots, ..])
 }
 
 /// `x` scaled and shifted, all `[batch, slots, dim]`.
@@ -669,6 +714,13 @@ fn zero_linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
 
 fn normed<const D: usize>(norm: &LayerNorm, x: Tensor<D>) -> Tensor<D> {
     layer_normed(x, norm.gamma.val(), norm.beta.as_ref().map(Param::val), EPSILON)
+}
+
+/// Gains and biases of a norm.
+fn affine(norm: &LayerNorm) -> [Tensor<1>; 2] {
+    let gamma = norm.gamma.val();
+    let beta = norm.beta.as_ref().map_or_else(|| gamma.zeros_like(), Param::val);
+    [gamma, beta]
 }
 
 fn layer_norm(dim: usize, device: &Device) -> LayerNorm {
@@ -748,9 +800,9 @@ impl RarNetwork {
     /// Feeds what is pending; logits for `target`, `[streams, 1, vocab]`.
     fn feed(&self, run: &mut Run, target: Site) -> Tensor<3> {
         let x = self.pending(run, target);
-        let hidden = self.weights.extend(x, run.settled, &run.modulations, &mut run.cache);
+        let logits = self.weights.next(x, run.settled, &run.modulations, &mut run.cache);
         run.settled = PREFIX + run.told.len();
-        self.weights.lm_head.forward(hidden.slice(s![.., -1.., ..]))
+        logits
     }
 }
 

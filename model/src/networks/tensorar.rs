@@ -39,6 +39,7 @@
 pub mod base;
 pub mod noise;
 
+use andamento_shaders::Activation;
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
@@ -47,7 +48,7 @@ use serde::{Deserialize, Serialize};
 
 use self::base::{Base, BaseConfig, Sizes};
 use self::noise::Noise;
-use super::llamagen::{self, Dropout, KvCache, Trunk};
+use super::llamagen::{self, Dropout, KvCache, Trunk, after_norm, attend_in_tiles, merge_heads, projection};
 use super::open_magvit2::{self, OpenMagvit2};
 use super::rar::{self, Rar};
 use super::{Family, Parts, Preset, configuration};
@@ -309,13 +310,45 @@ impl QueryLayer {
     }
 
     /// `queries` is `[tensors, queries, dim]`, `memory` is `[tensors, slots, dim]`; `mask` is added to the scores of the
-    /// memory and the queries, `[tensors, slots + queries]`.
-    fn forward(&self, queries: Tensor<3>, memory: &Tensor<3>, mask: &Tensor<2>) -> Tensor<3> {
+    /// memory and the queries, `[tensors, slots + queries]`; without one they are all seen.
+    fn forward(&self, queries: Tensor<3>, memory: &Tensor<3>, mask: Option<&Tensor<2>>) -> Tensor<3> {
+        if !queries.is_autodiff() {
+            return self.step(queries, memory, mask);
+        }
         let seen = rms_normed(&self.attention_norm, Tensor::cat(vec![memory.clone(), queries.clone()], 1));
         let asking = seen.clone().slice(s![.., memory.dims()[1].., ..]);
-        let queries = queries + self.attention.forward(asking, seen, mask);
+        let [tensors, slots, _] = seen.dims();
+        let mask = mask.cloned().unwrap_or_else(|| Tensor::zeros([tensors, slots], &seen.device()));
+        let queries = queries + self.attention.forward(asking, seen, &mask);
         let hidden = gelu(rowwise(&self.feed_forward.w1, rms_normed(&self.ffn_norm, queries.clone())));
         queries + rowwise(&self.feed_forward.w2, hidden)
+    }
+
+    /// The same without gradients, for the few tensors of a step.
+    fn step(&self, queries: Tensor<3>, memory: &Tensor<3>, mask: Option<&Tensor<2>>) -> Tensor<3> {
+        let Self { attention: QueryAttention { wq, wk, wv, wo, n_head }, feed_forward: FeedForward { w1, w2 }, .. } =
+            self;
+        let shape @ [tensors, count, dim] = queries.dims();
+        let flat = |x: Tensor<3>| x.reshape([1, -1, dim as i32]);
+        let apart = |x: Tensor<3>| x.reshape([tensors as i32, -1, dim as i32]);
+        let seen = flat(Tensor::cat(vec![memory.clone(), queries.clone()], 1));
+        let queries = flat(queries);
+        let after_attention_norm =
+            |linear, x: &Tensor<3>| apart(after_norm(&self.attention_norm, linear).of(x.clone()));
+        let qkv =
+            [after_attention_norm(wq, &queries), after_attention_norm(wk, &seen), after_attention_norm(wv, &seen)];
+        let attended = match mask {
+            Some(mask) => short_attention(qkv, *n_head, mask.clone()),
+            None => {
+                let slots = qkv[1].dims()[1] as u32;
+                let heads =
+                    qkv.map(|x| x.reshape([tensors as i32, -1, *n_head as i32, (dim / n_head) as i32]).swap_dims(1, 2));
+                merge_heads(attend_in_tiles(heads, &vec![slots; count]))
+            }
+        };
+        let queries = projection(wo).onto(queries).of(flat(attended));
+        let hidden = after_norm(&self.ffn_norm, w1).activated(Activation::Gelu).of(queries.clone());
+        projection(w2).onto(queries).of(hidden).reshape(shape)
     }
 }
 
@@ -344,17 +377,17 @@ impl InputEncoder {
     }
 
     /// `vectors` are those of the tensors' tokens, `[tensors, k, dim]`; `mask`, `[tensors, k]`, is 0 for tokens and a large
-    /// negative number for those beyond the picture. `[tensors, dim]`
-    fn forward(&self, vectors: Tensor<3>, mask: Tensor<2>) -> Tensor<2> {
+    /// negative number for those beyond the picture, if there are any. `[tensors, dim]`
+    fn forward(&self, vectors: Tensor<3>, mask: Option<Tensor<2>>) -> Tensor<2> {
         let own = vectors.clone().slice(s![.., 0..1, ..]);
         if self.positions.dims()[0] == 1 {
             return own.squeeze_dim(1);
         }
         let tensors = vectors.dims()[0];
         let memory = vectors + self.positions.val().unsqueeze();
-        let mask = Tensor::cat(vec![mask, Tensor::zeros([tensors, 1], &memory.device())], 1);
+        let mask = mask.map(|mask| Tensor::cat(vec![mask, Tensor::zeros([tensors, 1], &memory.device())], 1));
         let query = own.clone() + self.query.val().unsqueeze();
-        let query = self.layers.iter().fold(query, |query, layer| layer.forward(query, &memory, &mask));
+        let query = self.layers.iter().fold(query, |query, layer| layer.forward(query, &memory, mask.as_ref()));
         (own + query * self.gate.val().unsqueeze()).squeeze_dim(1)
     }
 }
@@ -388,9 +421,8 @@ impl OutputDecoder {
             return hidden.unsqueeze_dim(2);
         }
         let memory: Tensor<3> = hidden.reshape([batch * slots, 1, dim]);
-        let mask = Tensor::zeros([batch * slots, 1 + k], &memory.device());
         let queries = memory.clone() + self.positions.val().unsqueeze();
-        let queries = self.layers.iter().fold(queries, |queries, layer| layer.forward(queries, &memory, &mask));
+        let queries = self.layers.iter().fold(queries, |queries, layer| layer.forward(queries, &memory, None));
         (memory + queries * self.gate.val().unsqueeze()).reshape([batch, slots, k, dim])
     }
 }
@@ -433,9 +465,11 @@ impl<B: Base> TensorAr<B> {
     fn encode(&self, vectors: Tensor<4>, first: usize, sites: usize) -> Tensor<3> {
         let [batch, tensors, k, dim] = vectors.dims();
         let beyond = beyond(first..first + tensors, k, sites);
-        let mask: Vec<f32> = beyond.into_iter().map(|beyond| if beyond { -1e30 } else { 0.0 }).collect();
-        let mask = Tensor::<1>::from_data(mask.as_slice(), &vectors.device()).reshape([tensors, k]);
-        let encoded = self.input_encoder.forward(vectors.reshape([batch * tensors, k, dim]), mask.repeat_dim(0, batch));
+        let mask = beyond.contains(&true).then(|| {
+            let mask: Vec<f32> = beyond.into_iter().map(|beyond| if beyond { -1e30 } else { 0.0 }).collect();
+            Tensor::<1>::from_data(mask.as_slice(), &vectors.device()).reshape([tensors, k]).repeat_dim(0, batch)
+        });
+        let encoded = self.input_encoder.forward(vectors.reshape([batch * tensors, k, dim]), mask);
         encoded.reshape([batch, tensors, dim])
     }
 

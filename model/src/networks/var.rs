@@ -27,6 +27,7 @@
 use std::f64::consts::LN_10;
 use std::ops::Range;
 
+use andamento_shaders::{Activation, Heads, Projection};
 use burn::module::{Module, Param};
 use burn::nn::activation::SiLU;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
@@ -34,7 +35,7 @@ use burn::prelude::*;
 use burn::tensor::{Distribution, Int, s};
 use serde::{Deserialize, Serialize};
 
-use super::llamagen::{KvCache, merge_heads, split_heads};
+use super::llamagen::{KvCache, merge_heads, projection, split_heads};
 use super::{Family, Preset, configuration, to_value};
 use crate::bench::Work;
 use crate::checkpoint::KeyMap;
@@ -48,7 +49,7 @@ use crate::network::{
 use crate::order::SCALES;
 use crate::sample::{Guidance, Sampling};
 use crate::schedule::Schedule;
-use crate::tokenizers::layers::l2_normalise;
+use crate::tokenizers::layers::{UNIT_EPSILON, l2_normalise};
 use crate::tokenizers::var_vqvae::{
     self, MultiScaleQuantizer, PATCH_NUMS_256, PATCH_NUMS_512, QUANTIZER_KEYS, QuantizerAlone, VqVaeConfig,
     check_patch_nums,
@@ -227,6 +228,8 @@ pub const PRESETS: [(&str, usize); 5] = [("d16", 16), ("d20", 20), ("d24", 24), 
 const NORM_EPS: f64 = 1e-6;
 /// The width of the feed-forward layer in widths of the stream (`var.py`, `mlp_ratio`).
 const MLP_RATIO: usize = 4;
+/// The factor of scores where queries and keys are no unit vectors (`basic_var.py`, `SelfAttention`), before `1/√head_dim`.
+const PLAIN_SCALE: f64 = 0.25;
 /// The largest logarithm of a head's temperature (`basic_var.py`, `max_scale_mul`): ln 100.
 const MAX_SCALE_MUL: f64 = 2.0 * LN_10;
 
@@ -326,21 +329,44 @@ impl SelfAttention {
         }
     }
 
+    /// The bias of the fused projection: `[3 * dim]`.
+    fn bias(&self) -> Tensor<1> {
+        let (q_bias, v_bias) = (self.q_bias.val(), self.v_bias.val());
+        Tensor::cat(vec![q_bias.clone(), q_bias.zeros_like(), v_bias], 0)
+    }
+
+    /// The temperature of each head, which also takes the factor of attention's scores back: `[1, heads, 1, 1]`.
+    fn temperature(&self, scale_mul: &Param<Tensor<4>>) -> Tensor<4> {
+        let head_dim = self.q_bias.dims()[0] / self.num_heads;
+        scale_mul.val().clamp_max(MAX_SCALE_MUL).exp() * (head_dim as f64).sqrt()
+    }
+
+    /// What a run needs to know of the fused projection.
+    fn constants(&self) -> Constants {
+        let heads = match &self.scale_mul_1H11 {
+            Some(scale_mul) => Heads::Unit { temperature: self.temperature(scale_mul), epsilon: UNIT_EPSILON },
+            None => Heads::Scaled { factor: PLAIN_SCALE },
+        };
+        Constants { bias: self.bias(), heads }
+    }
+
     /// Queries, keys and values of `x`, `[batch, slots, dim]`: `[batch, heads, slots, head_dim]` each, the queries with
     /// all factors of the scores but `1/√head_dim`.
     fn project(&self, x: Tensor<3>) -> [Tensor<4>; 3] {
-        let (q_bias, v_bias) = (self.q_bias.val(), self.v_bias.val());
-        let bias = Tensor::cat(vec![q_bias.clone(), q_bias.zeros_like(), v_bias], 0);
-        let [q, k, v] = split_heads(self.mat_qkv.forward(x) + bias.unsqueeze(), self.num_heads);
+        let [q, k, v] = split_heads(self.mat_qkv.forward(x) + self.bias().unsqueeze(), self.num_heads);
         match &self.scale_mul_1H11 {
-            Some(scale_mul) => {
-                let head_dim = q.dims()[3] as f64;
-                let temperature = scale_mul.val().clamp_max(MAX_SCALE_MUL).exp() * head_dim.sqrt();
-                [l2_normalise(q) * temperature, l2_normalise(k), v]
-            }
-            None => [q * 0.25, k, v],
+            Some(scale_mul) => [l2_normalise(q) * self.temperature(scale_mul), l2_normalise(k), v],
+            None => [q * PLAIN_SCALE, k, v],
         }
     }
+}
+
+/// What a run needs to know of a block's fused projection, made of weights alone.
+#[derive(Debug, Clone)]
+struct Constants {
+    /// `[3 * dim]`
+    bias: Tensor<1>,
+    heads: Heads,
 }
 
 /// The feed-forward layer (`FFN`).
@@ -472,6 +498,28 @@ impl AdaLnSelfAttn {
         let stream = x + drop(feed_forward.clone() * modulation.gamma[1].clone());
         BlockOutput { attention, feed_forward, stream }
     }
+
+    /// The stream after the block for the slots `first_slot..`, of which each sees its `visible` first slots of the cache: `x`
+    /// is `[streams, slots, dim]`.
+    fn forward_cached(
+        &self,
+        x: Tensor<3>,
+        modulation: &Modulation,
+        constants: &Constants,
+        (first_slot, visible): (usize, &[u32]),
+        cache: &mut KvCache,
+    ) -> Tensor<3> {
+        let Self { attn, ffn, .. } = self;
+        let [gain_attn, gain_ffn] = modulation.gamma.clone();
+        let before = |branch: usize| [modulation.scale[branch].clone(), modulation.shift[branch].clone()];
+        let qkv = Projection::new(attn.mat_qkv.weight.val(), Some(constants.bias.clone()));
+        let qkv = qkv.layer_normed(None, NORM_EPS, before(0)).of(x.clone());
+        let attended = cache.attend_to(first_slot, qkv, &constants.heads, visible);
+        let x = projection(&attn.proj).gated(gain_attn).onto(x).of(attended);
+        let hidden = projection(&ffn.fc1).layer_normed(None, NORM_EPS, before(1));
+        let hidden = hidden.activated(Activation::GeluTanh).of(x.clone());
+        projection(&ffn.fc2).gated(gain_ffn).onto(x).of(hidden)
+    }
 }
 
 /// The last norm (`AdaLNBeforeHead`).
@@ -577,6 +625,12 @@ impl Var {
         plain_norm(x) * (vector(&modulations.head, 0) + 1.0) + vector(&modulations.head, 1)
     }
 
+    /// The last norm and the head: `[batch, slots, dim]` to logits `[batch, slots, vocab]`.
+    fn predictions(&self, x: Tensor<3>, modulations: &Modulations) -> Tensor<3> {
+        let scale_and_shift = [0, 1].map(|index| vector(&modulations.head, index));
+        projection(&self.head).layer_normed(None, NORM_EPS, scale_and_shift).of(x)
+    }
+
     /// A whole pyramid at once, as in training (`var.py`, `forward`): logits at every site, `[batch, sites, vocab]`.
     /// `scales` may be the first ones of the pyramid alone, as in a stage of progressive training.
     ///
@@ -666,6 +720,8 @@ struct Run {
     /// The classes of the streams: `[streams, dim]`.
     class: Tensor<2>,
     modulations: Modulations,
+    /// Of every block.
+    constants: Vec<Constants>,
     cache: Vec<KvCache>,
     /// The scale that is being made; the number of scales when all are.
     scale: usize,
@@ -718,9 +774,9 @@ impl VarNetwork {
         let inputs = (!run.inputs.is_empty()).then(|| Tensor::cat(run.inputs.clone(), 1));
         let mut x = self.weights.embed(run.class.clone(), inputs, which.clone(), scales);
         let (first_slot, visible) = (start_of(scales, which.start), visible(which, scales));
-        let blocks = self.weights.blocks.iter().zip(&run.modulations.blocks).zip(&mut run.cache);
-        for ((block, modulation), cache) in blocks {
-            x = block.forward(x, modulation, |qkv| cache.attend_to(first_slot, qkv, &visible), |x| x).stream;
+        let blocks = self.weights.blocks.iter().zip(&run.modulations.blocks).zip(&run.constants).zip(&mut run.cache);
+        for (((block, modulation), constants), cache) in blocks {
+            x = block.forward_cached(x, modulation, constants, (first_slot, &visible), cache);
         }
         x
     }
@@ -764,6 +820,7 @@ impl Network for VarNetwork {
         self.run = Some(Run {
             modulations: self.weights.modulations(&class),
             class,
+            constants: self.weights.blocks.iter().map(|block| block.attn.constants()).collect(),
             cache: (0..self.config.depth).map(|_| cache()).collect(),
             scale: 0,
             settled: 0,
@@ -795,7 +852,7 @@ impl Network for VarNetwork {
         let first = lattice.scale(run.scale).start;
         let slots: Vec<i32> = visit.iter().map(|site| (site.0 - first) as i32 + before as i32).collect();
         let asked = hidden.select(1, Tensor::from_data(slots.as_slice(), &self.device));
-        let logits = self.weights.head.forward(self.weights.before_head(asked, &run.modulations));
+        let logits = self.weights.predictions(asked, &run.modulations);
         self.run = Some(run);
         Ok(logits)
     }

@@ -136,8 +136,11 @@ pub(crate) fn doubled(x: Tensor<4>) -> Tensor<4> {
     x.expand([batch, channels, height, 2, width, 2]).reshape([batch, channels, 2 * height, 2 * width])
 }
 
-/// Vectors of length 1 along the last axis (`F.normalize`, eps 1e-12).
+/// The least length that vectors are divided by (`F.normalize`, `eps`).
+pub(crate) const UNIT_EPSILON: f64 = 1e-12;
+
+/// Vectors of length 1 along the last axis (`F.normalize`).
 pub(crate) fn l2_normalise<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    let length = x.clone().square().sum_dim(D - 1).sqrt().clamp_min(1e-12);
+    let length = x.clone().square().sum_dim(D - 1).sqrt().clamp_min(UNIT_EPSILON);
     x / length
 }

@@ -180,7 +180,7 @@ impl Base for Trunk {
 
     fn extend(&self, x: Tensor<3>, first_slot: usize, rope: &Rope, caches: &mut [KvCache]) -> Tensor<3> {
         let angles = rope.at(slots(first_slot..first_slot + x.dims()[1], &x.device()));
-        RasterDecoder::extend(self, x, &angles, first_slot, caches)
+        self.norm.forward(RasterDecoder::extend(self, x, &angles, first_slot, caches))
     }
 
     fn logits(
