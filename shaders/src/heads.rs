@@ -15,6 +15,7 @@ const THREADS: usize = 3 * LANES;
 
 /// What becomes of queries and keys before they meet.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a handful at a time; a box would only add an indirection")]
 pub enum Heads {
     /// Rotary embeddings: each pair of neighbours turns by an angle of its slot. Cosines and sines are `[batch or 1, 1,
     /// slots, head_dim]`, each written twice for its pair.

@@ -29,6 +29,7 @@ const LANES: [usize; 3] = [32, 16, 8];
 
 /// What is done to a row before it is multiplied.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one at a time; a box would only add an indirection")]
 pub(crate) enum Norm {
     Rms { gamma: Tensor<1>, epsilon: f64 },
     Layer { affine: Option<[Tensor<1>; 2]>, epsilon: f64, scale: Tensor<3>, shift: Tensor<3> },

@@ -1,7 +1,7 @@
 //! Rotary embeddings (Su et al., arXiv 2104.09864).
 
 use andamento_shaders::train as gpu;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 use super::{differentiable_on_gpu, primitive, tracked_on_gpu, without_gradients};
 
@@ -14,9 +14,5 @@ pub fn rotated(x: Tensor<4>, angles: [&Tensor<4>; 2], quarter_turn: &Tensor<2>) 
         let out = gpu::rotate(x, angles.clone(), false);
         return differentiable_on_gpu([node], out, move |grad| [primitive(gpu::rotate(grad, angles.clone(), true))]);
     }
-    let kind = x.dtype();
-    let x = x.cast(DType::F32);
-    let turned = x.clone().matmul(quarter_turn.clone().unsqueeze());
-    let [cos, sin] = angles.map(Tensor::clone);
-    (x * cos + turned * sin).cast(kind)
+    andamento_shaders::reference::rotated(x, angles, quarter_turn)
 }

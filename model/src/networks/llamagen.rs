@@ -14,7 +14,6 @@
 
 use std::ops::Range;
 
-use andamento_shaders::reference::rotated;
 use andamento_shaders::{Heads, Projection, cache_heads};
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig};
