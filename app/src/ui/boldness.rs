@@ -6,7 +6,7 @@ use egui::{
 };
 
 use super::screen::Screen;
-use super::textures::MaskTexture;
+use super::textures::{Budget, MaskTexture};
 use super::theme;
 use super::tokens::times;
 use super::widgets::{pill, slider_on};
@@ -37,9 +37,9 @@ pub(super) struct BoldnessLooks {
 
 impl BoldnessLooks {
     /// Uploads what changed. Returns the number of the layer that is on the card now, if there is one.
-    pub(super) fn sync(&mut self, ctx: &Context, editor: &Editor, screen: &Screen) -> Option<u64> {
+    pub(super) fn sync(&mut self, cost: (&Context, &mut Budget), editor: &Editor, screen: &Screen) -> Option<u64> {
         let painted = editor.painted_boldness().filter(|_| is_shown(editor))?;
-        self.texture.sync(ctx, painted, screen, editor.boldness_brush.touched, ink);
+        self.texture.sync(cost, painted, screen, editor.boldness_brush.touched, ink);
         Some(painted.0)
     }
 

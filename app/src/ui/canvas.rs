@@ -14,7 +14,7 @@ use super::overlay::{MaskLooks, pixel_grid};
 use super::path::PathLooks;
 use super::revisions::Revisions;
 use super::screen::Screen;
-use super::textures::{PictureTexture, PreviewTexture};
+use super::textures::{Budget, PictureTexture, PreviewTexture};
 use super::waiting::{self, Waiting};
 use super::widgets::{tag, tag_rect};
 use super::{picker, surprise, theme, tokens};
@@ -135,29 +135,30 @@ impl Canvas {
         let beneath = editor.before();
         let document = &editor.document;
         let nothing = (0, Rect::default());
+        let budget = &mut Budget::start();
         let changed = document.track.as_ref().map_or(nothing, |track| (track.before, track.changed()));
         let shift = self.waiting.shift(document);
-        self.picture.sync(ctx, document.picture_id, &document.picture, screen, changed, shift);
+        self.picture.sync((ctx, budget), document.picture_id, &document.picture, screen, changed, shift);
         self.waiting.sync(ctx, editor, &self.picture);
         let other = beneath.filter(|(number, _)| *number != document.picture_id);
         self.beneath = other.as_ref().is_some_and(|(_, picture)| picture.is_at_hand());
         match other {
-            Some((number, picture)) => self.before.sync(ctx, number, &picture, screen, nothing, None),
+            Some((number, picture)) => self.before.sync((ctx, budget), number, &picture, screen, nothing, None),
             None => self.before = PictureTexture::default(),
         }
         if editor.show.original && document.original_id != document.picture_id {
             let shifted = from_original(screen, document);
-            self.original.sync(ctx, document.original_id, &document.original, &shifted, nothing, None);
+            self.original.sync((ctx, budget), document.original_id, &document.original, &shifted, nothing, None);
         } else {
             self.original = PictureTexture::default();
         }
         if let Some(preview) = &editor.preview {
             self.preview.sync(ctx, preview.id, &preview.picture);
         }
-        self.mask.sync(ctx, document, screen, editor.touched);
+        self.mask.sync((ctx, budget), document, screen, editor.touched);
         self.path.sync(editor);
         editor.touched = (editor.document.mask_id, Rect::default());
-        if let Some(id) = self.boldness.sync(ctx, editor, screen) {
+        if let Some(id) = self.boldness.sync((ctx, budget), editor, screen) {
             editor.boldness_brush.touched = (id, Rect::default());
         }
     }

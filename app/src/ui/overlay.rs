@@ -5,7 +5,7 @@ use egui::{Color32, Context, Painter, Pos2, Shape, Stroke, Vec2, vec2};
 
 use super::outline::outline;
 use super::screen::Screen;
-use super::textures::MaskTexture;
+use super::textures::{Budget, MaskTexture};
 use super::widgets::white;
 use crate::command::Overlay;
 use crate::document::Document;
@@ -30,9 +30,15 @@ pub(super) struct MaskLooks {
 
 impl MaskLooks {
     /// Uploads what changed, and draws the outline anew where it is needed.
-    pub(super) fn sync(&mut self, ctx: &Context, document: &Document, screen: &Screen, touched: (u64, Rect)) {
+    pub(super) fn sync(
+        &mut self,
+        cost: (&Context, &mut Budget),
+        document: &Document,
+        screen: &Screen,
+        touched: (u64, Rect),
+    ) {
         let mask = (document.mask_id, &document.mask);
-        self.texture.sync(ctx, mask, screen, touched, Color32::from_white_alpha);
+        self.texture.sync(cost, mask, screen, touched, Color32::from_white_alpha);
         let step = (STEP / screen.zoom).floor().max(1.0) as u32;
         let seen = screen.seen().intersect(document.mask.rect());
         let (mask_id, area, drawn) = self.drawn;

@@ -18,7 +18,7 @@ use super::screen::Screen;
 const TILE: u32 = 512;
 /// Each tile repeats its neighbours' nearest texels, so that no seam shows where the card mixes texels.
 const BORDER: u32 = 1;
-/// Making tiles stops for this frame after about this long. One is always made.
+/// Making tiles stops for this frame after about this long.
 const BUDGET: Duration = Duration::from_millis(2);
 /// So many tiles stay on the card, a megabyte each.
 const KEPT: usize = 160;
@@ -26,6 +26,26 @@ const KEPT: usize = 160;
 const SQUARES: f32 = 3.0;
 /// A picture of up to so many pixels is reduced at once, a larger one beside the window.
 const SMALL: u64 = 2_000_000;
+
+/// The time in which tiles may be made for a frame, whatever layer they are of. One is always made.
+pub(super) struct Budget {
+    start: Instant,
+    made: bool,
+}
+
+impl Budget {
+    /// From now on.
+    pub(super) fn start() -> Self {
+        Self { start: Instant::now(), made: false }
+    }
+
+    /// Whether another tile may be made.
+    fn allows(&mut self) -> bool {
+        let allowed = !self.made || self.start.elapsed() < BUDGET;
+        self.made |= allowed;
+        allowed
+    }
+}
 
 /// How a tile lies among others: 2 to the power of `level` canvas pixels share a texel along each axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,21 +157,24 @@ impl Tiles {
 
     /// Makes what is in sight and missing, as far as there is time. Returns whether something is still missing. While
     /// images of the coarser levels are `rough`, what is here is better, and what is made will be made again.
-    fn make(&mut self, ctx: &Context, wanted: &[Key], rough: bool, image: impl Fn(&Texels) -> ColorImage) -> bool {
-        let start = Instant::now();
+    fn make(
+        &mut self,
+        (ctx, budget): (&Context, &mut Budget),
+        wanted: &[Key],
+        rough: bool,
+        image: impl Fn(&Texels) -> ColorImage,
+    ) -> bool {
         self.frame += 1;
         let all = self.all();
-        let mut made = 0;
         for key in [all].iter().filter(|_| !self.canvas.is_empty()).chain(wanted) {
             let rough = rough && key.level > 0;
             if let Some(tile) = self.tiles.get_mut(key).filter(|tile| rough || !tile.stale) {
                 tile.seen = self.frame;
                 continue;
             }
-            if made > 0 && start.elapsed() > BUDGET {
+            if !budget.allows() {
                 return true;
             }
-            made += 1;
             let image = image(&key.texels(self.canvas));
             let options = options(key.squares);
             match self.tiles.get_mut(key) {
@@ -279,7 +302,7 @@ impl PictureTexture {
     /// before it, if that is known; as long as its pixels are not here, what is on the card is drawn, where `shift` says.
     pub(super) fn sync(
         &mut self,
-        ctx: &Context,
+        (ctx, budget): (&Context, &mut Budget),
         id: u64,
         picture: &Picture,
         screen: &Screen,
@@ -309,7 +332,7 @@ impl PictureTexture {
         self.wanted = self.tiles.in_sight(screen, ctx.pixels_per_point());
         let reduced = self.reduced.clone();
         let image = |texels: &Texels| image_of(picture, reduced.as_deref(), texels);
-        let missing = self.tiles.make(ctx, &self.wanted, reduced.is_none(), image);
+        let missing = self.tiles.make((ctx, budget), &self.wanted, reduced.is_none(), image);
         if missing {
             ctx.request_repaint();
         }
@@ -528,7 +551,7 @@ impl MaskTexture {
     /// before it.
     pub(super) fn sync(
         &mut self,
-        ctx: &Context,
+        (ctx, budget): (&Context, &mut Budget),
         (id, mask): (u64, &Mask),
         screen: &Screen,
         touched: (u64, Rect),
@@ -545,7 +568,7 @@ impl MaskTexture {
             }
             self.id = id;
         }
-        if self.tiles.make(ctx, &self.wanted, false, image) {
+        if self.tiles.make((ctx, budget), &self.wanted, false, image) {
             ctx.request_repaint();
         }
         self.tiles.tidy();
@@ -559,39 +582,36 @@ impl MaskTexture {
 
 /// The texels of a mask; of several pixels that share one, four are looked at.
 fn mask_image(mask: &Mask, texels: &Texels, ink: fn(u8) -> Color32) -> ColorImage {
-    let (level, size) = (texels.level, 1_i64 << texels.level);
+    let size = 1_i64 << texels.level;
     let area = Rect::new(
         texels.columns.start * size,
         texels.rows.start * size,
         ((texels.columns.end - texels.columns.start) * size) as u32,
         ((texels.rows.end - texels.rows.start) * size) as u32,
     );
-    let flat = mask.flat(area.intersect(mask.rect()));
-    let at = |x: i64, y: i64| {
-        let inside = |at: i64, length: u32| at.clamp(0, i64::from(length) - 1) as u32;
-        u32::from(mask.get(inside(x, mask.width()), inside(y, mask.height())))
-    };
-    let (near, far) = (size / 4, size - 1 - size / 4);
-    let byte = |x: i64, y: i64| {
-        let (x, y) = (x * size, y * size);
-        ((at(x + near, y + near) + at(x + far, y + near) + at(x + near, y + far) + at(x + far, y + far) + 2) / 4) as u8
-    };
     let inside = area.intersect(mask.rect());
-    let exact = level == 0 && !inside.is_empty();
-    let plain = if exact && flat.is_none() { mask.copied(inside) } else { Vec::new() };
+    if let Some(byte) = mask.flat(inside).or(inside.is_empty().then_some(0)) {
+        return texels.image(|texels, pixels| {
+            let count = (texels.columns.end - texels.columns.start) * (texels.rows.end - texels.rows.start);
+            pixels.extend(std::iter::repeat_n(ink(byte), count as usize));
+        });
+    }
+    // Of a texel's pixels: a quarter and three quarters along each axis, in a mask that goes on as it is at its edges.
+    let parts = [size / 4, size - 1 - size / 4];
+    let row_of = |y: i64| {
+        let y = y.clamp(inside.y, inside.bottom() - 1);
+        mask.copied(Rect { y, height: 1, ..inside })
+    };
+    let column_of =
+        |x: i64| parts.map(|part| ((x * size + part).clamp(inside.x, inside.right() - 1) - inside.x) as usize);
+    let columns: Vec<[usize; 2]> = texels.columns.clone().map(column_of).collect();
     texels.image(|texels, pixels| {
-        let mut inked: Vec<Color32> = Vec::new();
         for y in texels.rows.clone() {
-            if let Some(byte) = flat {
-                pixels.extend(texels.columns.clone().map(|_| ink(byte)));
-            } else if exact {
-                let row = (y.clamp(inside.y, inside.bottom() - 1) - inside.y) as usize * inside.width as usize;
-                inked.clear();
-                inked.extend(plain[row..][..inside.width as usize].iter().map(|byte| ink(*byte)));
-                continued(&inked, texels.columns.start - inside.x..texels.columns.end - inside.x, pixels);
-            } else {
-                pixels.extend(texels.columns.clone().map(|x| ink(byte(x, y))));
-            }
+            let [upper, lower] = parts.map(|part| row_of(y * size + part));
+            pixels.extend(columns.iter().map(|[near, far]| {
+                let sum = [&upper, &lower].map(|row| u32::from(row[*near]) + u32::from(row[*far]));
+                ink(((sum[0] + sum[1] + 2) / 4) as u8)
+            }));
         }
     })
 }
