@@ -333,7 +333,9 @@ fn status(painter: &Painter, screen: &Screen, editor: &Editor, taken: Option<egu
     let mut at = screen.rect(editor.document.picture.rect()).left_top() - vec2(0.0, 14.0);
     let place = tag_rect(painter, at, Align2::LEFT_BOTTOM, &text, screen.viewport);
     if let Some(taken) = taken.filter(|taken| taken.expand(4.0).intersects(place)) {
-        at.y = taken.min.y - 4.0;
+        let above = taken.min.y - 4.0;
+        let room = above - place.height() >= screen.viewport.min.y;
+        at.y = if room { above } else { taken.max.y + 4.0 + place.height() };
     }
     tag(painter, at, Align2::LEFT_BOTTOM, &text, screen.viewport);
 }
