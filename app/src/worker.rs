@@ -50,8 +50,8 @@ const JOBS: usize = 64;
 /// So long a closing window waits for the thread to end, which looks up after every step.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// How urgent it is what a model computes, from 0 to 99, where a thread of the window has 50: on Linux a niceness of 15.
-const URGENCY: u8 = 10;
+/// How urgent it is what a model computes, from 0 to 99, where a thread of the window has 50: on Linux a niceness of 5.
+const URGENCY: u8 = 35;
 
 /// Events that may wait; the window takes all of them in every frame.
 const EVENTS: usize = 1024;
