@@ -7,11 +7,13 @@ use std::thread::{self, ThreadId};
 use andamento_model::kernels;
 use andamento_model::train::optimiser::{Group, Optimiser};
 use andamento_model::train::run::{Settings, Trainer};
-use burn::module::{Module, Param};
-use burn::nn::{GroupNormConfig, Linear, LinearConfig, RmsNormConfig};
+use burn::module::Param;
+use burn::nn::{GroupNormConfig, Linear, RmsNormConfig};
 use burn::prelude::*;
 use burn::tensor::{Distribution, FloatDType, TensorData};
 use burn_cubecl::cubecl::logging::{LaunchObservation, LaunchObserver};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::folder::Folder;
 use crate::gpu;
@@ -20,11 +22,13 @@ fn processor() -> Device {
     Device::flex().autodiff()
 }
 
-/// Numbers to start from, the same on every device.
-fn normal(count: usize, seed: u64) -> Tensor<1> {
-    let device = Device::flex();
-    device.seed(seed);
-    Tensor::random([count], Distribution::Normal(0.0, 1.0), &device)
+/// Numbers of variance 1, the same on every device and whatever else runs: burn has one generator for all threads.
+fn uniform(count: usize, seed: u64) -> Tensor<1> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let bound = 3f32.sqrt();
+    let numbers: Vec<f32> =
+        (0..count).map(|_| bound * ((random.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0)).collect();
+    Tensor::from_data(numbers.as_slice(), &Device::flex())
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -42,13 +46,13 @@ fn close(what: &str, got: &[f32], want: &[f32], share: f32) {
 /// Runs the same on the adapter and on the processor: the results and the gradients of the inputs, which are of so many
 /// numbers, must agree. In f16 the inputs are rounded to it first.
 fn compare<const D: usize>(what: &str, sizes: &[usize], kind: FloatDType, run: &dyn Fn(&[Tensor<1>]) -> Tensor<D>) {
-    let data: Vec<_> = sizes.iter().zip(1..).map(|(size, seed)| normal(*size, seed).cast(FloatDType::F32)).collect();
+    let data: Vec<_> = sizes.iter().zip(1..).map(|(size, seed)| uniform(*size, seed).cast(FloatDType::F32)).collect();
     let on = |device: &Device, kind: FloatDType| {
         let place = |x: &Tensor<1>| Tensor::<1>::from_data(x.to_data(), device).require_grad();
         let inputs: Vec<_> = data.iter().map(place).collect();
         let rounded: Vec<_> = inputs.iter().map(|x| x.clone().cast(kind)).collect();
         let out = run(&rounded).cast(FloatDType::F32);
-        let weights = normal(out.shape().num_elements(), 99).reshape(out.dims());
+        let weights = uniform(out.shape().num_elements(), 99).reshape(out.dims());
         let weights = Tensor::<D>::from_data(weights.into_data(), device);
         let grads = (out.clone() * weights).sum().backward();
         let grads = inputs.iter().map(|input| values(input.grad(&grads).expect("a gradient")));
@@ -127,7 +131,7 @@ fn transformers() {
     let (batch, heads, slots, head_dim) = (2, 3, 270, 8);
     let count = batch * heads * slots * head_dim;
     let angles = |of: usize, seed: u64, device: &Device| {
-        let each = normal(of * slots * head_dim / 2, seed).reshape([of, 1, slots, head_dim / 2, 1]).repeat_dim(4, 2);
+        let each = uniform(of * slots * head_dim / 2, seed).reshape([of, 1, slots, head_dim / 2, 1]).repeat_dim(4, 2);
         let each: Tensor<4> = each.reshape([of, 1, slots, head_dim]);
         Tensor::<4>::from_data(each.into_data(), device)
     };
@@ -179,8 +183,14 @@ fn transformers() {
 
 /// More tensors than one launch sums the squares of, of several shapes.
 fn layers(device: &Device) -> Vec<Linear> {
-    device.seed(5);
-    (0..5).map(|index| LinearConfig::new(3 + index, 40).init(device)).collect()
+    let layer = |width: usize| {
+        let numbers = (uniform((width + 1) * 40, width as u64) * 0.3).into_data();
+        let numbers = Tensor::<1>::from_data(numbers, device).reshape([width + 1, 40]);
+        let weight = Param::from_tensor(numbers.clone().slice([0..width]));
+        let bias = Param::from_tensor(numbers.slice([width..width + 1]).flatten(0, 1));
+        Linear { weight, bias: Some(bias) }
+    };
+    (3..8).map(layer).collect()
 }
 
 /// Something to learn that all layers take part in.
@@ -188,7 +198,7 @@ fn loss(model: &[Linear], device: &Device, step: usize) -> Tensor<1> {
     let each = model.iter().zip(1..).map(|(layer, number)| {
         let width = layer.weight.dims()[0];
         let x = Tensor::<2>::from_data(
-            normal(6 * width, 10 * number + step as u64).reshape([6, width]).into_data(),
+            uniform(6 * width, 10 * number + step as u64).reshape([6, width]).into_data(),
             device,
         );
         (layer.forward(x) - 0.3).square().mean() * number as f32
@@ -213,10 +223,8 @@ fn group(path: &str, dims: usize) -> Group {
     Group { decay: dims >= 2, rate: if path.starts_with('1') { 0.5 } else { 1.0 } }
 }
 
-/// Starts on a device with the same weights as on the processor.
 fn start(device: &Device) -> Trainer<Vec<Linear>> {
-    let model = layers(&processor()).valid().to_device(&device.clone().inner()).train();
-    Trainer::start(model, settings(), &group)
+    Trainer::start(layers(device), settings(), &group)
 }
 
 fn steps(trainer: &mut Trainer<Vec<Linear>>, device: &Device, count: usize) {
