@@ -295,13 +295,16 @@ fn forward(geometry: &Geometry, x: &FlexTensor, weight: &FlexTensor) -> FlexTens
     pictures.for_each(|(out, picture)| {
         let planes = geometry.in_planes(picture);
         let block = out.par_chunks_mut(CHANNELS * rows * columns).enumerate();
-        block.for_each(|(index, out)| {
-            let sums = weights.sum(index, &planes, geometry.planes() * room, &shifts, length);
-            for (out, sums) in out.chunks_exact_mut(rows * columns).zip(sums.chunks_exact(length)) {
-                let rows = out.chunks_exact_mut(columns).zip(sums.chunks_exact(geometry.plane[1]));
-                rows.for_each(|(out, sums)| out.copy_from_slice(&sums[..columns]));
-            }
-        });
+        block.for_each_init(
+            || vec![0.0; CHANNELS * length],
+            |sums, (index, out)| {
+                weights.sum(index, &planes, geometry.planes() * room, &shifts, sums);
+                for (out, sums) in out.chunks_exact_mut(rows * columns).zip(sums.chunks_exact(length)) {
+                    let rows = out.chunks_exact_mut(columns).zip(sums.chunks_exact(geometry.plane[1]));
+                    rows.for_each(|(out, sums)| out.copy_from_slice(&sums[..columns]));
+                }
+            },
+        );
     });
     tensor(out, [batch, outputs, rows, columns])
 }
@@ -324,16 +327,19 @@ fn grad_x(geometry: &Geometry, grad: &[f32], weight: &FlexTensor) -> FlexTensor 
     let pictures = grad_x.par_chunks_mut(inputs * height * width).zip(grad.par_chunks(grad.len() / batch));
     pictures.for_each(|(grad_x, grads)| {
         let block = grad_x.par_chunks_mut(CHANNELS * height * width).enumerate();
-        block.for_each(|(index, grad_x)| {
-            for (plane, (weights, shifts)) in planes.iter().enumerate() {
-                let sums = weights.sum(index, grads, room, shifts, length);
-                for (grad_x, sums) in grad_x.chunks_exact_mut(height * width).zip(sums.chunks_exact(length)) {
-                    for (at, row, columns) in geometry.rows_of(plane) {
-                        columns.zip(&sums[at..]).for_each(|(column, sum)| grad_x[row + column] = *sum);
+        block.for_each_init(
+            || vec![0.0; CHANNELS * length],
+            |sums, (index, grad_x)| {
+                for (plane, (weights, shifts)) in planes.iter().enumerate() {
+                    weights.sum(index, grads, room, shifts, sums);
+                    for (grad_x, sums) in grad_x.chunks_exact_mut(height * width).zip(sums.chunks_exact(length)) {
+                        for (at, row, columns) in geometry.rows_of(plane) {
+                            columns.zip(&sums[at..]).for_each(|(column, sum)| grad_x[row + column] = *sum);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
     tensor(grad_x, [batch, inputs, height, width])
 }
@@ -366,23 +372,29 @@ impl Weights {
     fn new(outputs: usize, inputs: usize, taps: usize, weight: impl Fn(usize, usize, usize) -> f32) -> Self {
         let block = inputs * taps * CHANNELS;
         let mut values = vec![0.0; outputs.div_ceil(CHANNELS) * block];
-        for (at, value) in values.iter_mut().enumerate() {
-            let output = at / block * CHANNELS + at % CHANNELS;
-            if output < outputs {
-                *value = weight(output, at / CHANNELS / taps % inputs, at / CHANNELS % taps);
+        for (index, values) in values.chunks_mut(block.max(1)).enumerate() {
+            let outputs = index * CHANNELS..outputs.min((index + 1) * CHANNELS);
+            for (input, values) in values.chunks_exact_mut(taps * CHANNELS).enumerate() {
+                for (tap, values) in values.chunks_exact_mut(CHANNELS).enumerate() {
+                    values
+                        .iter_mut()
+                        .zip(outputs.clone())
+                        .for_each(|(value, output)| *value = weight(output, input, tap));
+                }
             }
         }
         Self { values, block }
     }
 
     /// The sums of a block of outputs over all inputs, whose planes are `step` apart, and taps: `[CHANNELS, length]`.
-    fn sum(&self, block: usize, planes: &[f32], step: usize, shifts: &[usize], length: usize) -> Vec<f32> {
-        let mut out = vec![0.0; CHANNELS * length];
-        if !shifts.is_empty() {
+    fn sum(&self, block: usize, planes: &[f32], step: usize, shifts: &[usize], out: &mut [f32]) {
+        if shifts.is_empty() {
+            out.fill(0.0);
+        } else {
             let weights = &self.values[block * self.block..(block + 1) * self.block];
-            dispatch(ShiftedSum { weights, planes, step, shifts, out: &mut out, length });
+            let length = out.len() / CHANNELS;
+            dispatch(ShiftedSum { weights, planes, step, shifts, out, length });
         }
-        out
     }
 }
 
@@ -475,7 +487,16 @@ impl WithSimd for Correlation<'_> {
                 }
             }
         }
-        sums.iter().flatten().flatten().map(|sum| simd.reduce_sum_f32s(*sum)).collect()
+        // Loops: what an iterator's closure calls would not be compiled for the vector instructions.
+        let mut out = Vec::with_capacity(squares * SQUARE * SQUARE);
+        for square in &sums {
+            for row in square {
+                for sum in row {
+                    out.push(simd.reduce_sum_f32s(*sum));
+                }
+            }
+        }
+        out
     }
 }
 
