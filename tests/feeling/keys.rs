@@ -8,6 +8,7 @@ use andamento::editor::Wand;
 use andamento::fuzzy::Search;
 use andamento::keymap::{Chord, Keymap, Preset};
 use andamento::preferences::{Appearance, Habits, Hint, Kept, Preferences};
+use andamento_model::frame::Extent;
 use andamento_model::picture::Combine;
 use egui::{Event, Key, Modifiers};
 use egui_kittest::Harness;
@@ -221,6 +222,31 @@ fn the_palette_finds_and_does() {
     window.key_press(Key::Enter);
     window.run_steps(2);
     assert_eq!(window.state().editor.settings.subject, 3);
+
+    // What is chosen in the panel and in the settings.
+    for (wanted, done) in [
+        ("spiral in", (|editor| editor.settings.order == "spiral-in") as fn(&andamento::editor::Editor) -> bool),
+        ("theme light", |editor| editor.preferences().appearance == Appearance::Light),
+        ("whole canvas", |editor| editor.settings.extent == Extent::Canvas),
+    ] {
+        assert!(!done(&window.state().editor), "{wanted} is not so from the start");
+        window.key_press_modifiers(Modifiers::COMMAND, Key::K);
+        window.run_steps(2);
+        letters(&mut window, wanted);
+        window.key_press(Key::Enter);
+        window.run_steps(2);
+        assert!(done(&window.state().editor), "{wanted}");
+    }
+    window.key_press_modifiers(Modifiers::COMMAND, Key::K);
+    window.run_steps(2);
+    letters(&mut window, "order: scales");
+    window.key_press(Key::Enter);
+    window.run_steps(2);
+    let editor = &window.state().editor;
+    assert_eq!((editor.settings.order, &editor.dialog), ("spiral-in", &Some(Dialog::Palette)), "RandAR has no scales");
+    window.key_press(Key::Escape);
+    window.run_steps(2);
+
     window.key_press_modifiers(Modifiers::COMMAND, Key::K);
     window.run_steps(2);
     letters(&mut window, "zoom");

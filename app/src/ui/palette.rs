@@ -1,13 +1,16 @@
 //! The palette: everything that can be asked for, found by a few letters.
 
+use andamento_model::order::ORDERS;
 use egui::{Align, Button, Key, Label, Layout, RichText, Role, ScrollArea, TextEdit, Ui, WidgetInfo, vec2};
 
+use super::panel::DETAILS;
 use super::theme;
 use super::widgets::{browse, place_in_list};
 use crate::actions::{ACTIONS, Menu};
 use crate::command::Command;
-use crate::editor::Editor;
+use crate::editor::{Editor, cause};
 use crate::fuzzy::Search;
+use crate::preferences::Appearance;
 
 /// Height of a line.
 const LINE: f32 = 30.0;
@@ -41,7 +44,8 @@ impl Palette {
         let room = ui.ctx().content_rect();
         ui.set_width(560.0_f32.min(room.width() - 80.0));
         let field = TextEdit::singleline(&mut self.wanted).desired_width(f32::INFINITY).margin(vec2(10.0, 8.0));
-        let field = ui.add(field.hint_text("Search commands, models and subjects")).accessible_name("Search commands");
+        let field =
+            ui.add(field.hint_text("Search commands, models, subjects and orders")).accessible_name("Search commands");
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
         if !field.has_focus() && !entered {
             field.request_focus();
@@ -75,7 +79,7 @@ impl Palette {
     }
 }
 
-/// Everything; models and subjects only when something is searched for.
+/// Everything; what is chosen from lists elsewhere only when something is searched for.
 fn entries(editor: &Editor, searching: bool) -> Vec<Entry> {
     let keys = &editor.preferences().keys;
     let actions = ACTIONS.iter().filter(|action| action.id != "palette").map(|action| Entry {
@@ -90,10 +94,21 @@ fn entries(editor: &Editor, searching: bool) -> Vec<Entry> {
         let name = format!("Use {}", offer.card.title);
         plain(name, Menu::Model.name(), Command::ChooseModel(offer.card.id.clone()))
     });
+    let orders = ORDERS.iter().map(|order| Entry {
+        refusal: editor.check_order(order.name).err().map(cause),
+        ..plain(format!("Order: {}", order.title), "Generation order", Command::Order(order.name))
+    });
+    let details = DETAILS.iter().map(|(extent, name, _)| Entry {
+        refusal: editor.check_extent(*extent).err().map(cause),
+        ..plain(format!("Detail: {name}"), "Sampling", Command::Extent(*extent))
+    });
+    let themes =
+        Appearance::ALL.map(|(theme, name)| plain(format!("Theme: {name}"), "Settings", Command::Appear(theme)));
     let subjects = editor.card.subjects.iter().enumerate();
     let subjects =
         subjects.map(|(class, name)| plain(format!("Paint {name}"), "Subject", Command::Subject(class as u32)));
-    actions.chain(offers.chain(subjects).filter(|_| searching)).collect()
+    let chosen = orders.chain(details).chain(themes).chain(offers).chain(subjects);
+    actions.chain(chosen.filter(|_| searching)).collect()
 }
 
 /// One line. Returns whether it was clicked.

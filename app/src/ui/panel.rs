@@ -45,7 +45,7 @@ pub(super) const NAME: f32 = 92.0;
 const MOST_CODES: f64 = 2000.0;
 
 /// How much of the canvas the model sees, and how finely: what is meant, its name, and its tooltip.
-const DETAILS: [(Extent, &str, &str); 3] = [
+pub(super) const DETAILS: [(Extent, &str, &str); 3] = [
     (
         Extent::Trained,
         "one frame",
