@@ -186,8 +186,8 @@ fn layers(device: &Device) -> Vec<Linear> {
     let layer = |width: usize| {
         let numbers = (uniform((width + 1) * 40, width as u64) * 0.3).into_data();
         let numbers = Tensor::<1>::from_data(numbers, device).reshape([width + 1, 40]);
-        let weight = Param::from_tensor(numbers.clone().slice([0..width]));
-        let bias = Param::from_tensor(numbers.slice([width..width + 1]).flatten(0, 1));
+        let weight = Param::from_tensor(numbers.clone().narrow(0, 0, width));
+        let bias = Param::from_tensor(numbers.narrow(0, width, 1).flatten(0, 1));
         Linear { weight, bias: Some(bias) }
     };
     (3..8).map(layer).collect()
