@@ -15,7 +15,7 @@ use andamento_model::train::data::prefetch::Prefetch;
 use andamento_model::train::metrics::Metrics;
 use andamento_model::train::optimiser::{Curve, Group, Optimiser};
 use andamento_model::train::run::{self, Settings, Trainer};
-use andamento_model::train::{Event, Outcome, Run, train, usual_folder};
+use andamento_model::train::{Event, Outcome, Run, scenes, train, usual_folder};
 use andamento_model::{Error, Result};
 use burn::module::Module;
 use burn::nn::{Initializer, Linear, LinearConfig};
@@ -318,6 +318,26 @@ fn pictures_do_not_depend_on_the_number_of_threads() {
     }
     let sequence = |seed, epoch: u64| (0..25).map(|n| pictures.nth(seed, 25 * epoch + n)).collect::<Vec<_>>();
     assert!(sequence(9, 0) != sequence(9, 1) && sequence(9, 0) != sequence(8, 0), "sequences repeat");
+}
+
+#[test]
+fn scenes_without_end_are_mixed_and_new() {
+    let pictures = Pictures::open(&data(r#"{"source": "scenes", "side": 16, "augment": "flip"}"#), Path::new("."));
+    let pictures = pictures.expect("opens");
+    let sequence = |seed| (0..480).map(|n| pictures.nth(seed, n)).collect::<Vec<_>>();
+    let (one, other) = (sequence(1), sequence(2));
+    let all: BTreeSet<_> = one.iter().chain(&other).collect();
+    assert_eq!(all.len(), 2 * 480, "a scene comes twice, or in runs of two seeds");
+    for round in one.chunks(scenes::CLASSES) {
+        let classes: BTreeSet<_> = round.iter().map(|index| pictures.class(*index)).collect();
+        assert_eq!(classes.len(), scenes::CLASSES, "each class once in a round");
+    }
+    for batch in one.chunks(scenes::LIGHTS.len()) {
+        let classes = batch.iter().map(|index| pictures.class(*index));
+        let (places, lights): (BTreeSet<_>, BTreeSet<_>) =
+            classes.map(|class| (class / scenes::LIGHTS.len(), class % scenes::LIGHTS.len())).unzip();
+        assert_eq!((places.len(), lights.len()), (4, 4), "a batch of four shows a place or a light twice");
+    }
 }
 
 #[test]
